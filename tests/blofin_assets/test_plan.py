@@ -1,0 +1,130 @@
+"""What is due when: a simulated clock over two years, downtime, a first run, a run for the past."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blofin_assets.plan import CADENCES, DAILY_REPORT, MARKET_DATA, ML_CYCLE, STRATEGY_CYCLE, Plan, plan
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Memory:
+    """Progress of steps that all succeed."""
+
+    market: datetime | None = None
+    times: dict[str, set[datetime]] = field(default_factory=lambda: {c.job: set() for c in CADENCES})
+
+    def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
+        have = self.market or datetime(first.year, first.month, first.day, tzinfo=UTC)
+        begin = have.date()
+        return [begin + timedelta(days=n) for n in range((as_of - have).days + 2) if self._open(begin, n, as_of)]
+
+    def _open(self, begin: date, n: int, as_of: datetime) -> bool:
+        day = begin + timedelta(days=n)
+        opening = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return opening < as_of and (self.market is None or self.market < min(opening + timedelta(days=1), as_of))
+
+    def done(self, job: str) -> frozenset[datetime]:
+        return frozenset(self.times[job])
+
+    def take(self, made: Plan) -> None:
+        for step in made.steps:
+            if step.job == MARKET_DATA:
+                self.market = step.as_of
+            else:
+                self.times[step.job].add(step.as_of)
+        for step in made.skipped:
+            self.times[step.job].add(step.as_of)
+
+
+def test_a_first_run_ends_with_a_report_that_has_cycles_to_report() -> None:
+    made = plan(datetime(2026, 11, 20, 17, 30, tzinfo=UTC), datetime(2026, 10, 6, tzinfo=UTC), Memory())
+    assert [(step.job, step.first_key, step.last_key) for step in made.steps] == [
+        (MARKET_DATA, "2026-10-06", "2026-11-20"),
+        (STRATEGY_CYCLE, "2026-11-19", "2026-11-19"),
+        (ML_CYCLE, "2026-11-20-00:00", "2026-11-20-00:00"),
+        (DAILY_REPORT, "2026-11-19", "2026-11-19"),
+        (ML_CYCLE, "2026-11-20-12:00", "2026-11-20-12:00"),
+    ]
+    assert made.steps[0].as_of == datetime(2026, 11, 20, 17, tzinfo=UTC)
+
+
+def test_run_again_nothing_is_due() -> None:
+    memory = Memory()
+    now = datetime(2026, 11, 20, 17, 30, tzinfo=UTC)
+    memory.take(plan(now, START, memory))
+    assert plan(now, START, memory).steps == ()
+
+
+def test_every_cycle_once_and_on_its_grid_over_two_years_of_hourly_ticks() -> None:
+    memory = Memory()
+    run: dict[str, list[datetime]] = {c.job: [] for c in CADENCES}
+    for tick in range(24 * 730):
+        now = START + timedelta(hours=tick + 1)
+        made = plan(now, START, memory)
+        for step in made.steps:
+            if step.job != MARKET_DATA:
+                run[step.job].append(step.as_of)
+        memory.take(made)
+        assert made.skipped == ()
+    for cadence in CADENCES:
+        gaps = {b - a for a, b in zip(run[cadence.job], run[cadence.job][1:], strict=False)}
+        assert gaps == {cadence.every}
+    assert len(run[STRATEGY_CYCLE]) == 365 + 1
+    assert len(run[ML_CYCLE]) == 2 * 730 + 1
+
+
+def test_after_three_missed_ticks_each_due_key_comes_once_in_order() -> None:
+    memory = Memory()
+    memory.take(plan(datetime(2026, 3, 1, 12, tzinfo=UTC), START, memory))
+    made = plan(datetime(2026, 3, 3, 0, 20, tzinfo=UTC), START, memory)
+    cycles = [(step.job, step.first_key) for step in made.steps if step.job != MARKET_DATA]
+    assert cycles == [
+        (STRATEGY_CYCLE, "2026-03-02"),
+        (ML_CYCLE, "2026-03-02-00:00"),
+        (DAILY_REPORT, "2026-03-01"),
+        (ML_CYCLE, "2026-03-02-12:00"),
+        (ML_CYCLE, "2026-03-03-00:00"),
+        (DAILY_REPORT, "2026-03-02"),
+    ]
+
+
+def test_after_long_downtime_the_oldest_are_given_up_and_named() -> None:
+    memory = Memory()
+    memory.take(plan(datetime(2026, 3, 1, tzinfo=UTC), START, memory))
+    made = plan(datetime(2026, 3, 31, tzinfo=UTC), START, memory)
+    for cadence in CADENCES:
+        kept = [step for step in made.steps if step.job == cadence.job]
+        assert len(kept) == cadence.catch_up
+        assert any(step.job == cadence.job for step in made.skipped)
+    memory.take(made)
+    assert plan(datetime(2026, 3, 31, tzinfo=UTC), START, memory) == Plan(())
+
+
+def test_a_past_as_of_brings_only_its_own_keys() -> None:
+    memory = Memory()
+    memory.take(plan(datetime(2026, 3, 9, tzinfo=UTC), START, memory))
+    made = plan(datetime(2026, 2, 1, 13, tzinfo=UTC), START, memory)
+    assert [step.as_of for step in made.steps if step.job == ML_CYCLE] == [datetime(2026, 2, 1, 12, tzinfo=UTC)]
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=12))
+def test_steps_are_ordered_and_never_repeat_whatever_the_downtimes(hours: list[int]) -> None:
+    memory = Memory()
+    now = datetime(2026, 1, 1, 5, tzinfo=UTC)
+    seen: set[str] = set()
+    for pause in hours:
+        made = plan(now, START, memory)
+        cycles = [step for step in made.steps if step.job != MARKET_DATA]
+        assert [step.as_of for step in cycles] == sorted(step.as_of for step in cycles)
+        assert all(step.as_of <= now for step in made.steps)
+        names = {step.run_key for step in made.steps}
+        assert not names & seen
+        seen |= names
+        memory.take(made)
+        now += timedelta(hours=pause)
