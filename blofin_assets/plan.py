@@ -25,6 +25,34 @@ MAX_DAYS_A_RUN: Final = 62
 
 
 @dataclass(frozen=True)
+class Step:
+    """One run: a job over one partition key or an inclusive range of keys.
+
+    Attributes
+    ----------
+    job, first_key, last_key
+        What to run. Equal keys where it is one partition.
+    as_of
+        Nothing later than this may be read.
+    """
+
+    job: str
+    first_key: str
+    last_key: str
+    as_of: datetime
+
+    @property
+    def run_key(self) -> str:
+        """Name under which the daemon requests the step once: `<cycle>:<key>`.
+
+        Market data for a day that is not over is due again with each hour, so its as-of is part of the name.
+        """
+        if self.job == MARKET_DATA:
+            return f"{self.job}:{self.first_key}...{self.last_key}@{self.as_of:%Y-%m-%dT%H}"
+        return f"{self.job}:{self.first_key}"
+
+
+@dataclass(frozen=True)
 class Cadence:
     """How often a cycle comes: its as-of times are `EPOCH + k * every`.
 
@@ -52,6 +80,11 @@ class Cadence:
             return day_key(as_of - DAY)
         return half_day_key(as_of) if self.job == ML_CYCLE else day_key(as_of)
 
+    def step(self, as_of: datetime) -> Step:
+        """Return the step at one of the as-of times."""
+        key = self.key(as_of)
+        return Step(self.job, key, key, as_of)
+
 
 CADENCES: Final = (
     Cadence(STRATEGY_CYCLE, timedelta(hours=48), catch_up=3),
@@ -62,34 +95,6 @@ CADENCES: Final = (
 
 MARKET_CADENCE: Final = timedelta(hours=1)
 """Market data is brought up to the last full hour."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One run: a job over one partition key or an inclusive range of keys.
-
-    Attributes
-    ----------
-    job, first_key, last_key
-        What to run. Equal keys where it is one partition.
-    as_of
-        Nothing later than this may be read.
-    """
-
-    job: str
-    first_key: str
-    last_key: str
-    as_of: datetime
-
-    @property
-    def run_key(self) -> str:
-        """Name under which the daemon requests the step once: `<cycle>:<key>`.
-
-        Market data for a day that is not over is due again with each hour, so its as-of is part of the name.
-        """
-        if self.job == MARKET_DATA:
-            return f"{self.job}:{self.first_key}...{self.last_key}@{self.as_of:%Y-%m-%dT%H}"
-        return f"{self.job}:{self.first_key}"
 
 
 @dataclass(frozen=True)
@@ -138,18 +143,23 @@ def plan(as_of: datetime, start: datetime, progress: Progress) -> Plan:
     before that, only itself. On a warehouse without history it is due from the as-of of the report that is due,
     so that the first report has something to report.
     """
-    market_as_of = floor_time(as_of, MARKET_CADENCE)
-    steps = [
-        Step(MARKET_DATA, days[0].isoformat(), days[-1].isoformat(), market_as_of)
-        for days in _ranges(progress.missing_days(start.date(), market_as_of))
-    ]
     due: list[tuple[datetime, int, Step]] = []
     skipped: list[Step] = []
     for order, cadence in enumerate(CADENCES):
         times, given_up = due_times(cadence, as_of, progress.done(cadence.job))
-        due += [(time, order, _single(cadence, time)) for time in times]
-        skipped += [_single(cadence, time) for time in given_up]
+        due += [(time, order, cadence.step(time)) for time in times]
+        skipped += [cadence.step(time) for time in given_up]
+    steps = market_steps(as_of, start, progress)
     return Plan((*steps, *(step for _, _, step in sorted(due, key=lambda item: item[:2]))), tuple(skipped))
+
+
+def market_steps(as_of: datetime, start: datetime, progress: Progress) -> list[Step]:
+    """Return the runs that bring market data and features up to the last full hour, oldest first."""
+    market_as_of = floor_time(as_of, MARKET_CADENCE)
+    return [
+        Step(MARKET_DATA, days[0].isoformat(), days[-1].isoformat(), market_as_of)
+        for days in _ranges(progress.missing_days(start.date(), market_as_of))
+    ]
 
 
 def due_times(
@@ -167,11 +177,6 @@ def due_times(
     times = [first + n * cadence.every for n in range((latest - first) // cadence.every + 1)]
     open_times = [time for time in times if time not in done]
     return tuple(open_times[-cadence.catch_up :]), tuple(open_times[: -cadence.catch_up])
-
-
-def _single(cadence: Cadence, as_of: datetime) -> Step:
-    key = cadence.key(as_of)
-    return Step(cadence.job, key, key, as_of)
 
 
 def _ranges(missing: Sequence[date]) -> list[list[date]]:

@@ -1,0 +1,67 @@
+"""Processes on this machine: who they are, whether they still live, and which of them may do a thing now.
+
+Belongs here: process identity that cannot be taken for another's, exclusive locks between processes. Does not belong
+here: Dagster runs (`blofin_assets.instance`), the warehouse's commit lock (`blofin_resources.warehouse`).
+"""
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+from filelock import FileLock, Timeout
+
+from blofin_resources.errors import BlofinError
+
+PID: Final = "blofin/pid"
+PROCESS_START: Final = "blofin/process_start"
+HOST: Final = "blofin/host"
+
+
+def process_identity(pid: int | None = None) -> dict[str, str]:
+    """Return what names a process (default: this one) so that no later process can be taken for it."""
+    process = psutil.Process(pid)
+    return {PID: str(process.pid), PROCESS_START: f"{process.create_time():.2f}", HOST: socket.gethostname()}
+
+
+def is_gone(identity: Mapping[str, str]) -> bool:
+    """Return whether the process so named has ended.
+
+    A process of another host, or an identity without a process, is taken to live: nobody here can know.
+    """
+    if identity.get(HOST) != socket.gethostname() or PID not in identity:
+        return False
+    try:
+        process = psutil.Process(int(identity[PID]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return f"{process.create_time():.2f}" != identity.get(PROCESS_START)
+    except psutil.NoSuchProcess:
+        return True
+
+
+@contextmanager
+def exclusive(folder: Path, name: str, *, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock `name` among all processes that use `folder`; the system frees it when a process dies.
+
+    Raises
+    ------
+    BlofinError
+        If another process holds it for longer than `wait_seconds`.
+    """
+    locks = folder / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    path = locks / (re.sub(r"[^A-Za-z0-9._-]+", "_", name) + ".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        msg = f"{name} is running in another process (lock {path}); wait for it to end or stop that process"
+        raise BlofinError(msg) from None
+    try:
+        yield
+    finally:
+        lock.release()
