@@ -1,0 +1,482 @@
+"""The strategy: a name, a docstring, timeframes, parameters with ranges, and `detect`.
+
+Belongs here: the class that every strategy is written as, its parameters, its signal, and the evaluation of that
+signal over a frame. Does not belong here: the words of `detect` (`strategies.language`), finding strategies
+(`strategies.registry`), fills and costs (`backtester`).
+
+A whole strategy::
+
+    class RsiReversal(Strategy):
+        '''Buy exhaustion below the lower band.
+
+        Edge: forced sellers overshoot.
+        Fails: in a trend, where low gets lower.
+        '''
+
+        name = "rsi_reversal"
+        timeframes = ("5m", "60m")
+        length = Param(14, 5, 30)
+        oversold = Param(30.0, 15.0, 40.0)
+
+        def detect(self, f):
+            rsi = f.feature("rsi", self.length)
+            return Signal(long_entry=crossed_above(rsi, self.oversold), long_exit=rsi > 50, stop=0.01)
+"""
+
+import hashlib
+import inspect
+import json
+import re
+import textwrap
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast, overload
+
+import polars as pl
+from polars import selectors as cs
+
+from features.bars import CANDLE_SCHEMA, TRADED_TIMEFRAMES, Timeframe
+from strategies.language import Kind, LanguageError, Value, boolean, constant, number
+
+Number = TypeVar("Number", int, float)
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,59}")
+"""What a strategy's name looks like: it is also a file name, a table key and part of a page's address."""
+
+CANDLE_COLUMNS: Final = ("open", "high", "low", "close", "volume", "quote_volume")
+"""Candle columns that a strategy may read like features."""
+
+CONDITIONS: Final = ("long_entry", "short_entry", "long_exit", "short_exit")
+LEVELS: Final[dict[str, tuple[float, float]]] = {
+    "stop": (1e-6, 0.99),
+    "target": (1e-6, 100.0),
+    "trail": (1e-6, 0.99),
+    "time_stop": (1, 1_000_000),
+    "size": (1e-6, 1.0),
+    "leverage": (1.0, 100.0),
+}
+"""The numbers a signal may carry, with the least and the largest that make sense."""
+
+
+class StrategyError(ValueError):
+    """A strategy cannot be loaded; the message begins with file and line."""
+
+
+@dataclass(frozen=True)
+class Param(Generic[Number]):
+    """A tunable number: its default and the range that a search may try.
+
+    Attributes
+    ----------
+    default, low, high : int or float
+        A whole-number parameter has three ints.
+    step : int or float, optional
+        Grid of the search; any value in the range where omitted (any whole number for ints).
+
+    Raises
+    ------
+    LanguageError
+        If the default lies outside the range, or the step is not positive.
+    """
+
+    default: Number
+    low: Number
+    high: Number
+    step: Number | None = None
+
+    def __post_init__(self) -> None:
+        for given in (self.default, self.low, self.high):
+            constant(given)
+        if not self.low <= self.default <= self.high:
+            msg = f"Param default {self.default} lies outside its range {self.low} to {self.high}"
+            raise LanguageError(msg)
+        if self.step is not None and constant(self.step) <= 0:
+            msg = f"Param step {self.step} must be positive"
+            raise LanguageError(msg)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the parameter takes whole numbers only."""
+        return all(isinstance(given, int) for given in (self.default, self.low, self.high))
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Param[Number]": ...
+    @overload
+    def __get__(self, instance: "Strategy", owner: type) -> Number: ...
+    def __get__(self, instance: "Strategy | None", owner: type) -> "Param[Number] | Number":
+        if instance is None:
+            return self
+        name = next(key for key, given in instance.ranges().items() if given is self)
+        return cast("Number", instance.parameters[name])
+
+    def checked(self, name: str, value: object) -> int | float:
+        """Return `value` if the range allows it.
+
+        Raises
+        ------
+        LanguageError
+            If it is no number, not whole where it must be, or outside the range.
+        """
+        given = constant(value)
+        if self.whole and given != int(given):
+            msg = f"parameter {name} = {value} must be a whole number"
+            raise LanguageError(msg)
+        if not self.low <= given <= self.high:
+            msg = f"parameter {name} = {value} lies outside its range {self.low} to {self.high}"
+            raise LanguageError(msg)
+        return int(given) if self.whole else given
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a strategy wants at each bar's close; the backtester fills it at the next bar's open.
+
+    Attributes
+    ----------
+    long_entry, short_entry, long_exit, short_exit : Value of truth values, optional
+        Null counts as false. Both entries at once: no entry. Exit and entry at once: exit only.
+    stop, target, trail : number or Value, optional
+        Distances as fractions of the entry price (0.01 = 1 %), frozen at the signal bar. None: there is none.
+    time_stop : number or Value, optional
+        Longest holding, in bars.
+    size : number or Value, optional
+        Fraction of equity, in (0, 1]; 1 where omitted.
+    leverage : number or Value, optional
+        Multiple of that, from 1; 1 where omitted.
+
+    Notes
+    -----
+    Where a number is an expression and it is null or out of its range at a bar, there is no entry at that bar: a
+    position whose stop is unknown is not opened. A size or leverage above its range is cut to it.
+
+    Raises
+    ------
+    LanguageError
+        If there is no entry at all, a condition is no truth value, or a constant is out of its range.
+    """
+
+    long_entry: Value | None = None
+    short_entry: Value | None = None
+    long_exit: Value | None = None
+    short_exit: Value | None = None
+    stop: Value | float | None = None
+    target: Value | float | None = None
+    trail: Value | float | None = None
+    time_stop: Value | float | None = None
+    size: Value | float | None = None
+    leverage: Value | float | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_entry is None and self.short_entry is None:
+            msg = "Signal has neither long_entry nor short_entry: it would never trade"
+            raise LanguageError(msg)
+        for name, value in self.conditions().items():
+            boolean(value, f"Signal({name}=…)")
+        for name, given in self.levels().items():
+            if isinstance(given, Value):
+                number(given, f"Signal({name}=…)")
+                continue
+            low, high = LEVELS[name]
+            if not low <= constant(given) <= high:
+                msg = f"Signal({name}={given:g}) lies outside {low:g} to {high:g}" + (
+                    "; distances are fractions of the entry price: 1 % is 0.01" if high < 1 else ""
+                )
+                raise LanguageError(msg)
+
+    def conditions(self) -> dict[str, Value]:
+        """Return the conditions that are set, by name."""
+        return {name: getattr(self, name) for name in CONDITIONS if getattr(self, name) is not None}
+
+    def levels(self) -> dict[str, Value | float]:
+        """Return the numbers that are set, by name."""
+        return {name: getattr(self, name) for name in LEVELS if getattr(self, name) is not None}
+
+    def values(self) -> list[Value]:
+        """Return every value over features that the signal holds."""
+        held = [getattr(self, field.name) for field in fields(self)]
+        return [value for value in held if isinstance(value, Value)]
+
+
+class Features:
+    """The features of one bar's close, as `detect` sees them: `f.rsi_14`, `f["60m:trend_direction"]`.
+
+    Parameters
+    ----------
+    kind_of : callable
+        Returns whether a feature is a number or a truth value; raises `LookupError` for one that does not exist.
+    """
+
+    def __init__(self, kind_of: "Callable[[str], Kind]") -> None:
+        self._kind_of = kind_of
+        self._read: dict[str, Value] = {}
+
+    def __getattr__(self, name: str) -> Value:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Value:
+        if not isinstance(name, str):
+            msg = f"a feature is read by its name, not by {name!r}"
+            raise LanguageError(msg)
+        if name not in self._read:
+            try:
+                kind = self._kind_of(name)
+            except LookupError as error:
+                raise LanguageError(str(error.args[0])) from error
+            self._read[name] = Value(pl.col(name), kind)
+        return self._read[name]
+
+    def feature(self, family: str, *numbers: float) -> Value:
+        """Return the feature of a family at these numbers: `f.feature("ema", 21)` is `f.ema_21`.
+
+        Parameters
+        ----------
+        family : str
+            The name before its numbers, with the timeframe or symbol before it, if any: `60m:ema`.
+        *numbers : int or float
+            Usually parameters of the strategy.
+        """
+        if not isinstance(family, str):
+            msg = f"the family of a feature is a name, not {family!r}"
+            raise LanguageError(msg)
+        return self["_".join([family, *(f"{constant(given):g}" for given in numbers)])]
+
+    def names(self) -> list[str]:
+        """Return the names read so far, sorted."""
+        return sorted(self._read)
+
+
+def candle_kind(name: str) -> Kind:
+    """Return the kind of a candle column; raise `LookupError` for any other name."""
+    if name in CANDLE_COLUMNS:
+        return "number"
+    msg = f"{name} is no candle column that a strategy may read; those are {', '.join(CANDLE_COLUMNS)}"
+    raise LookupError(msg)
+
+
+class Strategy:
+    """Base of every strategy; see the module's docstring for a whole one.
+
+    Parameters
+    ----------
+    **values : int or float
+        Parameters that differ from their defaults.
+
+    Attributes
+    ----------
+    name : str
+        Unique, lower case with underscores; the file's name in the library.
+    timeframes : tuple of Timeframe
+        Those that it is scored on.
+    parameters : dict of str to number
+        The values in force.
+    signal : Signal
+        What `detect` returned.
+
+    Raises
+    ------
+    StrategyError
+        If the class or its `detect` is malformed; the message begins with file and line.
+    """
+
+    name: ClassVar[str]
+    timeframes: ClassVar[tuple[Timeframe, ...]] = TRADED_TIMEFRAMES
+    code: ClassVar[str] = ""
+    location: ClassVar[str] = ""
+
+    def __init__(self, **values: float) -> None:
+        self._check_class()
+        self.parameters = self._with_defaults(values)
+        self._features = Features(feature_kind)
+        self.signal = self._traced()
+
+    def detect(self, f: Features) -> Signal:
+        """Return the signal over the features `f`; called once, when the strategy is made.
+
+        Parameters
+        ----------
+        f : Features
+            Values known at each bar's close.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def ranges(cls) -> dict[str, Param[Any]]:
+        """Return the parameters by name, in the order of the text."""
+        return {
+            name: given
+            for base in reversed(cls.__mro__)
+            for name, given in vars(base).items()
+            if isinstance(given, Param)
+        }
+
+    @classmethod
+    def source(cls) -> str:
+        """Return the class's own text, without the imports above it."""
+        if "code" not in vars(cls):
+            cls.code = textwrap.dedent(inspect.getsource(cls))
+        return cls.code
+
+    @property
+    def version(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of the text and the parameter values."""
+        values = json.dumps(self.parameters, sort_keys=True)
+        return hashlib.sha256(f"{self.source().strip()}\n{values}".encode()).hexdigest()[:12]
+
+    @property
+    def description(self) -> str:
+        """The docstring."""
+        return inspect.getdoc(type(self)) or ""
+
+    @property
+    def lookback(self) -> int:
+        """Bars before the first signal that `signals` needs in its frame, on top of the features' own warm-up."""
+        return max(value.lookback for value in self.signal.values())
+
+    def with_parameters(self, **values: float) -> "Strategy":
+        """Return the same strategy with some parameters changed: another version under the same name."""
+        return type(self)(**{**self.parameters, **values})
+
+    def features(self, timeframe: Timeframe | None = None) -> list[str]:  # noqa: ARG002  # every timeframe reads the same
+        """Return the features that the frame given to `signals` must hold, sorted; candle columns are not among them.
+
+        Parameters
+        ----------
+        timeframe : Timeframe, optional
+            The lane's timeframe; the answer does not depend on it.
+        """
+        return [name for name in self._features.names() if name not in CANDLE_COLUMNS]
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Evaluate the strategy over the bars of one timeframe.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Candle columns and `features()`, sorted by (symbol, ts); any number of symbols. Nulls mean unknown.
+
+        Returns
+        -------
+        DataFrame
+            One row a bar: symbol, ts, the four conditions (Boolean, never null), and those of stop, target, trail,
+            size, leverage (Float64) and time_stop (Int32) that the strategy sets.
+
+        Raises
+        ------
+        StrategyError
+            If a column is missing or is a number where the feature's definition says truth value, or the reverse.
+
+        Notes
+        -----
+        No look-ahead: row t depends on rows up to t of its own symbol. Bars must not be skipped silently: words like
+        `previous` count rows.
+        """
+        prepared = self._prepared(frame)
+        plan = self._plan()
+        parts = [part.select(plan) for part in prepared.partition_by("symbol", maintain_order=True)]
+        return pl.concat(parts) if parts else prepared.select(plan)
+
+    def _plan(self) -> list[pl.Expr]:
+        conditions = self.signal.conditions()
+        levels = {name: _level(name, given) for name, given in self.signal.levels().items()}
+        variable = [name for name, given in self.signal.levels().items() if isinstance(given, Value)]
+        sound = pl.all_horizontal(levels[name].is_not_null() for name in variable) if variable else pl.lit(True)
+        columns = []
+        for name in CONDITIONS:
+            truth = conditions[name].expr.fill_null(False) if name in conditions else pl.lit(False)
+            columns.append((truth & sound if name.endswith("entry") else truth).alias(name))
+        return [pl.col("symbol", "ts"), *columns, *(level.alias(name) for name, level in levels.items())]
+
+    def _prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
+        names = self._features.names()
+        missing = [name for name in names if name not in frame.columns]
+        if missing:
+            msg = f"{self.name}: the frame has no column {', '.join(missing)}; ask for the features() of the strategy"
+            raise StrategyError(msg)
+        wrong = [name for name in names if (frame.schema[name] == pl.Boolean) != (feature_kind(name) == "boolean")]
+        if wrong:
+            msg = f"{self.name}: column {wrong[0]} is {frame.schema[wrong[0]]}, its feature is {feature_kind(wrong[0])}"
+            raise StrategyError(msg)
+        finite = pl.when(cs.float().is_finite()).then(cs.float())
+        return frame.select("symbol", "ts", *names).with_columns(cs.integer().cast(pl.Float64)).with_columns(finite)
+
+    @classmethod
+    def _check_class(cls) -> None:
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            cls._refuse(f"name must be lower case letters, digits and underscores, 3 to 60 of them, not {name!r}")
+        if not inspect.getdoc(cls) or cls.__doc__ is None:
+            cls._refuse("the docstring is missing: say what edge it bets on and when it should fail")
+        given: object = cls.timeframes
+        if not isinstance(given, tuple) or not given or any(each not in TRADED_TIMEFRAMES for each in given):
+            cls._refuse(f"timeframes must be a tuple of {', '.join(TRADED_TIMEFRAMES)}, not {given!r}")
+        if len(set(cls.timeframes)) != len(cls.timeframes):
+            cls._refuse(f"timeframes names one twice: {given!r}")
+
+    @classmethod
+    def _refuse(cls, reason: str, line: int | None = None) -> None:
+        if cls.location:
+            file, first = cls.location.rsplit(":", 1)
+        else:
+            try:
+                file, first = inspect.getfile(cls), str(inspect.getsourcelines(cls)[1])
+            except (OSError, TypeError):
+                file, first = cls.__qualname__, "1"
+        msg = f"{file}:{line or first}: {reason}"
+        raise StrategyError(msg)
+
+    @classmethod
+    def _with_defaults(cls, values: Mapping[str, float]) -> dict[str, int | float]:
+        ranges = cls.ranges()
+        unknown = sorted(set(values) - set(ranges))
+        if unknown:
+            known = ", ".join(ranges) or "none"
+            cls._refuse(f"{cls.name} has no parameter {', '.join(unknown)}; its parameters are {known}")
+        try:
+            return {name: given.checked(name, values.get(name, given.default)) for name, given in ranges.items()}
+        except LanguageError as error:
+            cls._refuse(str(error))
+            raise
+
+    def _traced(self) -> Signal:
+        try:
+            signal = self.detect(self._features)
+        except Exception as error:
+            # the innermost line of the strategy's own file is where its author must look
+            file = inspect.getfile(type(self)) if not self.location else ""
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+            reason = str(error) if isinstance(error, LanguageError) else f"{type(error).__name__}: {error}"
+            self._refuse(reason, lines[-1] if lines else getattr(error, "line", None))
+            raise
+        if not isinstance(signal, Signal):
+            self._refuse(f"detect must return a Signal, not {type(signal).__name__}")
+        if not self._features.names():
+            self._refuse("detect reads no feature, so its signal is the same on every bar")
+        return signal
+
+
+def _level(name: str, given: Value | float) -> pl.Expr:
+    low, high = LEVELS[name]
+    if not isinstance(given, Value):
+        expr = pl.lit(float(given), dtype=pl.Float64)
+    else:
+        value = given.expr.clip(upper_bound=high) if name in {"size", "leverage"} else given.expr
+        expr = pl.when(given.expr.is_finite() & value.is_between(low, high)).then(value)
+    return expr.floor().cast(pl.Int32) if name == "time_stop" else expr
+
+
+def feature_kind(name: str) -> Kind:
+    """Return whether the feature `name` is a number or a truth value.
+
+    Raises
+    ------
+    LookupError
+        If there is no such feature; the message says what is near.
+    """
+    if name in CANDLE_COLUMNS:
+        return "number"
+    if name in CANDLE_SCHEMA:
+        return candle_kind(name)
+    return "number"

@@ -1,0 +1,63 @@
+"""The library is its files: one strategy each, named as the file, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from strategies.base import StrategyError
+from strategies.registry import LIBRARY, load_library
+
+GOOD = '''
+from strategies.base import Param, Signal, Strategy
+
+class {cls}(Strategy):
+    """Buy above a level."""
+
+    name = "{name}"
+    level = Param(1.0, 0.0, 2.0)
+
+    def detect(self, f):
+        return Signal(long_entry=f.close > self.level)
+'''
+
+
+def test_every_file_of_the_library_is_one_strategy_of_that_name() -> None:
+    library = load_library()
+    assert [strategy.name for strategy in library] == sorted(
+        path.stem for path in LIBRARY.glob("*.py") if path.stem != "__init__"
+    )
+    assert len({strategy.version for strategy in library}) == len(library)
+
+
+def test_every_docstring_says_the_edge_and_when_it_fails() -> None:
+    for strategy in load_library():
+        assert "Edge:" in strategy.description, strategy.name
+        assert "Fails:" in strategy.description, strategy.name
+
+
+def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(GOOD.format(cls="One", name="one"))
+    (tmp_path / "two.py").write_text(GOOD.format(cls="Two", name="two"))
+    assert [strategy.name for strategy in load_library(tmp_path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.format(cls="Bad", name="other"), "named other, its file bad"),
+        (GOOD.format(cls="Bad", name="bad") + GOOD.format(cls="Worse", name="bad"), "exactly one strategy class"),
+        ("x = 1\n", "exactly one strategy class, this one holds none"),
+        ("x = 1\nclass :\n", r"bad\.py:2: "),
+        ("x = 1\ny = 1 / 0\n", r"bad\.py:2: division"),
+        (GOOD.format(cls="Bad", name="bad").replace("f.close > self", "f.close and self"), r"bad\.py:11: "),
+    ],
+)
+def test_a_bad_file_is_refused_with_file_and_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(StrategyError, match=said):
+        load_library(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StrategyError, match="no such folder"):
+        load_library(tmp_path / "nowhere")
