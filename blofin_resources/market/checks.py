@@ -1,0 +1,224 @@
+"""What can be wrong with candles: one pure function a check, each giving the rows that violate it.
+
+Belongs here: judgements about frames of candles, the same for synthetic, archived and exchange bars. Does not belong
+here: reading frames, deciding what a violation stops (the asset checks), repairing anything.
+
+Every function takes a frame with `CANDLE_SCHEMA` (any order, any number of symbols) unless it says otherwise, and
+returns a frame with `VIOLATION_SCHEMA`, sorted by (symbol, ts); no rows mean that all is well.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from features.bars import MINUTES, TS, Timeframe, bar_length
+
+VIOLATION_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, "detail": pl.String()})
+"""`ts` opening time of the offending bar; `detail` says what is wrong with it, with the values."""
+
+PRICES: Final = ("open", "high", "low", "close")
+VOLUMES: Final = ("volume", "quote_volume", "contracts")
+
+
+def ohlc_order(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars whose high is not the highest or whose low is not the lowest of their four prices."""
+    highest = pl.max_horizontal("open", "low", "close")
+    lowest = pl.min_horizontal("open", "high", "close")
+    wrong = (pl.col("high") < highest) | (pl.col("low") > lowest)
+    return _violations(candles.filter(wrong), pl.format("open {}, high {}, low {}, close {}", *PRICES))
+
+
+def positive_prices(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars with a price that is null, NaN, infinite, zero or negative."""
+    wrong = pl.any_horizontal(~_sound(pl.col(name)) | (pl.col(name) <= 0) for name in PRICES)
+    shown = [pl.col(name).cast(pl.String).fill_null("null") for name in PRICES]
+    return _violations(candles.filter(wrong), pl.format("open {}, high {}, low {}, close {}", *shown))
+
+
+def sound_volumes(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars with a volume that is NaN, infinite or negative; null means unknown and is sound."""
+    wrong = pl.any_horizontal(
+        pl.col(name).is_not_null() & (~_sound(pl.col(name)) | (pl.col(name) < 0)) for name in VOLUMES
+    )
+    shown = [pl.col(name).cast(pl.String).fill_null("null") for name in VOLUMES]
+    return _violations(candles.filter(wrong), pl.format("volume {}, quote_volume {}, contracts {}", *shown))
+
+
+def duplicates(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return each (symbol, ts) that occurs more than once."""
+    counted = candles.group_by("symbol", "ts").len().filter(pl.col("len") > 1)
+    return _violations(counted, pl.format("{} bars of the same time", "len"))
+
+
+def time_order(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars that stand, in the frame's own order, after a later bar of their symbol."""
+    before = pl.col("ts").shift(1)
+    late = candles.with_columns(before=before.over("symbol")).filter(pl.col("ts") < pl.col("before"))
+    return _violations(late, pl.format("comes after the bar of {}", "before"))
+
+
+def on_grid(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the bars whose opening time is not on the grid of their timeframe."""
+    off = candles.filter(pl.col("ts") != pl.col("ts").dt.truncate(f"{MINUTES[timeframe]}m"))
+    return _violations(off, pl.lit(f"not on the {timeframe} grid"))
+
+
+def minutes_inside(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the bars made of no minute, of too many, or of too few without a flag that says so."""
+    full = MINUTES[timeframe]
+    short = (pl.col("minutes") < full) & pl.col("flag").is_null()
+    wrong = pl.col("minutes").is_null() | (pl.col("minutes") < 1) | (pl.col("minutes") > full) | short
+    shown = pl.col("minutes").cast(pl.String).fill_null("null")
+    return _violations(
+        candles.filter(wrong), pl.format(f"made of {{}} minutes out of {full}, flag {{}}", shown, _flag())
+    )
+
+
+def single_prices(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the bars that `flag_single_price` would flag and that carry no flag."""
+    return _violations(
+        candles.filter(_made_of_one_price() & pl.col("flag").is_null()),
+        pl.format("one price, {}, without known volume, and no flag", "open"),
+    )
+
+
+def flag_single_price(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with `single_price` added to the flag of bars that no trading made.
+
+    A bar of one price whose volume is zero or unknown is a repeated close, not a market: no order could have been
+    filled in it. One price *with* volume is a quiet market's real bar and stays as it is.
+    """
+    marked = pl.concat_str([pl.col("flag"), pl.lit("single_price")], separator=",", ignore_nulls=True)
+    already = pl.col("flag").fill_null("").str.split(",").list.contains("single_price")
+    return candles.with_columns(flag=pl.when(_made_of_one_price() & ~already).then(marked).otherwise("flag"))
+
+
+def missing(
+    candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
+) -> pl.DataFrame:
+    """Return the stretches of bars that are absent between `start` and `end`.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        Bars of one timeframe.
+    timeframe : Timeframe
+        Their grid.
+    start, end : datetime
+        Every bar with `start <= ts` that is closed by `end` is expected.
+    symbols : list of str, optional
+        Whose bars are expected; those in the frame where omitted. Name them: a symbol without a single bar is
+        otherwise not missed.
+
+    Returns
+    -------
+    DataFrame
+        `symbol`, `from_ts`, `to_ts` (opening times of the first bar absent and of the first one after it), `bars`
+        (their number), sorted.
+    """
+    length = bar_length(timeframe)
+    expected = symbols if symbols is not None else candles["symbol"].unique().sort().to_list()
+    last = end - length
+    fences = pl.DataFrame(
+        {"symbol": expected, "before": [start - length] * len(expected), "after": [last + length] * len(expected)},
+        schema={"symbol": pl.String(), "before": TS, "after": TS},
+    )
+    inside = candles.filter(pl.col("ts").is_between(start, last)).select("symbol", "ts")
+    lower = fences.select("symbol", ts="before")
+    upper = fences.select("symbol", ts="after")
+    marks = pl.concat([lower, inside.join(fences, on="symbol", how="semi"), upper]).unique().sort("symbol", "ts")
+    step = pl.duration(minutes=MINUTES[timeframe])
+    gaps = marks.with_columns(to_ts=pl.col("ts").shift(-1).over("symbol"), from_ts=pl.col("ts") + step)
+    return (
+        gaps.filter(pl.col("to_ts") > pl.col("from_ts"))
+        .with_columns(bars=(pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes() // MINUTES[timeframe])
+        .select("symbol", "from_ts", "to_ts", pl.col("bars").cast(pl.Int64))
+        .sort("symbol", "from_ts")
+    )
+
+
+def incomplete_days(
+    candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
+) -> pl.DataFrame:
+    """Return one violation a symbol and closed UTC day that lacks bars; parameters as of `missing`."""
+    length = bar_length(timeframe)
+    day = pl.col("ts").dt.truncate("1d")
+    gaps = missing(candles, timeframe, start, end, symbols)
+    absent = (
+        gaps.with_columns(ts=pl.datetime_ranges("from_ts", pl.col("to_ts") - length, interval=f"{MINUTES[timeframe]}m"))
+        .explode("ts", empty_as_null=False)
+        .group_by("symbol", day.alias("ts"))
+        .len()
+        .filter(pl.col("ts") + pl.duration(days=1) <= end)
+    )
+    return _violations(absent, pl.format(f"{{}} of the day's {1440 // MINUTES[timeframe]} bars are missing", "len"))
+
+
+def jumps(candles: pl.DataFrame, factor: float = 25.0, floor: float = 0.02) -> pl.DataFrame:
+    """Return the bars that stand alone: far from the bar before and from the bar after, which agree.
+
+    A market that moves stays where it went; a bad tick does not. A bar is a violation where its close differs from
+    both neighbours' closes, the same way, by more than `factor` times the symbol's median absolute return and by
+    more than `floor`.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        Sorted by (symbol, ts). Only bars whose two neighbours are in the frame are judged.
+    factor, floor : float
+        In multiples of the median absolute log return, and as a log return.
+    """
+    log = pl.col("close").log()
+    back = log - log.shift(1).over("symbol")
+    ahead = log - log.shift(-1).over("symbol")
+    usual = back.abs().median().over("symbol")
+    size = pl.min_horizontal(back.abs(), ahead.abs())
+    alone = (back.sign() == ahead.sign()) & (size > factor * usual) & (size > floor)
+    found = candles.with_columns(size=size, alone=alone).filter("alone")
+    return _violations(
+        found, pl.format("close {} is {} % from both neighbours", "close", (pl.col("size") * 100).round(2))
+    )
+
+
+ALWAYS: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
+    "positive_prices": positive_prices,
+    "ohlc_order": ohlc_order,
+    "sound_volumes": sound_volumes,
+    "duplicates": duplicates,
+    "time_order": time_order,
+    "single_prices": single_prices,
+    "jumps": jumps,
+}
+"""The checks that need nothing but the frame, by name."""
+
+
+def check_all(
+    candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
+) -> dict[str, pl.DataFrame]:
+    """Run every check; return the violations by the check's name, those without any left out."""
+    found = {name: check(candles) for name, check in ALWAYS.items()}
+    found["on_grid"] = on_grid(candles, timeframe)
+    found["minutes_inside"] = minutes_inside(candles, timeframe)
+    found["incomplete_days"] = incomplete_days(candles, timeframe, start, end, symbols)
+    return {name: frame for name, frame in found.items() if not frame.is_empty()}
+
+
+def _sound(value: pl.Expr) -> pl.Expr:
+    return value.is_finite().fill_null(value=False)
+
+
+def _flag() -> pl.Expr:
+    return pl.col("flag").fill_null("none")
+
+
+def _made_of_one_price() -> pl.Expr:
+    no_volume = (pl.col("volume").fill_null(0.0) == 0.0) & (pl.col("contracts").fill_null(0.0) == 0.0)
+    return (pl.col("high") == pl.col("low")) & no_volume
+
+
+def _violations(rows: pl.DataFrame, detail: pl.Expr) -> pl.DataFrame:
+    return (
+        rows.select("symbol", "ts", detail.cast(pl.String).alias("detail")).cast(VIOLATION_SCHEMA).sort("symbol", "ts")
+    )

@@ -1,0 +1,52 @@
+"""From settings to a market source.
+
+Belongs here: the one place that knows which sources there are. Does not belong here: reading settings.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from blofin_resources.errors import MarketError
+from blofin_resources.market.archive import ArchiveMarket
+from blofin_resources.market.base import Clock, MarketSource, utc_now
+from blofin_resources.market.sample import SampleMarket, Variant
+
+_SAMPLES: Final[dict[str, Variant]] = {"sample": "plain", "sample:null": "null", "sample:edge": "edge"}
+
+MARKETS: Final = (*_SAMPLES, "archive", "blofin")
+"""The values that `BLOFIN_MARKET` can take."""
+
+
+def open_market(market: str, *, archive: Path | None, api_url: str, seed: int, clock: Clock = utc_now) -> MarketSource:
+    """Return the market source that the settings name.
+
+    Parameters
+    ----------
+    market : str
+        One of `MARKETS`.
+    archive : Path or None
+        The folder of candles, needed by `archive`.
+    api_url : str
+        Address of the exchange, used by `blofin`.
+    seed : int
+        Which synthetic market, used by `sample`.
+    clock : callable, optional
+        Tells the present, for sources that grow with time.
+
+    Raises
+    ------
+    MarketError
+        For an unknown market, or where its setting is absent or unusable.
+    """
+    if market in _SAMPLES:
+        return SampleMarket(seed, _SAMPLES[market], clock)
+    if market == "archive":
+        if archive is None:
+            msg = "BLOFIN_MARKET=archive needs BLOFIN_ARCHIVE, a folder of <SYMBOL>_1m.parquet or .csv"
+            raise MarketError(msg)
+        return ArchiveMarket(archive)
+    if market == "blofin":
+        msg = f"the market blofin ({api_url}) cannot be read yet; use one of: sample, archive"
+        raise MarketError(msg)
+    msg = f"unknown market {market!r}; BLOFIN_MARKET is one of: {', '.join(MARKETS)}"
+    raise MarketError(msg)
