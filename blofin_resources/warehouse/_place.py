@@ -1,0 +1,176 @@
+"""Where a warehouse lies on disk, how it is attached, and the lock that its writers share.
+
+Belongs here: paths, DuckDB's extensions, ATTACH, the file lock. Does not belong here: tables, transactions.
+
+No file of the catalog may be opened other than by DuckDB: a process that closes any handle of an SQLite file loses
+the locks that SQLite holds on it.
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import duckdb
+from duckdb import DuckDBPyConnection
+from filelock import FileLock, Timeout
+
+from blofin_resources.errors import WarehouseError
+from blofin_resources.warehouse import _sql
+
+ALIAS: Final = "lake"
+"""Name under which the warehouse is attached."""
+
+LOCK_SECONDS: Final = 300.0
+"""How long a writer waits for its turn; a commit takes some 20 ms, the merging of files may take seconds."""
+
+_BUSY_MILLISECONDS: Final = 60_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """One warehouse: its folder and its catalog.
+
+    Attributes
+    ----------
+    folder : Path
+        Absolute folder; Parquet files lie in its `data`.
+    uri : str
+        Catalog as DuckLake names it, such as `sqlite:/data/warehouse/catalog.sqlite`.
+    file : Path or None
+        The catalog's file; None where the catalog is a server.
+    """
+
+    folder: Path
+    uri: str
+    file: Path | None
+
+    @classmethod
+    def of(cls, folder: Path, catalog: str | None) -> Self:
+        """Return the place of a folder, with the SQLite catalog inside it unless another one is named."""
+        root = Path(folder).expanduser().absolute()
+        if catalog is not None and catalog.startswith(("postgres:", "postgresql:")):
+            return cls(root, "postgres:" + catalog.partition(":")[2], None)
+        path = (catalog or "").removeprefix("sqlite:")
+        file = Path(path).expanduser().absolute() if path else root / "catalog.sqlite"
+        return cls(root, f"sqlite:{file}", file)
+
+    @property
+    def data(self) -> Path:
+        """Folder of the Parquet files."""
+        return self.folder / "data"
+
+    def make(self) -> None:
+        """Create the folders, or say why they cannot be."""
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+            if self.file is not None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            # a folder that exists may still refuse files, and data files come only with the first large write
+            with tempfile.TemporaryFile(dir=self.data):
+                pass
+        except OSError as error:
+            raise WarehouseError(self._unwritable(error)) from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the one lock of this warehouse's writers; the operating system frees it when a process dies."""
+        beside = self.file or self.folder / "catalog"
+        # a soft lock would outlive a killed process
+        lock = FileLock(f"{beside}.lock", fallback_to_soft=False, preserve_lock_file=True)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.01)
+        except Timeout:
+            msg = f"{lock.lock_file} was held by another process for {LOCK_SECONDS:.0f} s; end that process or wait"
+            raise WarehouseError(msg) from None
+        except (OSError, NotImplementedError) as error:
+            raise WarehouseError(self._unwritable(error)) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def attach(
+        self, connection: DuckDBPyConnection, alias: str, *, read_only: bool = False, snapshot: int | None = None
+    ) -> None:
+        """Attach the catalog, as it is now or as it was at a snapshot; hold the lock around this."""
+        options = [f"DATA_PATH {_sql.text(f'{self.data}/')}", "OVERRIDE_DATA_PATH true"]
+        if self.file is not None:
+            options.append(f"META_BUSY_TIMEOUT {_BUSY_MILLISECONDS}")
+        if read_only or snapshot is not None:
+            options.append("READ_ONLY")
+        elif self.file is not None:
+            options.append("META_JOURNAL_MODE 'WAL'")
+        if snapshot is not None:
+            options.append(f"SNAPSHOT_VERSION {snapshot:d}")
+        connection.execute(f"ATTACH {_sql.text('ducklake:' + self.uri)} AS {alias} ({', '.join(options)})")
+
+    def refuse_foreign(self, connection: DuckDBPyConnection) -> None:
+        """Refuse a catalog file that holds something else, before DuckLake writes its tables into it."""
+        if self.file is None:
+            return
+        if not self.file.exists() or self.file.stat().st_size == 0:
+            self._refuse_lost_catalog()
+            return
+        try:
+            connection.execute(f"ATTACH {_sql.text(self.file)} AS probe (TYPE sqlite, READ_ONLY)")
+            found = connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'probe'"
+            ).fetchall()
+            connection.execute("DETACH probe")
+        except duckdb.Error as error:
+            msg = f"{self.file} is no warehouse catalog ({_sql.first_line(error)}); {_ELSEWHERE}"
+            raise WarehouseError(msg) from None
+        if found and ("ducklake_metadata",) not in found:
+            msg = f"{self.file} is an SQLite file of something else; {_ELSEWHERE}"
+            raise WarehouseError(msg)
+
+    def _refuse_lost_catalog(self) -> None:
+        stored = next(self.data.rglob("*.parquet"), None)
+        if stored is not None:
+            msg = f"{self.data} holds data but {self.file} is missing; restore that file, or {_ELSEWHERE}"
+            raise WarehouseError(msg)
+
+    def _unwritable(self, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"the warehouse folder {self.folder} cannot be written ({reason}); set BLOFIN_WAREHOUSE to one that can"
+
+
+_ELSEWHERE: Final = "set BLOFIN_WAREHOUSE to another folder"
+
+_PACKAGES: Final = {
+    "ducklake": "duckdb_extension_ducklake",
+    "sqlite_scanner": "duckdb_extension_sqlite_scanner",
+    "postgres_scanner": "duckdb_extension_postgres_scanner",
+}
+
+
+def connect(place: Place) -> DuckDBPyConnection:
+    """Return a new DuckDB connection in UTC with the extensions that the place's catalog needs."""
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
+    for extension in ("ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"):
+        _load(connection, extension)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    # only written to when a query outgrows memory
+    spill = Path(tempfile.gettempdir()) / "blofin-spill"
+    connection.execute(f"SET GLOBAL temp_directory = {_sql.text(spill)}")
+    return connection
+
+
+def _load(connection: DuckDBPyConnection, extension: str) -> None:
+    """Load an extension from the installed package's folder; fetch it from DuckDB only where the package is absent."""
+    found = importlib.util.find_spec(_PACKAGES[extension])
+    for root in (found.submodule_search_locations or []) if found is not None else []:
+        binary = Path(root) / "extensions" / f"v{duckdb.__version__}" / f"{extension}.duckdb_extension"
+        if binary.exists():
+            connection.execute(f"LOAD {_sql.text(binary)}")
+            return
+    try:
+        connection.execute(f"INSTALL {extension}; LOAD {extension}")
+    except duckdb.Error as error:
+        package = f"{_PACKAGES[extension].replace('_', '-')}=={duckdb.__version__}"
+        msg = f"DuckDB's extension {extension} is missing ({_sql.first_line(error)}); run: pip install {package}"
+        raise WarehouseError(msg) from None

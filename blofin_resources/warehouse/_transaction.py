@@ -1,0 +1,336 @@
+"""Atomic, idempotent writes: prepared frame by frame, committed together.
+
+Belongs here: what a replace and an append mean, and the checks on a frame before it is written. Does not belong
+here: locking and BEGIN/COMMIT (`_warehouse`), which go around `Transaction.apply`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+
+import duckdb
+import polars as pl
+import polars.selectors as cs
+from duckdb import DuckDBPyConnection
+
+from blofin_resources.errors import WarehouseError
+from blofin_resources.warehouse import _schema, _sql
+
+Columns = Mapping[str, tuple[str, bool]]
+"""Name -> (DuckDB type, may be null) of a table's columns, in order."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a write did to one table: rows that are new, rows that are gone, rows given.
+
+    A row whose values changed counts as one gone and one new.
+    """
+
+    table: str
+    added: int
+    removed: int
+    given: int
+
+
+class _Scope(NamedTuple):
+    """Rows that a replace is about, as an SQL condition."""
+
+    sql: str
+    values: list[object]
+    columns: frozenset[str]
+
+
+class _Write(NamedTuple):
+    table: str
+    staged: str
+    columns: Columns
+    given: int
+    key: tuple[str, ...]
+    scope: _Scope | None
+    compared: tuple[str, ...]
+
+
+class Transaction:
+    """Writes that reach the warehouse together, or not at all.
+
+    Made by `Warehouse.transaction`. Nothing is written, and no lock is held, before the end of its `with` block: so
+    computing inside the block keeps nobody waiting, and reads inside it do not see its own writes.
+
+    Attributes
+    ----------
+    run_id : str
+        Dagster run that writes.
+    snapshot : int or None
+        After the block: the snapshot that holds these writes, or the current one where nothing differed. Before: None.
+    changes : list of Change
+        After the block: what each call did, in order.
+    """
+
+    def __init__(self, cursor: DuckDBPyConnection, run_id: str, keys: Mapping[str, tuple[str, ...]]) -> None:
+        self.run_id = run_id
+        self.snapshot: int | None = None
+        self.changes: list[Change] = []
+        self._cursor = cursor
+        self._keys = keys
+        self._writes: list[_Write] = []
+
+    def replace(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        start: datetime | date | None = None,
+        end: datetime | date | None = None,
+        *,
+        time_column: str = "ts",
+        ignore: Sequence[str] = (),
+        **equals: object,
+    ) -> None:
+        """Make `frame` all that the table holds in a scope.
+
+        Rows that are stored with the same values stay as they are, with the run that wrote them; a second call with
+        the same frame therefore writes nothing and makes no snapshot.
+
+        Parameters
+        ----------
+        table : str
+            `schema.table`.
+        frame : DataFrame
+            Rows by column name, any order of columns; `run_id` is added, an absent nullable column becomes null, as
+            does NaN. Values are cast to the column's type. Times must have a zone.
+        start, end : datetime or date, optional
+            Scope: `start <= time_column < end`; either may be left open.
+        time_column : str
+            Column that `start` and `end` refer to.
+        ignore : sequence of str
+            Columns in which a difference does not count, such as the wall-clock time of writing.
+        **equals
+            Scope: column = value, or in a list of values, or null for None.
+
+        Raises
+        ------
+        WarehouseError
+            For an unknown table or column, an absent or null value where one is needed, rows outside the scope or
+            twice the same key, or no scope at all. The message names what is wrong.
+        """
+        columns = self._columns(table)
+        scope = _scope(table, columns, start, end, time_column=time_column, equals=equals)
+        _known(table, columns, ignore)
+        compared = tuple(column for column in columns if column != "run_id" and column not in ignore)
+        write = self._stage(table, frame, columns, scope=scope, compared=compared)
+        self._refuse_outside(write, scope)
+        self._writes.append(write)
+
+    def append(self, table: str, frame: pl.DataFrame, key: Sequence[str] | None = None) -> None:
+        """Add the rows of `frame` whose key the table does not hold yet; a second append adds nothing.
+
+        Parameters
+        ----------
+        table : str
+            `schema.table`.
+        frame : DataFrame
+            As for `replace`.
+        key : sequence of str, optional
+            Columns that tell rows apart; the table's own key (see `meta.table_keys`) where omitted.
+
+        Raises
+        ------
+        WarehouseError
+            As for `replace`, but for the scope.
+        """
+        columns = self._columns(table)
+        if key is not None:
+            _known(table, columns, key)
+        self._writes.append(self._stage(table, frame, columns, key=tuple(key) if key is not None else None))
+
+    def apply(self) -> bool:
+        """Carry the writes out inside the open database transaction; return whether anything changed."""
+        for write in self._writes:
+            removed = 0 if write.scope is None else self._delete(write, write.scope)
+            added = self._insert(write)
+            self.changes.append(Change(write.table, added, removed, write.given))
+            if added and write.scope is not None and not write.scope.columns <= set(write.key):
+                self._refuse_taken_keys(write)
+        return any(change.added or change.removed for change in self.changes)
+
+    def _columns(self, table: str) -> Columns:
+        columns = _schema.columns(self._cursor, table)
+        if not columns:
+            msg = f"the warehouse has no table {table}; see warehouse/schema for those that it has"
+            raise WarehouseError(msg)
+        return columns
+
+    def _stage(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        columns: Columns,
+        *,
+        key: tuple[str, ...] | None = None,
+        scope: _Scope | None = None,
+        compared: tuple[str, ...] = (),
+    ) -> _Write:
+        """Check a frame and copy it, in the table's types, to where the transaction can insert it from."""
+        if "run_id" in columns and "run_id" not in frame.columns:
+            frame = frame.with_columns(run_id=pl.lit(self.run_id))
+        _check_columns(table, frame, columns)
+        frame = frame.with_columns(cs.float().fill_nan(None))
+        staged = f"staged_{len(self._writes)}"
+        casts = (
+            f"CAST({_sql.column(column) if column in frame.columns else 'NULL'} AS {kind}) AS {_sql.column(column)}"
+            for column, (kind, _) in columns.items()
+        )
+        own = self._keys.get(table, ())
+        order = f" ORDER BY {_sql.names(own)}" if own else ""
+        try:
+            self._cursor.register("incoming", frame)
+            self._cursor.execute(
+                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT {', '.join(casts)} FROM incoming{order}"
+            )
+            self._cursor.unregister("incoming")
+        except duckdb.Error as error:
+            msg = f"{table} cannot take these rows: {_sql.first_line(error)}"
+            raise WarehouseError(msg) from error
+        write = _Write(table, f"temp.{staged}", columns, frame.height, key or own, scope, compared)
+        self._refuse_twice(write)
+        return write
+
+    def _delete(self, write: _Write, scope: _Scope) -> int:
+        """Remove the rows in scope that the staged rows do not repeat."""
+        return self._count(
+            f"DELETE FROM {write.table} AS stored WHERE {scope.sql} "
+            f"AND NOT EXISTS (SELECT 1 FROM {write.staged} AS staged WHERE {_same(write.compared)})",
+            scope.values,
+        )
+
+    def _insert(self, write: _Write) -> int:
+        """Add the staged rows that are not stored: for a replace by all values, for an append by key."""
+        present = f"SELECT 1 FROM {write.table} AS stored WHERE {_same(write.compared or write.key)}"
+        values: list[object] = []
+        if write.scope is not None:
+            present += f" AND {write.scope.sql}"
+            values = write.scope.values
+        return self._count(
+            f"INSERT INTO {write.table} BY NAME SELECT * FROM {write.staged} AS staged WHERE NOT EXISTS ({present})",
+            values,
+        )
+
+    def _refuse_twice(self, write: _Write) -> None:
+        if not write.key:
+            return
+        found = self._first(
+            f"SELECT {_sql.names(write.key)} FROM {write.staged} GROUP BY ALL HAVING count(*) > 1 LIMIT 1", []
+        )
+        if found is not None:
+            msg = f"{write.table} takes one row for each {', '.join(write.key)}, but was given more for {_shown(found)}"
+            raise WarehouseError(msg)
+
+    def _refuse_outside(self, write: _Write, scope: _Scope) -> None:
+        found = self._first(
+            f"SELECT {_sql.names(sorted(scope.columns))} FROM {write.staged} AS stored "
+            f"WHERE NOT coalesce({scope.sql}, false) LIMIT 1",
+            scope.values,
+        )
+        if found is not None:
+            outside = f"{', '.join(sorted(scope.columns))} = {_shown(found)}"
+            msg = f"{write.table} was given a row outside what is to be replaced: {outside}"
+            raise WarehouseError(msg)
+
+    def _refuse_taken_keys(self, write: _Write) -> None:
+        if not write.key:
+            return
+        found = self._first(
+            f"SELECT {', '.join(_sql.column(column, 'staged') for column in write.key)} "
+            f"FROM {write.staged} AS staged JOIN {write.table} AS stored ON {_same(write.key)} "
+            f"GROUP BY ALL HAVING count(*) > 1 LIMIT 1",
+            [],
+        )
+        if found is not None:
+            msg = f"{write.table} already has, outside what is replaced, {', '.join(write.key)} = {_shown(found)}"
+            raise WarehouseError(msg)
+
+    def _count(self, sql: str, values: list[object]) -> int:
+        found = self._first(sql, values)
+        return int(str(found[0])) if found is not None else 0
+
+    def _first(self, sql: str, values: list[object]) -> tuple[object, ...] | None:
+        return self._cursor.execute(sql, values).fetchone()
+
+
+def _scope(
+    table: str,
+    columns: Columns,
+    start: datetime | date | None,
+    end: datetime | date | None,
+    *,
+    time_column: str,
+    equals: Mapping[str, object],
+) -> _Scope:
+    bounds = [(sign, bound) for sign, bound in ((">=", start), ("<", end)) if bound is not None]
+    used = frozenset(equals) | ({time_column} if bounds else frozenset())
+    if not used:
+        msg = f"replacing all of {table} needs a scope: a start, an end or a column's value"
+        raise WarehouseError(msg)
+    _known(table, columns, used)
+    naive = [bound for _, bound in bounds if isinstance(bound, datetime) and bound.tzinfo is None]
+    if naive:
+        msg = f"{table} was to be replaced from or to {naive[0]!r}, which has no time zone; give a UTC time"
+        raise WarehouseError(msg)
+    parts = [f"{_sql.column(time_column, 'stored')} {sign} ?" for sign, _ in bounds]
+    values: list[object] = [bound for _, bound in bounds]
+    for column, value in equals.items():
+        stored = _sql.column(column, "stored")
+        if value is None:
+            parts.append(f"{stored} IS NULL")
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            parts.append(f"{stored} IN ({_sql.marks(value)})" if value else "false")
+            values.extend(value)
+        else:
+            parts.append(f"{stored} = ?")
+            values.append(value)
+    return _Scope(" AND ".join(parts), values, used)
+
+
+def _same(columns: Sequence[str]) -> str:
+    """Return the condition that a staged and a stored row agree in these columns, null with null."""
+    return " AND ".join(
+        f"{_sql.column(column, 'staged')} IS NOT DISTINCT FROM {_sql.column(column, 'stored')}" for column in columns
+    )
+
+
+def _known(table: str, columns: Columns, used: Sequence[str] | frozenset[str]) -> None:
+    unknown = sorted(set(used) - set(columns))
+    if unknown:
+        msg = f"{table} has no column {', '.join(unknown)}; it has {', '.join(columns)}"
+        raise WarehouseError(msg)
+
+
+def _check_columns(table: str, frame: pl.DataFrame, columns: Columns) -> None:
+    """Refuse unknown columns, absent or null values that are needed, and times without a zone."""
+    _known(table, columns, frame.columns)
+    needed = [column for column, (_, nullable) in columns.items() if not nullable]
+    absent = [column for column in needed if column not in frame.columns]
+    if absent:
+        msg = f"{table} needs a value for {', '.join(absent)}"
+        raise WarehouseError(msg)
+    empty = [column for column in needed if frame[column].is_null().any() or _has_nan(frame[column])]
+    if empty:
+        msg = f"{table} was given rows with no value for {', '.join(empty)}"
+        raise WarehouseError(msg)
+    zoneless = [
+        column
+        for column, kind in frame.schema.items()
+        if isinstance(kind, pl.Datetime) and kind.time_zone is None and columns[column][0].startswith("TIMESTAMP")
+    ]
+    if zoneless:
+        msg = f"{table} was given times without a zone in {', '.join(zoneless)}; make them UTC"
+        raise WarehouseError(msg)
+
+
+def _has_nan(column: pl.Series) -> bool:
+    return column.dtype.is_float() and column.is_nan().any()
+
+
+def _shown(values: tuple[object, ...]) -> str:
+    return ", ".join(value.isoformat() if isinstance(value, date) else str(value) for value in values)
