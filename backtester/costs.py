@@ -1,0 +1,96 @@
+"""What trading costs and what an instrument allows.
+
+Belongs here: fee and slippage rates, leverage limits and maintenance margin. Does not belong here: how they are
+applied (`backtester.kernel`), what an exchange charges today (`market.instruments`).
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Self
+
+BASIS_POINT = 1e-4
+"""One basis point as a fraction."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Rates at which fills are charged.
+
+    Parameters
+    ----------
+    taker_fee : float
+        Fee on the notional of each fill, as a fraction (0.0006 is 0.06 %).
+    maker_fee : float
+        Fee of a target fill where `maker_targets` asks for it, as a fraction; a rebate is negative.
+    slippage : float
+        Fraction by which every fill except a target is worse than its reference price.
+    maker_targets : bool
+        Charge targets, which are resting limit orders, at `maker_fee`. Off unless asked for.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not finite, is 100 % or more, or if the taker fee or the slippage is negative.
+    """
+
+    taker_fee: float = 0.0006
+    maker_fee: float = 0.0002
+    slippage: float = 0.0002
+    maker_targets: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("taker_fee", "maker_fee", "slippage"):
+            rate = getattr(self, name)
+            lowest = -1.0 if name == "maker_fee" else 0.0
+            if not (math.isfinite(rate) and lowest <= rate < 1.0):
+                msg = f"{name} is {rate!r}; give a fraction of the notional from {lowest:g} to below 1, e.g. 0.0006"
+                raise ValueError(msg)
+
+    @property
+    def target_fee(self) -> float:
+        """Fee of a fill at a target, as a fraction of its notional."""
+        return self.maker_fee if self.maker_targets else self.taker_fee
+
+    @classmethod
+    def free(cls) -> Self:
+        """Return costs of zero: what a signal would earn if trading were free."""
+        return cls(taker_fee=0.0, maker_fee=0.0, slippage=0.0)
+
+
+@dataclass(frozen=True)
+class MarginRules:
+    """Leverage that an instrument allows and when a leveraged position is liquidated.
+
+    Parameters
+    ----------
+    max_leverage : float
+        Highest leverage that may be asked for; 1 or more.
+    tiers : tuple of (float, float)
+        Maintenance-margin tiers, ascending: (largest notional in quote currency, maintenance rate as a fraction).
+        The first tier that holds the entry's notional counts, the last one for everything above.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, the tiers are empty or do not ascend.
+    """
+
+    max_leverage: float = 50.0
+    tiers: tuple[tuple[float, float], ...] = field(default=((math.inf, 0.005),))
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_leverage) and self.max_leverage >= 1.0):
+            msg = f"max_leverage is {self.max_leverage!r}; give 1 or more"
+            raise ValueError(msg)
+        caps = [cap for cap, _ in self.tiers]
+        if not caps or any(not low < high for low, high in zip(caps, caps[1:], strict=False)):
+            msg = f"maintenance tiers {self.tiers!r} are empty or do not ascend by notional"
+            raise ValueError(msg)
+        for cap, rate in self.tiers:
+            if not (cap > 0.0 and 0.0 <= rate < 1.0):
+                msg = f"maintenance tier {(cap, rate)!r} needs a positive notional and a rate from 0 to below 1"
+                raise ValueError(msg)
+
+    def highest_rate(self) -> float:
+        """Return the largest maintenance rate of any tier, as a fraction."""
+        return max(rate for _, rate in self.tiers)

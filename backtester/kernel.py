@@ -1,0 +1,502 @@
+"""The compiled loop: one lane is one pass over its bars, in the order of events of the guide.
+
+Belongs here: what happens inside a lane, on raw arrays, and how that code is compiled. Does not belong here: checking
+the input (`backtester.bars`, `backtester.signals`), turning sums into metrics (`backtester.metrics`).
+
+How it is written, and why:
+
+- Prices are *signed*: multiplied by the side (+1 long, -1 short), every comparison of a short is the long's. The
+  multiplication by one is exact, so nothing is lost, and each rule stands here once.
+- A lane is a row of addresses and counts (`LANE`), so that lanes share arrays without copying: thousands of lanes
+  over the same bars cost only their results, and a circular shift of signals is just another address. Whoever fills
+  that row keeps the arrays alive for the length of the call; `backtester.lanes` is the only place that does.
+- No parallel compilation: `run` releases the interpreter lock and `backtester.lanes` calls it from threads, one call
+  for many lanes. That is safe under threads and forks, compiles in a third of the time, and each lane writes only to
+  its own memory, so the result does not depend on the number of threads.
+- Compiled on first use, not on import, and kept on disk where there is a place to keep it.
+
+Everything in this file is one cache entry: Numba notices a changed file, not a changed import.
+"""
+
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004, ERA001
+# One lane is one loop whose order of events is the specification: cutting it into many functions would hide the order
+# and cost a third of the speed. The lettered comments name the events of the guide.
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# Columns of the lane table (int64): addresses are of contiguous arrays, 0 where there is none.
+N, OPEN, HIGH, LOW, CLOSE, STATE, TS, STEP = 0, 1, 2, 3, 4, 5, 6, 7
+BITS: Final = 8
+FUND_ROW, FUND_RATE, FUND_TS, FUND_N = 9, 10, 11, 12
+HOUR_ROW, HOUR_N, HOUR_OUT = 13, 14, 15
+STOP, TARGET, TRAIL, TIME_STOP, SIZE, LEVERAGE = 16, 17, 18, 19, 20, 21  # parameter columns, and ...
+STRIDE_OF: Final = 6  # ... STRIDE_OF columns further right: 1 for a column, 0 for one value that holds for all bars
+MARK_OPEN, MARK_HIGH, MARK_LOW = 28, 29, 30
+MINUTE_TS, MINUTE_OPEN, MINUTE_HIGH, MINUTE_LOW, MINUTE_OK, MINUTE_N = 31, 32, 33, 34, 35, 36
+TIER_CAP, TIER_RATE, TIER_N = 37, 38, 39
+FAVOURABLE: Final = 40
+TRADES_OUT, TRADES_CAP, EQUITY_OUT = 41, 42, 43
+LANE_COLUMNS: Final = 44
+
+# Columns of the rate table (float64).
+TAKER_FEE, TARGET_FEE, SLIPPAGE, CAPITAL = 0, 1, 2, 3
+RATE_COLUMNS: Final = 4
+
+# Bits of a bar's state and of a bar's signals.
+FILLABLE, ADJACENT, FUNDING_KNOWN = 1, 2, 4
+LONG_ENTRY, SHORT_ENTRY, LONG_EXIT, SHORT_EXIT = 1, 2, 4, 8
+
+# Why a position was closed; 0 is 'not closed'.
+REASONS: Final = ("", "signal", "reversal", "time", "stop", "trail", "target", "liquidation", "open")
+BY_SIGNAL, BY_REVERSAL, BY_TIME, BY_STOP, BY_TRAIL, BY_TARGET, BY_LIQUIDATION, STILL_OPEN = 1, 2, 3, 4, 5, 6, 7, 8
+
+# Columns of a trade (float64). Amounts are per unit of starting capital.
+T_ENTRY_ROW, T_EXIT_ROW, T_SIDE, T_ENTRY, T_EXIT, T_QUANTITY = 0, 1, 2, 3, 4, 5
+T_PNL, T_FEES, T_FUNDING, T_SLIPPAGE, T_REASON, T_LEVERAGE, T_EQUITY = 6, 7, 8, 9, 10, 11, 12
+TRADE_COLUMNS: Final = 13
+
+# Columns of a lane's sums (float64).
+S_TRADES, S_WINS, S_NET_FRACTION, S_GAINS, S_LOSSES = 0, 1, 2, 3, 4
+S_FEES, S_SLIPPAGE, S_FUNDING, S_TURNOVER = 5, 6, 7, 8
+S_HELD, S_HELD_KNOWN, S_AMBIGUOUS, S_UNRESOLVED = 9, 10, 11, 12
+S_R1, S_R2, S_R3, S_R4, S_DOWN2, S_DRAWDOWN, S_EQUITY = 13, 14, 15, 16, 17, 18, 19
+S_LIQUIDATIONS, S_REALISED, S_OPEN = 20, 21, 22
+SUM_COLUMNS: Final = 23
+
+
+def _pointer(dtype: types.Type) -> Callable[..., Any]:
+    """Return a compiled function that reads one element of a contiguous array from the array's address."""
+
+    @intrinsic  # type: ignore[misc, unused-ignore]
+    def load(typingctx: Any, address: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.get_data_type(signature.return_type)
+            base = builder.inttoptr(args[0], data.as_pointer())
+            return builder.load(builder.gep(base, [args[1]]))
+
+        return dtype(types.int64, types.int64), codegen
+
+    return load  # type: ignore[no-any-return, unused-ignore]
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _store(typingctx: Any, address: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    """Write one float64 to an array given by its address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.get_data_type(types.float64)
+        base = builder.inttoptr(args[0], data.as_pointer())
+        builder.store(args[2], builder.gep(base, [args[1]]))
+        return cgutils.get_null_value(context.get_value_type(signature.return_type))
+
+    return types.void(types.int64, types.int64, types.float64), codegen
+
+
+_f8 = _pointer(types.float64)
+_i8 = _pointer(types.int64)
+_u1 = _pointer(types.uint8)
+
+
+@numba.njit(inline="never")
+def _inside(s, o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - compiled with the caller's types
+    """Decide what a bar does to a position: (reason, reference price, whether the order of events mattered).
+
+    All prices signed; `w` and `b` the bar's worst and best price, `best` the trailing extreme before this bar.
+    """
+    # Adverse first: stop, trail as it stood at the open, liquidation; then the target.
+    reason, level = 0, -np.inf
+    if w <= stop:
+        reason, level = BY_STOP, stop
+    if w <= trail and trail > level:
+        reason, level = BY_TRAIL, trail
+    if mark_w <= liquidation and liquidation > level:
+        reason, level = BY_LIQUIDATION, liquidation
+    if reason != 0:
+        level = min(level, o)
+    elif b >= target:
+        reason, level = BY_TARGET, target
+    # Favourable first: the target; else the trail ratchets with the best price, then the worst price comes.
+    other, price = 0, -np.inf
+    if b >= target:
+        other, price = BY_TARGET, target
+    else:
+        ratcheted = max(best, b) - distance
+        if w <= stop:
+            other, price = BY_STOP, stop
+        if w <= ratcheted and ratcheted > price:
+            other, price = BY_TRAIL, ratcheted
+        if mark_w <= liquidation and liquidation > price:
+            other, price = BY_LIQUIDATION, liquidation
+        if other == BY_TRAIL and ratcheted > trail:
+            price = min(price, b)  # on the way down from the best price, so nothing was jumped over
+        elif other != 0:
+            price = min(price, o)
+    differs = reason != other or level != price
+    if favourable:
+        return other, price, differs
+    return reason, level, differs
+
+
+@numba.njit(inline="never")
+def _by_minutes(lane, row, ts, s, stop, trail, best, distance, liquidation, target, favourable, use_mark):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+    """Walk the 1-minute bars inside one bar: (whether they are complete, reason, reference price, still ambiguous).
+
+    Complete means that every minute of the bar is there and sound; otherwise the bar itself has to decide.
+    """
+    count, step = lane[MINUTE_N], lane[STEP]
+    if count == 0 or use_mark:
+        return False, 0, -np.inf, True
+    low, high = np.int64(0), count
+    while low < high:
+        middle = (low + high) // 2
+        if _i8(lane[MINUTE_TS], middle) < ts:
+            low = middle + 1
+        else:
+            high = middle
+    expected = step // 60_000_000
+    if low + expected > count or _i8(lane[MINUTE_TS], low) != ts:
+        return False, 0, -np.inf, True
+    if _i8(lane[MINUTE_TS], low + expected - 1) != ts + step - 60_000_000:
+        return False, 0, -np.inf, True
+    for k in range(low, low + expected):
+        if _u1(lane[MINUTE_OK], k) == 0:
+            return False, 0, -np.inf, True
+    ambiguous = False
+    for k in range(low, low + expected):
+        o = s * _f8(lane[MINUTE_OPEN], k)
+        worst = s * _f8(lane[MINUTE_LOW], k) if s > 0 else s * _f8(lane[MINUTE_HIGH], k)
+        bestp = s * _f8(lane[MINUTE_HIGH], k) if s > 0 else s * _f8(lane[MINUTE_LOW], k)
+        # A minute that opens beyond a level has filled there before anything else in it can happen.
+        if k > low and o <= max(stop, trail, liquidation):
+            if o <= liquidation:
+                return True, BY_LIQUIDATION, o, ambiguous
+            return True, BY_TRAIL if trail > stop else BY_STOP, o, ambiguous
+        reason, price, differs = _inside(
+            s, o, worst, bestp, worst, stop, trail, best, distance, liquidation, target, favourable
+        )
+        ambiguous = ambiguous or differs
+        if reason != 0:
+            return True, reason, price, ambiguous
+        best = max(best, bestp)
+        trail = best - distance
+    return True, 0, -np.inf, ambiguous
+
+
+@numba.njit(inline="never")
+def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+    n, step = lane[N], lane[STEP]
+    opens, highs, lows, closes, states, stamps = lane[OPEN], lane[HIGH], lane[LOW], lane[CLOSE], lane[STATE], lane[TS]
+    signals = lane[BITS]
+    marked = lane[MARK_OPEN] != 0
+    favourable = lane[FAVOURABLE] != 0
+    taker, target_fee, slip = rate[TAKER_FEE], rate[TARGET_FEE], rate[SLIPPAGE]
+    trades_out, trades_cap, equity_out = lane[TRADES_OUT], lane[TRADES_CAP], lane[EQUITY_OUT]
+
+    fund, fund_n = np.int64(0), lane[FUND_N]
+    next_fund = _i8(lane[FUND_ROW], 0) if fund_n > 0 else np.int64(-1)
+    hour, hour_n = np.int64(0), lane[HOUR_N]
+    while hour < hour_n and _i8(lane[HOUR_ROW], hour) < 0:
+        _store(lane[HOUR_OUT], hour, 1.0)
+        hour += 1
+    next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
+
+    cash, equity, peak, trough = 1.0, 1.0, 1.0, 1.0  # trough: lowest equity as a fraction of the peak before it
+    s = 0.0  # side of the position: +1, -1, 0 none
+    pending, leaving = 0.0, 0  # side of the entry order, reason of the exit order
+    signal_row = np.int64(0)
+    entry = quantity = notional = fees = funding = slipped = margin = bankrupt = equity_in = leverage = 0.0
+    entry_row = np.int64(0)
+    stop = trail = liquidation = best = -np.inf
+    target, distance = np.inf, np.inf
+    due = np.int64(0)  # time of the time stop, 0 none
+    r1 = r2 = r3 = r4 = down2 = 0.0
+    held, held_known = np.int64(0), np.int64(0)
+
+    for t in range(n):
+        state = _u1(states, t)
+        o = _f8(opens, t)
+        # (a) funding since the last bar's open, on positions held before it
+        while next_fund == t:
+            if s != 0.0:
+                paid = s * _f8(lane[FUND_RATE], fund) * quantity * o
+                cash -= paid
+                funding += paid
+            fund += 1
+            next_fund = _i8(lane[FUND_ROW], fund) if fund < fund_n else np.int64(-1)
+        occupied = s != 0.0
+        reason, price, inside = 0, 0.0, False
+        if state & FILLABLE:
+            if s != 0.0:
+                so = s * o
+                mark = s * _f8(lane[MARK_OPEN], t) if marked else so
+                if mark <= liquidation:  # (b)
+                    reason = BY_LIQUIDATION
+                elif leaving != 0:  # (c)
+                    reason, price = leaving, so
+                elif due != 0 and _i8(stamps, t) >= due:
+                    reason, price = BY_TIME, so
+                elif so <= stop or so <= trail:
+                    reason, price = BY_TRAIL if trail > stop else BY_STOP, so
+            leaving = 0
+        # Twice at most: an exit at the open may make room for an entry, which the bar may close again.
+        for turn in range(2):
+            if reason != 0:
+                exit_fee = 0.0
+                if reason == BY_LIQUIDATION:
+                    fill = bankrupt
+                    out[S_LIQUIDATIONS] += 1.0
+                elif reason == BY_TARGET:
+                    fill = s * price
+                    exit_fee = target_fee * quantity * fill
+                else:
+                    fill = s * price * (1.0 - s * slip)
+                    slipped += quantity * abs(s * price - fill)
+                    exit_fee = taker * quantity * fill
+                if inside:
+                    # Funding inside this bar: charged, since the position was there at its start; never credited.
+                    k = fund
+                    while k < fund_n and _i8(lane[FUND_ROW], k) == t + 1:
+                        if _i8(lane[FUND_TS], k) < _i8(stamps, t) + step:
+                            paid = s * _f8(lane[FUND_RATE], k) * quantity * o
+                            if paid > 0.0:
+                                cash -= paid
+                                funding += paid
+                        k += 1
+                gross = -margin if reason == BY_LIQUIDATION else s * quantity * (fill - entry)
+                cash += gross - exit_fee
+                fees += exit_fee
+                net = gross - fees - funding
+                index = np.int64(out[S_TRADES])
+                out[S_TRADES] += 1.0
+                if net > 0.0:
+                    out[S_WINS] += 1.0
+                    out[S_GAINS] += net
+                else:
+                    out[S_LOSSES] -= net
+                out[S_NET_FRACTION] += net / notional
+                out[S_FEES] += fees
+                out[S_FUNDING] += funding
+                out[S_SLIPPAGE] += slipped
+                out[S_TURNOVER] += notional + quantity * fill
+                if index < trades_cap:
+                    at = index * TRADE_COLUMNS
+                    _store(trades_out, at + T_ENTRY_ROW, float(entry_row))
+                    _store(trades_out, at + T_EXIT_ROW, float(t))
+                    _store(trades_out, at + T_SIDE, s)
+                    _store(trades_out, at + T_ENTRY, entry)
+                    _store(trades_out, at + T_EXIT, fill)
+                    _store(trades_out, at + T_QUANTITY, quantity)
+                    _store(trades_out, at + T_PNL, gross)
+                    _store(trades_out, at + T_FEES, fees)
+                    _store(trades_out, at + T_FUNDING, funding)
+                    _store(trades_out, at + T_SLIPPAGE, slipped)
+                    _store(trades_out, at + T_REASON, float(reason))
+                    _store(trades_out, at + T_LEVERAGE, leverage)
+                    _store(trades_out, at + T_EQUITY, equity_in)
+                s, reason = 0.0, 0
+            if turn == 1:
+                break
+            # (d) a pending entry, if this is the very next bar and it can be filled
+            if pending != 0.0:
+                if state & (FILLABLE | ADJACENT) == FILLABLE | ADJACENT and cash > 0.0:
+                    s = pending
+                    leverage = _f8(lane[LEVERAGE], signal_row * lane[LEVERAGE + STRIDE_OF])
+                    size = _f8(lane[SIZE], signal_row * lane[SIZE + STRIDE_OF])
+                    equity_in, margin = cash, size * cash
+                    notional = margin * leverage
+                    entry = o * (1.0 + s * slip)
+                    quantity = notional / entry
+                    entry_row = np.int64(t)
+                    fees = taker * notional
+                    cash -= fees
+                    funding = 0.0
+                    slipped = quantity * abs(entry - o)
+                    stop, distance, target, due, liquidation = -np.inf, np.inf, np.inf, np.int64(0), -np.inf
+                    if lane[STOP] != 0:
+                        value = _f8(lane[STOP], signal_row * lane[STOP + STRIDE_OF])
+                        if value == value:
+                            stop = s * (entry * (1.0 - s * value))
+                    if lane[TARGET] != 0:
+                        value = _f8(lane[TARGET], signal_row * lane[TARGET + STRIDE_OF])
+                        if value == value:
+                            target = s * (entry * (1.0 + s * value))
+                    if lane[TRAIL] != 0:
+                        value = _f8(lane[TRAIL], signal_row * lane[TRAIL + STRIDE_OF])
+                        if value == value:
+                            distance = value * entry
+                    if lane[TIME_STOP] != 0:
+                        value = _f8(lane[TIME_STOP], signal_row * lane[TIME_STOP + STRIDE_OF])
+                        if value == value:
+                            due = _i8(stamps, t) + np.int64(value) * step
+                    best = s * entry
+                    trail = best - distance
+                    if leverage > 1.0:
+                        tier = np.int64(0)
+                        while tier < lane[TIER_N] - 1 and notional * rate[CAPITAL] > _f8(lane[TIER_CAP], tier):
+                            tier += 1
+                        maintenance = _f8(lane[TIER_RATE], tier)
+                        bankrupt = entry * (1.0 - s / leverage)
+                        liquidation = s * (bankrupt / (1.0 - s * maintenance))
+                    occupied = True
+                pending = 0.0
+            # (e) stop, trail, liquidation and target by the bar's low and high
+            if s == 0.0 or state & FILLABLE == 0:
+                break
+            w = s * (_f8(lows, t) if s > 0.0 else _f8(highs, t))
+            b = s * (_f8(highs, t) if s > 0.0 else _f8(lows, t))
+            mark_w = w
+            if marked:
+                mark_w = s * (_f8(lane[MARK_LOW], t) if s > 0.0 else _f8(lane[MARK_HIGH], t))
+            ratchet = max(best, b)
+            if w <= max(stop, ratchet - distance) or b >= target or mark_w <= liquidation:
+                reason, price, differs = _inside(
+                    s, s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable
+                )
+                if differs:
+                    out[S_AMBIGUOUS] += 1.0
+                    complete, finer, level, unsure = _by_minutes(
+                        lane, t, _i8(stamps, t), s, stop, trail, best, distance, liquidation, target, favourable, marked
+                    )
+                    if complete and (finer != 0 or reason == 0 or reason == BY_TRAIL):
+                        reason, price = finer, level
+                    if unsure:
+                        out[S_UNRESOLVED] += 1.0
+                inside = True
+            if reason == 0:
+                # (g) is done here: the mark at the close does not read the trail
+                best = ratchet
+                trail = best - distance
+                break
+        # (f) mark at the close
+        marked_equity = cash
+        if s != 0.0:
+            marked_equity = cash + s * quantity * (_f8(closes, t) - entry)
+        if occupied:
+            held += 1
+            if state & FUNDING_KNOWN:
+                held_known += 1
+        if t == n - 1 and s != 0.0:
+            # Funding inside the last bar falls due before the window ends: the position is still open at its end.
+            while fund < fund_n:
+                if _i8(lane[FUND_TS], fund) < _i8(stamps, t) + step:
+                    paid = s * _f8(lane[FUND_RATE], fund) * quantity * _f8(closes, t)
+                    cash -= paid
+                    funding += paid
+                    marked_equity -= paid
+                fund += 1
+        if marked_equity != equity:
+            if equity > 0.0:
+                r = marked_equity / equity - 1.0
+                square = r * r
+                r1 += r
+                r2 += square
+                r3 += square * r
+                r4 += square * square
+                if r < 0.0:
+                    down2 += square
+            equity = marked_equity
+            if equity > peak:
+                peak = equity
+            elif equity < peak * trough:
+                trough = equity / peak
+        if equity_out != 0:
+            _store(equity_out, t, equity)
+        while next_hour == t:
+            _store(lane[HOUR_OUT], hour, equity)
+            hour += 1
+            next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
+        # (h) signals, read against the position as it now stands
+        bits = _u1(signals, t)
+        if bits != 0 and state & FILLABLE:
+            wants = 0.0
+            if bits & (LONG_ENTRY | LONG_EXIT | SHORT_ENTRY) == LONG_ENTRY:
+                wants = 1.0
+            elif bits & (SHORT_ENTRY | SHORT_EXIT | LONG_ENTRY) == SHORT_ENTRY:
+                wants = -1.0
+            if s == 0.0:
+                pending = wants
+            elif bits & (LONG_EXIT if s > 0.0 else SHORT_EXIT):
+                leaving = BY_SIGNAL
+            elif wants == -s:
+                leaving, pending = BY_REVERSAL, wants
+            signal_row = np.int64(t)
+
+    out[S_REALISED] = cash
+    if s != 0.0:
+        # Still open: counted in the trade statistics as if closed at the mark less exit cost; equity keeps the mark.
+        last = _f8(closes, n - 1)
+        fill = last * (1.0 - s * slip)
+        slipped += quantity * abs(last - fill)
+        fees += taker * quantity * fill
+        gross = s * quantity * (fill - entry)
+        net = gross - fees - funding
+        index = np.int64(out[S_TRADES])
+        out[S_TRADES] += 1.0
+        out[S_OPEN] = 1.0
+        if net > 0.0:
+            out[S_WINS] += 1.0
+            out[S_GAINS] += net
+        else:
+            out[S_LOSSES] -= net
+        out[S_NET_FRACTION] += net / notional
+        out[S_FEES] += fees
+        out[S_FUNDING] += funding
+        out[S_SLIPPAGE] += slipped
+        out[S_TURNOVER] += notional + quantity * fill
+        if index < trades_cap:
+            at = index * TRADE_COLUMNS
+            _store(trades_out, at + T_ENTRY_ROW, float(entry_row))
+            _store(trades_out, at + T_EXIT_ROW, float(n))
+            _store(trades_out, at + T_SIDE, s)
+            _store(trades_out, at + T_ENTRY, entry)
+            _store(trades_out, at + T_EXIT, fill)
+            _store(trades_out, at + T_QUANTITY, quantity)
+            _store(trades_out, at + T_PNL, gross)
+            _store(trades_out, at + T_FEES, fees)
+            _store(trades_out, at + T_FUNDING, funding)
+            _store(trades_out, at + T_SLIPPAGE, slipped)
+            _store(trades_out, at + T_REASON, float(STILL_OPEN))
+            _store(trades_out, at + T_LEVERAGE, leverage)
+            _store(trades_out, at + T_EQUITY, equity_in)
+    while hour < hour_n:
+        _store(lane[HOUR_OUT], hour, equity)
+        hour += 1
+    out[S_R1], out[S_R2], out[S_R3], out[S_R4], out[S_DOWN2] = r1, r2, r3, r4, down2
+    out[S_DRAWDOWN] = min(1.0, 1.0 - trough)
+    out[S_EQUITY] = equity
+    out[S_HELD], out[S_HELD_KNOWN] = float(held), float(held_known)
+
+
+def _run(lanes, rates, sums, first, last):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - compiled with SIGNATURE
+    for index in range(first, last):
+        _lane(lanes[index], rates[index], sums[index])
+
+
+SIGNATURE: Final = types.void(
+    types.Array(types.int64, 2, "C"),
+    types.Array(types.float64, 2, "C"),
+    types.Array(types.float64, 2, "C"),
+    types.int64,
+    types.int64,
+)
+
+
+@cache
+def compiled() -> Callable[..., None]:
+    """Return the machine code of `run(lanes, rates, sums, first, last)`, compiled or read from Numba's cache.
+
+    Where no cache directory can be written, the code is compiled for this process only.
+    """
+    options = {"nogil": True, "boundscheck": False}
+    try:
+        return numba.njit(SIGNATURE, cache=True, **options)(_run)  # type: ignore[no-any-return, unused-ignore]
+    except (RuntimeError, OSError):
+        return numba.njit(SIGNATURE, **options)(_run)  # type: ignore[no-any-return, unused-ignore]

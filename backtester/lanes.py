@@ -1,0 +1,483 @@
+"""Many lanes in one call: packing them for the kernel, running them on all cores, reading the results.
+
+A lane is one set of signals on the bars of one symbol and timeframe, with its costs. Belongs here: everything between
+checked arrays and `LaneResult`. Does not belong here: the loop itself (`backtester.kernel`), pooling
+(`backtester.pooling`).
+
+Memory of one call, in bytes, beside the input: per lane 8 * (44 + 4 + 23) and 8 for each full hour of its window; with
+`trades`, 104 for each bar that has an entry signal; with `equity`, 8 for each bar.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from backtester import kernel
+from backtester.bars import Bars, Floats, Longs, from_micros
+from backtester.costs import Costs, MarginRules
+from backtester.metrics import Moments, bars_per_year, score
+from backtester.signals import PARAMETER_COLUMNS, Signals
+from features.bars import TS, Timeframe
+
+DEFAULT_CAPITAL: Final = 10_000.0
+"""Starting capital of a lane in quote currency; returns do not depend on it, margin tiers and volume shares do."""
+
+_ONE: Final = np.ones(1)
+_GROUPS_PER_THREAD: Final = 4
+
+TRADE_SCHEMA: Final = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "timeframe": pl.String(),
+        "side": pl.String(),
+        "entry_ts": TS,
+        "exit_ts": TS,
+        "entry_price": pl.Float64(),
+        "exit_price": pl.Float64(),
+        "quantity": pl.Float64(),
+        "pnl": pl.Float64(),
+        "fees": pl.Float64(),
+        "funding": pl.Float64(),
+        "slippage": pl.Float64(),
+        "pnl_pct": pl.Float64(),
+        "exit_reason": pl.String(),
+        "leverage": pl.Float64(),
+        "equity": pl.Float64(),
+    }
+)
+"""Trades, in order of entry.
+
+`entry_ts`, `exit_ts` opening times of the bars in which the fills lie (an open position: the window's end); prices are
+fills, slippage included; `quantity` in base units; `pnl` (before fees and funding), `fees`, `funding` (positive: paid)
+and `slippage` (already inside `pnl`) in quote currency; `pnl_pct` is `pnl - fees - funding` in percent of the entry
+notional; `exit_reason` one of signal, reversal, time, stop, trail, target, liquidation, open; `equity` before entry.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """One set of signals on one set of bars.
+
+    Parameters
+    ----------
+    bars : Bars
+        Shared by any number of lanes.
+    signals : Signals
+        One for each bar.
+    costs : Costs
+        Fees and slippage.
+    rules : MarginRules
+        Leverage limits and maintenance tiers; without leverage they have no effect.
+    """
+
+    bars: Bars
+    signals: Signals
+    costs: Costs = field(default_factory=Costs)
+    rules: MarginRules = field(default_factory=MarginRules)
+
+
+@dataclass(frozen=True, eq=False)
+class LaneResult:
+    """What became of one lane. Fractions and percentages are of the lane's starting capital unless said otherwise.
+
+    Parameters
+    ----------
+    symbol, timeframe, start, end, bars
+        What was run; `bars` counts those that exist, `coverage` is their share of the window.
+    trades, wins : int
+        Closed trades plus one still open at the end, as if closed at the mark less exit cost.
+    win_rate : float, optional
+        Share of trades whose net result is above zero, in [0, 1]; null without trades.
+    avg_pnl_pct : float, optional
+        Mean of (PnL - fees - funding) / entry notional, percent; null without trades.
+    total_pnl_pct : float
+        Change of equity to the last mark, percent.
+    max_drawdown : float
+        Largest fall of bar-close equity below its peak, in [0, 1].
+    sharpe, sharpe_se, sortino : float, optional
+        Of bar returns, annualised; null without variance (sortino: without a loss).
+    profit_factor : float, optional
+        Sum of net gains over sum of net losses; null where nothing was lost.
+    exposure : float
+        Share of bars in which a position was open at any time.
+    turnover : float
+        Notional of all fills over starting capital.
+    fees_pct, slippage_pct, funding_pct : float
+        Each cost apart, percent; funding is positive where paid.
+    funding_known : float, optional
+        Share of the bars held for which all funding is known; null where nothing was held.
+    liquidations, ambiguous, unresolved : int
+        Liquidated trades; bars whose order of events mattered; those of them that 1-minute bars did not settle.
+    liquidation_price : str
+        `mark` where mark-price candles decided liquidations, else `last`.
+    favourable_pnl_pct, worst_pnl_pct, best_pnl_pct : float
+        Total of the favourable-first replay; the lower and the higher of the two replays.
+    gains, losses, net_fraction_sum : float
+        Sums of net gains and of net losses per starting capital, and of net result per entry notional.
+    open_at_end : bool
+        Whether the last trade was still open.
+    hourly : ndarray of shape (n_hours,)
+        Equity at the window's full hours, starting capital = 1.
+    moments : Moments
+        Of the bar returns.
+    trade_rows, equity : ndarray, optional
+        Raw trades and bar-close equity where asked for; see `trades_frame`, `equity_frame`.
+    """
+
+    symbol: str
+    timeframe: Timeframe
+    start: datetime
+    end: datetime
+    bars: int
+    coverage: float
+    trades: int
+    wins: int
+    win_rate: float | None
+    avg_pnl_pct: float | None
+    total_pnl_pct: float
+    max_drawdown: float
+    sharpe: float | None
+    sharpe_se: float | None
+    sortino: float | None
+    profit_factor: float | None
+    exposure: float
+    turnover: float
+    fees_pct: float
+    slippage_pct: float
+    funding_pct: float
+    funding_known: float | None
+    liquidations: int
+    ambiguous: int
+    unresolved: int
+    liquidation_price: str
+    favourable_pnl_pct: float
+    worst_pnl_pct: float
+    best_pnl_pct: float
+    gains: float
+    losses: float
+    net_fraction_sum: float
+    open_at_end: bool
+    hourly: Floats
+    moments: Moments
+    step: int
+    times: Longs
+    capital: float
+    scored: bool = True
+    trade_rows: Floats | None = None
+    equity: Floats | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The user's formula on this lane alone, for tables; ranking uses the pooled score."""
+        return score(self.win_rate, self.avg_pnl_pct, self.sharpe, self.max_drawdown)
+
+    def trades_frame(self) -> pl.DataFrame:
+        """Return the trades with `TRADE_SCHEMA`.
+
+        Raises
+        ------
+        ValueError
+            If the lane was run without `trades`.
+        """
+        if self.trade_rows is None:
+            msg = f"trades of {self.symbol} {self.timeframe} were not kept; run the lane with trades=True"
+            raise ValueError(msg)
+        return _trades_frame(self, self.trade_rows)
+
+    def equity_frame(self) -> pl.DataFrame:
+        """Return equity at each bar's close: `ts` (the close), `equity` in quote currency.
+
+        Raises
+        ------
+        ValueError
+            If the lane was run without `equity`.
+        """
+        if self.equity is None:
+            msg = f"equity of {self.symbol} {self.timeframe} was not kept; run the lane with equity=True"
+            raise ValueError(msg)
+        closes = pl.Series("ts", self.times + self.step).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        return pl.DataFrame([closes, pl.Series("equity", self.equity * self.capital)])
+
+
+def run_lanes(
+    lanes: Sequence[Lane],
+    *,
+    trades: bool = False,
+    equity: bool = False,
+    replays: bool = True,
+    capital: float = DEFAULT_CAPITAL,
+    threads: int | None = None,
+) -> list[LaneResult]:
+    """Run lanes on all cores and return their results in order.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+        Any mixture of symbols, timeframes and lengths.
+    trades, equity : bool
+        Keep each trade, and equity at each bar.
+    replays : bool
+        Run lanes with an ambiguous bar a second time, favourable first, for the best and the worst case.
+    capital : float
+        Starting capital of each lane in quote currency.
+    threads : int, optional
+        Number of threads; by default one a core. The result does not depend on it.
+
+    Notes
+    -----
+    No look-ahead: what a bar's signal does begins at the next bar's open.
+    """
+    book = run_arrays(lanes, trades=trades, equity=equity, capital=capital, threads=threads)
+    results = [book.result(index) for index in range(len(lanes))]
+    if not replays:
+        return results
+    again = [index for index, result in enumerate(results) if result.ambiguous]
+    if again:
+        other = run_arrays([lanes[index] for index in again], favourable=True, capital=capital, threads=threads)
+        for place, index in enumerate(again):
+            pnl = (float(other.sums[place, kernel.S_EQUITY]) - 1.0) * 100.0
+            result = results[index]
+            results[index] = replace(
+                result,
+                favourable_pnl_pct=pnl,
+                worst_pnl_pct=min(pnl, result.total_pnl_pct),
+                best_pnl_pct=max(pnl, result.total_pnl_pct),
+            )
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """Raw results of one call.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+        What was run.
+    sums : ndarray of shape (n_lanes, 23)
+        Columns `backtester.kernel.S_*`.
+    hourly : list of ndarray
+        Equity at full hours.
+    trades, equity : list of ndarray or None
+        Where asked for.
+    capital : float
+        Starting capital of each lane.
+    """
+
+    lanes: Sequence[Lane]
+    sums: Floats
+    hourly: list[Floats]
+    trades: list[Floats] | None
+    equity: list[Floats] | None
+    capital: float
+
+    def result(self, index: int) -> LaneResult:
+        """Return the metrics of one lane."""
+        return _result(self, index)
+
+
+def run_arrays(
+    lanes: Sequence[Lane],
+    *,
+    trades: bool = False,
+    equity: bool = False,
+    favourable: bool = False,
+    capital: float = DEFAULT_CAPITAL,
+    threads: int | None = None,
+) -> Book:
+    """Run lanes once and return raw sums; see `run_lanes`. `favourable` replays the favourable order of events."""
+    table = np.zeros((len(lanes), kernel.LANE_COLUMNS), dtype=np.int64)
+    rates = np.zeros((len(lanes), kernel.RATE_COLUMNS))
+    sums = np.zeros((len(lanes), kernel.SUM_COLUMNS))
+    # Everything whose address is in the table is referenced from here until the kernel has returned.
+    hourly = [np.empty(len(lane.bars.hour_row)) for lane in lanes]
+    rows = [np.empty((lane.signals.entries, kernel.TRADE_COLUMNS)) for lane in lanes] if trades else None
+    curves = [np.empty(len(lane.bars)) for lane in lanes] if equity else None
+    tiers = {id(lane.rules): _tiers(lane.rules) for lane in lanes}
+    columns: dict[int, npt.NDArray[np.int64]] = {}
+    for index, lane in enumerate(lanes):
+        if len(lane.signals) != len(lane.bars):
+            msg = f"signals of {lane.bars.symbol} {lane.bars.timeframe}: {len(lane.signals)} rows for {len(lane.bars)} bars"
+            raise ValueError(msg)
+        key = id(lane.bars)
+        if key not in columns:
+            columns[key] = _bar_columns(lane.bars)
+        row = table[index]
+        row[:] = columns[key]
+        _signal_columns(row, lane.signals)
+        caps, maintenance = tiers[id(lane.rules)]
+        row[kernel.TIER_CAP], row[kernel.TIER_RATE], row[kernel.TIER_N] = (
+            _address(caps),
+            _address(maintenance),
+            len(caps),
+        )
+        row[kernel.FAVOURABLE] = favourable
+        row[kernel.HOUR_OUT] = _address(hourly[index])
+        if rows is not None:
+            row[kernel.TRADES_OUT], row[kernel.TRADES_CAP] = _address(rows[index]), len(rows[index])
+        if curves is not None:
+            row[kernel.EQUITY_OUT] = _address(curves[index])
+        rates[index] = lane.costs.taker_fee, lane.costs.target_fee, lane.costs.slippage, capital
+    call(table, rates, sums, threads)
+    if rows is not None:
+        rows = [found[: int(count)] for found, count in zip(rows, sums[:, kernel.S_TRADES], strict=True)]
+    return Book(lanes, sums, hourly, rows, curves, capital)
+
+
+def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) -> None:
+    """Run the kernel over a packed lane table on several threads; the longest lanes start first."""
+    if not len(table):
+        return
+    run: Callable[..., None] = kernel.compiled()
+    workers = threads or os.cpu_count() or 1
+    lengths = table[:, kernel.N]
+    if workers == 1 or len(table) == 1:
+        run(table, rates, sums, 0, len(table))
+        return
+    # Contiguous groups of about equal work, several a thread, so that a busy core does not hold up the others.
+    work = np.cumsum(lengths + 100)
+    edges = np.searchsorted(work, np.linspace(0, work[-1], workers * _GROUPS_PER_THREAD + 1)[1:-1])
+    bounds = sorted({0, *(int(edge) for edge in edges), len(table)})
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda pair: run(table, rates, sums, *pair), zip(bounds, bounds[1:], strict=False)))
+
+
+def _address(array: npt.NDArray[np.generic]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _tiers(rules: MarginRules) -> tuple[Floats, Floats]:
+    return np.array([cap for cap, _ in rules.tiers]), np.array([rate for _, rate in rules.tiers])
+
+
+def _bar_columns(bars: Bars) -> Longs:
+    row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
+    row[kernel.N], row[kernel.STEP] = len(bars), bars.step
+    for column, array in (
+        (kernel.OPEN, bars.open),
+        (kernel.HIGH, bars.high),
+        (kernel.LOW, bars.low),
+        (kernel.CLOSE, bars.close),
+        (kernel.STATE, bars.state),
+        (kernel.TS, bars.ts),
+        (kernel.FUND_ROW, bars.funding_row),
+        (kernel.FUND_RATE, bars.funding_rate),
+        (kernel.FUND_TS, bars.funding_ts),
+        (kernel.HOUR_ROW, bars.hour_row),
+    ):
+        row[column] = _address(array)
+    row[kernel.FUND_N], row[kernel.HOUR_N] = len(bars.funding_row), len(bars.hour_row)
+    if bars.mark is not None:
+        row[[kernel.MARK_OPEN, kernel.MARK_HIGH, kernel.MARK_LOW]] = [_address(array) for array in bars.mark]
+    finer = bars.minutes
+    if finer is not None and bars.timeframe != "1m":
+        row[kernel.MINUTE_N] = len(finer.ts)
+        row[kernel.MINUTE_TS], row[kernel.MINUTE_OK] = _address(finer.ts), _address(finer.sound)
+        row[kernel.MINUTE_OPEN] = _address(finer.open)
+        row[kernel.MINUTE_HIGH], row[kernel.MINUTE_LOW] = _address(finer.high), _address(finer.low)
+    return row
+
+
+def _signal_columns(row: Longs, signals: Signals) -> None:
+    row[kernel.BITS] = _address(signals.bits)
+    row[kernel.SIZE] = row[kernel.LEVERAGE] = _address(_ONE)
+    for offset, name in enumerate(PARAMETER_COLUMNS):
+        column = signals.parameters.get(name)
+        if column is not None:
+            row[kernel.STOP + offset] = _address(column)
+            row[kernel.STOP + offset + kernel.STRIDE_OF] = 1 if len(column) > 1 else 0
+
+
+def _result(book: Book, index: int) -> LaneResult:
+    bars, s = book.lanes[index].bars, book.sums[index].tolist()
+    count = int(s[kernel.S_TRADES])
+    moments = Moments.from_sums(
+        len(bars), s[kernel.S_R1], s[kernel.S_R2], s[kernel.S_R3], s[kernel.S_R4], s[kernel.S_DOWN2]
+    )
+    year = bars_per_year(bars.timeframe)
+    total = (s[kernel.S_EQUITY] - 1.0) * 100.0
+    held = s[kernel.S_HELD]
+    return LaneResult(
+        symbol=bars.symbol,
+        timeframe=bars.timeframe,
+        start=from_micros(bars.start),
+        end=from_micros(bars.end),
+        bars=len(bars),
+        coverage=min(1.0, len(bars) * bars.step / (bars.end - bars.start)) if bars.end > bars.start else 0.0,
+        trades=count,
+        wins=int(s[kernel.S_WINS]),
+        win_rate=s[kernel.S_WINS] / count if count else None,
+        avg_pnl_pct=100.0 * s[kernel.S_NET_FRACTION] / count if count else None,
+        total_pnl_pct=total,
+        max_drawdown=s[kernel.S_DRAWDOWN],
+        sharpe=moments.annual_sharpe(year),
+        sharpe_se=moments.annual_sharpe_se(year),
+        sortino=moments.annual_sortino(year),
+        profit_factor=s[kernel.S_GAINS] / s[kernel.S_LOSSES] if s[kernel.S_LOSSES] > 0.0 else None,
+        exposure=held / len(bars) if len(bars) else 0.0,
+        turnover=s[kernel.S_TURNOVER],
+        fees_pct=100.0 * s[kernel.S_FEES],
+        slippage_pct=100.0 * s[kernel.S_SLIPPAGE],
+        funding_pct=100.0 * s[kernel.S_FUNDING],
+        funding_known=s[kernel.S_HELD_KNOWN] / held if held else None,
+        liquidations=int(s[kernel.S_LIQUIDATIONS]),
+        ambiguous=int(s[kernel.S_AMBIGUOUS]),
+        unresolved=int(s[kernel.S_UNRESOLVED]),
+        liquidation_price="last" if bars.mark is None else "mark",
+        favourable_pnl_pct=total,
+        worst_pnl_pct=total,
+        best_pnl_pct=total,
+        gains=s[kernel.S_GAINS],
+        losses=s[kernel.S_LOSSES],
+        net_fraction_sum=s[kernel.S_NET_FRACTION],
+        open_at_end=bool(s[kernel.S_OPEN]),
+        hourly=book.hourly[index],
+        moments=moments,
+        step=bars.step,
+        times=bars.ts,
+        capital=book.capital,
+        trade_rows=None if book.trades is None else book.trades[index],
+        equity=None if book.equity is None else book.equity[index],
+    )
+
+
+def _trades_frame(lane: LaneResult, rows: Floats) -> pl.DataFrame:
+    def times(column: int) -> pl.Series:
+        index = rows[:, column].astype(np.int64)
+        inside = np.minimum(index, max(len(lane.times) - 1, 0))
+        after = (
+            lane.times[inside] + np.where(index > inside, lane.step, 0) if len(rows) else np.empty(0, dtype=np.int64)
+        )
+        return pl.Series(after).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+    net = rows[:, kernel.T_PNL] - rows[:, kernel.T_FEES] - rows[:, kernel.T_FUNDING]
+    notional = rows[:, kernel.T_ENTRY] * rows[:, kernel.T_QUANTITY]
+    reasons = [kernel.REASONS[int(code)] for code in rows[:, kernel.T_REASON]]
+    return pl.DataFrame(
+        {
+            "symbol": [lane.symbol] * len(rows),
+            "timeframe": [lane.timeframe] * len(rows),
+            "side": ["long" if side > 0 else "short" for side in rows[:, kernel.T_SIDE]],
+            "entry_ts": times(kernel.T_ENTRY_ROW),
+            "exit_ts": times(kernel.T_EXIT_ROW),
+            "entry_price": rows[:, kernel.T_ENTRY],
+            "exit_price": rows[:, kernel.T_EXIT],
+            "quantity": rows[:, kernel.T_QUANTITY] * lane.capital,
+            "pnl": rows[:, kernel.T_PNL] * lane.capital,
+            "fees": rows[:, kernel.T_FEES] * lane.capital,
+            "funding": rows[:, kernel.T_FUNDING] * lane.capital,
+            "slippage": rows[:, kernel.T_SLIPPAGE] * lane.capital,
+            "pnl_pct": 100.0 * net / notional,
+            "exit_reason": reasons,
+            "leverage": rows[:, kernel.T_LEVERAGE],
+            "equity": rows[:, kernel.T_EQUITY] * lane.capital,
+        },
+        schema=TRADE_SCHEMA,
+    )

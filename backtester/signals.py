@@ -1,0 +1,210 @@
+"""What a strategy or a model wants at each close, checked against the bars it is for.
+
+Belongs here: the columns of a signal frame, their meaning and their checks. Does not belong here: how a signal is
+made (`strategies`, `model_zoo`), what it does to a position (`backtester.kernel`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from backtester.bars import Bars, Bytes, Floats, from_micros, micros_of
+from backtester.costs import MarginRules
+from backtester.kernel import LONG_ENTRY, LONG_EXIT, SHORT_ENTRY, SHORT_EXIT
+
+SIGNAL_COLUMNS: Final[dict[str, int]] = {
+    "long_entry": LONG_ENTRY,
+    "short_entry": SHORT_ENTRY,
+    "long_exit": LONG_EXIT,
+    "short_exit": SHORT_EXIT,
+}
+"""Boolean columns of a signal frame and their bits; null is false, an absent column is all false."""
+
+PARAMETER_COLUMNS: Final[tuple[str, ...]] = ("stop", "target", "trail", "time_stop", "size", "leverage")
+"""Numeric columns of a signal frame, each optional.
+
+`stop`, `target`, `trail` distances as fractions of the entry fill, null none; `time_stop` in bars, null none; `size`
+the fraction of equity at stake, in (0, 1], null 1; `leverage` from 1 to the instrument's maximum, null 1. They are
+read at the bar of the entry signal and frozen; elsewhere they may hold anything.
+"""
+
+_DEFAULTS: Final = {"size": 1.0, "leverage": 1.0}
+
+
+class SignalError(ValueError):
+    """A signal frame that does not fit its bars; the message names the row and the value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """Checked signals of one lane.
+
+    Parameters
+    ----------
+    bits : ndarray of shape (n_bars,), uint8
+        The four Boolean columns as bits.
+    parameters : dict of str to ndarray, float64
+        For each of `PARAMETER_COLUMNS` that is in use, shape (n_bars,), or (1,) where one value holds for all bars;
+        NaN is none.
+    """
+
+    bits: Bytes
+    parameters: dict[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @property
+    def entries(self) -> int:
+        """Number of bars with an entry signal: no lane can have more trades."""
+        return int(np.count_nonzero(self.bits & (LONG_ENTRY | SHORT_ENTRY)))
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame, bars: Bars, rules: MarginRules | None = None) -> Self:
+        """Check a signal frame of one symbol against its bars.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Columns `ts` (and `symbol`), any of `SIGNAL_COLUMNS` and `PARAMETER_COLUMNS`; one row for each bar, in the
+            same order.
+        bars : Bars
+            The bars that the signals were read from.
+        rules : MarginRules, optional
+            The instrument's limits of leverage.
+
+        Raises
+        ------
+        SignalError
+            If the frame has another length or other times than the bars, an unknown column, no entry column, or at
+            an entry a parameter out of range. The message names the row and the value.
+        """
+        where = f"signals of {bars.symbol} {bars.timeframe}"
+        _same_rows(frame, bars, where)
+        unknown = [c for c in frame.columns if c not in ("symbol", "ts", *SIGNAL_COLUMNS, *PARAMETER_COLUMNS)]
+        if unknown:
+            msg = f"{where}: unknown column {', '.join(unknown)}; known: {', '.join([*SIGNAL_COLUMNS, *PARAMETER_COLUMNS])}"
+            raise SignalError(msg)
+        if not {"long_entry", "short_entry"} & set(frame.columns):
+            msg = f"{where}: neither long_entry nor short_entry; a strategy without entries cannot trade"
+            raise SignalError(msg)
+        bits = np.zeros(len(bars), dtype=np.uint8)
+        for name, bit in SIGNAL_COLUMNS.items():
+            if name in frame.columns:
+                bits |= _flags(frame[name], where) * np.uint8(bit)
+        return cls.from_arrays(
+            bits,
+            bars,
+            rules,
+            **{
+                name: _numbers(frame[name], where)
+                for name in PARAMETER_COLUMNS
+                if name in frame.columns and frame[name].null_count() < len(frame)
+            },
+        )
+
+    @classmethod
+    def from_arrays(
+        cls, bits: Bytes, bars: Bars, rules: MarginRules | None = None, **parameters: float | Floats | None
+    ) -> Self:
+        """Check signals given as bits and parameters, each a number for all bars or an array (NaN: none).
+
+        Raises
+        ------
+        SignalError
+            As `from_frame`.
+        """
+        where = f"signals of {bars.symbol} {bars.timeframe}"
+        if len(bits) != len(bars):
+            msg = f"{where}: {len(bits)} rows for {len(bars)} bars"
+            raise SignalError(msg)
+        checked: dict[str, Floats] = {}
+        entering = (bits & (LONG_ENTRY | SHORT_ENTRY)) != 0
+        for name, value in parameters.items():
+            if name not in PARAMETER_COLUMNS:
+                msg = f"{where}: unknown parameter {name}; known: {', '.join(PARAMETER_COLUMNS)}"
+                raise SignalError(msg)
+            if value is None:
+                continue
+            column = np.ascontiguousarray(np.atleast_1d(value), dtype=np.float64)
+            if len(column) not in (1, len(bars)):
+                msg = f"{where}: {name} has {len(column)} rows for {len(bars)} bars"
+                raise SignalError(msg)
+            if name in _DEFAULTS:
+                column = np.where(np.isnan(column), _DEFAULTS[name], column)
+            _in_range(name, column, entering if len(column) == len(bars) else None, bars, rules, where)
+            checked[name] = column
+        return cls(np.ascontiguousarray(bits, dtype=np.uint8), checked)
+
+    def rolled(self, shift: int) -> Self:
+        """Return the same signals later by `shift` bars, those pushed off the end coming back at the start."""
+        return type(self)(
+            np.roll(self.bits, shift),
+            {name: column if len(column) == 1 else np.roll(column, shift) for name, column in self.parameters.items()},
+        )
+
+
+def _same_rows(frame: pl.DataFrame, bars: Bars, where: str) -> None:
+    if "ts" not in frame.columns:
+        msg = f"{where}: no column ts; a signal frame has one row for each bar, named by its opening time"
+        raise SignalError(msg)
+    if len(frame) != len(bars):
+        msg = f"{where}: {len(frame)} rows for {len(bars)} bars; give one row for each bar"
+        raise SignalError(msg)
+    times = micros_of(frame["ts"])
+    other = times != bars.ts
+    if other.any():
+        row = int(np.argmax(other))
+        msg = f"{where}: row {row} is of {frame['ts'][row]}, its bar of {from_micros(int(bars.ts[row]))}"
+        raise SignalError(msg)
+
+
+def _flags(column: pl.Series, where: str) -> Bytes:
+    if column.dtype not in (pl.Boolean, pl.Null):
+        msg = f"{where}: {column.name} is {column.dtype}, not Boolean"
+        raise SignalError(msg)
+    return column.cast(pl.Boolean).fill_null(value=False).cast(pl.UInt8).to_numpy()
+
+
+def _numbers(column: pl.Series, where: str) -> Floats:
+    """Return a numeric column with NaN for null; a NaN that was there before is made infinite, to be refused."""
+    if not column.dtype.is_numeric():
+        msg = f"{where}: {column.name} is {column.dtype}, not a number"
+        raise SignalError(msg)
+    numbers = column.cast(pl.Float64).fill_nan(float("inf"))
+    return numbers.fill_null(float("nan")).to_numpy()
+
+
+def _in_range(
+    name: str,
+    column: Floats,
+    entering: npt.NDArray[np.bool_] | None,
+    bars: Bars,
+    rules: MarginRules | None,
+    where: str,
+) -> None:
+    """Refuse a parameter out of range where an entry would read it (anywhere, if it is one value for all bars)."""
+    limit: Any
+    if name == "size":
+        good, limit = (column > 0.0) & (column <= 1.0), "a fraction of equity above 0, at most 1"
+    elif name == "leverage":
+        allowed = rules or MarginRules()
+        most = allowed.max_leverage
+        good, limit = (column >= 1.0) & (column <= most), f"from 1 to the maximum of {bars.symbol}, {most:g}"
+        too_thin = (column > 1.0) & (column * allowed.highest_rate() >= 1.0)
+        if (good & too_thin).any():
+            good, limit = good & ~too_thin, f"below 1 / maintenance rate, {1.0 / allowed.highest_rate():g}"
+    elif name == "time_stop":
+        good, limit = np.isnan(column) | ((column >= 1.0) & (column == np.floor(column)) & (column < 2**31)), "whole bars, 1 or more"  # fmt: skip
+    else:
+        good, limit = np.isnan(column) | ((column > 0.0) & (column < np.inf)), "a fraction of the entry price above 0"
+    bad = ~good if entering is None else ~good & entering
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = "NaN" if np.isinf(column[row]) and column[row] > 0 and name != "leverage" else f"{column[row]:g}"
+        at = f"row {row} ({from_micros(int(bars.ts[row]))})" if entering is not None else "every row"
+        msg = f"{where}: {at} has {name} {value}; give {limit}"
+        raise SignalError(msg)
