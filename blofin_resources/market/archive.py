@@ -187,9 +187,21 @@ def _time(schema: Mapping[str, pl.DataType], path: Path) -> pl.Expr:
     if dtype.is_integer():
         return pl.from_epoch(column, time_unit="ms").cast(TS)
     if dtype == pl.String:
+        _require_iso(path)
         return column.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
     msg = f"{path} has ts as {dtype}; write it as milliseconds since 1970, ISO 8601 text or a datetime"
     raise MarketError(msg)
+
+
+def _require_iso(path: Path) -> None:
+    """Raise `MarketError` where the first time of a file is text that cannot be a time."""
+    scanned = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path)
+    first = _collect(scanned.select("ts").head(1), path)["ts"]
+    try:
+        first.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
+    except pl.exceptions.PolarsError as error:
+        msg = f"{path} has ts {first.item()!r}; write times as milliseconds since 1970 or ISO 8601"
+        raise MarketError(msg) from error
 
 
 def _number(name: str, schema: Mapping[str, pl.DataType], path: Path) -> pl.Expr:

@@ -23,18 +23,26 @@ VOLUMES: Final = ("volume", "quote_volume", "contracts")
 
 
 def ohlc_order(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars whose high is not the highest or whose low is not the lowest of their four prices."""
+    """Return the bars whose high is not the highest or whose low is not the lowest of their four prices.
+
+    Bars with a price that is no number are left to `positive_prices`.
+    """
+    numbers = pl.all_horizontal(pl.col(name).is_finite() for name in PRICES)
     highest = pl.max_horizontal("open", "low", "close")
     lowest = pl.min_horizontal("open", "high", "close")
-    wrong = (pl.col("high") < highest) | (pl.col("low") > lowest)
-    return _violations(candles.filter(wrong), pl.format("open {}, high {}, low {}, close {}", *PRICES))
+    wrong = numbers & ((pl.col("high") < highest) | (pl.col("low") > lowest))
+    return _violations(
+        candles.filter(wrong), pl.format("high or low inside the bar: open {}, high {}, low {}, close {}", *PRICES)
+    )
 
 
 def positive_prices(candles: pl.DataFrame) -> pl.DataFrame:
     """Return the bars with a price that is null, NaN, infinite, zero or negative."""
     wrong = pl.any_horizontal(~_sound(pl.col(name)) | (pl.col(name) <= 0) for name in PRICES)
     shown = [pl.col(name).cast(pl.String).fill_null("null") for name in PRICES]
-    return _violations(candles.filter(wrong), pl.format("open {}, high {}, low {}, close {}", *shown))
+    return _violations(
+        candles.filter(wrong), pl.format("a price that is not positive: open {}, high {}, low {}, close {}", *shown)
+    )
 
 
 def sound_volumes(candles: pl.DataFrame) -> pl.DataFrame:
@@ -43,7 +51,9 @@ def sound_volumes(candles: pl.DataFrame) -> pl.DataFrame:
         pl.col(name).is_not_null() & (~_sound(pl.col(name)) | (pl.col(name) < 0)) for name in VOLUMES
     )
     shown = [pl.col(name).cast(pl.String).fill_null("null") for name in VOLUMES]
-    return _violations(candles.filter(wrong), pl.format("volume {}, quote_volume {}, contracts {}", *shown))
+    return _violations(
+        candles.filter(wrong), pl.format("an impossible volume: volume {}, quote_volume {}, contracts {}", *shown)
+    )
 
 
 def duplicates(candles: pl.DataFrame) -> pl.DataFrame:
@@ -56,7 +66,7 @@ def time_order(candles: pl.DataFrame) -> pl.DataFrame:
     """Return the bars that stand, in the frame's own order, after a later bar of their symbol."""
     before = pl.col("ts").shift(1)
     late = candles.with_columns(before=before.over("symbol")).filter(pl.col("ts") < pl.col("before"))
-    return _violations(late, pl.format("comes after the bar of {}", "before"))
+    return _violations(late, pl.format("comes after the bar of {}", pl.col("before").dt.strftime("%Y-%m-%dT%H:%MZ")))
 
 
 def on_grid(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
