@@ -51,6 +51,12 @@ class _Write(NamedTuple):
     scope: _Scope | None
     compared: tuple[str, ...]
 
+    @property
+    def may_take_keys(self) -> bool:
+        """Whether a key may be stored already in a row that this write neither compares with nor removes."""
+        looked_at = set(self.compared) if self.scope is None else self.scope.columns
+        return bool(self.key) and not looked_at <= set(self.key)
+
 
 class Transaction:
     """Writes that reach the warehouse together, or not at all.
@@ -142,7 +148,8 @@ class Transaction:
         columns = self._columns(table)
         if key is not None:
             _known(table, columns, key)
-        self._writes.append(self._stage(table, frame, columns, key=tuple(key) if key is not None else None))
+        own = self._keys.get(table, ())
+        self._writes.append(self._stage(table, frame, columns, compared=tuple(key or own)))
 
     def apply(self) -> bool:
         """Carry the writes out inside the open database transaction; return whether anything changed."""
@@ -150,7 +157,7 @@ class Transaction:
             removed = 0 if write.scope is None else self._delete(write, write.scope)
             added = self._insert(write)
             self.changes.append(Change(write.table, added, removed, write.given))
-            if added and write.scope is not None and not write.scope.columns <= set(write.key):
+            if added and write.may_take_keys:
                 self._refuse_taken_keys(write)
         return any(change.added or change.removed for change in self.changes)
 
@@ -167,9 +174,8 @@ class Transaction:
         frame: pl.DataFrame,
         columns: Columns,
         *,
-        key: tuple[str, ...] | None = None,
+        compared: tuple[str, ...],
         scope: _Scope | None = None,
-        compared: tuple[str, ...] = (),
     ) -> _Write:
         """Check a frame and copy it, in the table's types, to where the transaction can insert it from."""
         if "run_id" in columns and "run_id" not in frame.columns:
@@ -192,8 +198,10 @@ class Transaction:
         except duckdb.Error as error:
             msg = f"{table} cannot take these rows: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
-        write = _Write(table, f"temp.{staged}", columns, frame.height, key or own, scope, compared)
-        self._refuse_twice(write)
+        write = _Write(table, f"temp.{staged}", columns, frame.height, own, scope, compared)
+        self._refuse_twice(write, own)
+        if scope is None:
+            self._refuse_twice(write, compared)
         return write
 
     def _delete(self, write: _Write, scope: _Scope) -> int:
@@ -206,7 +214,7 @@ class Transaction:
 
     def _insert(self, write: _Write) -> int:
         """Add the staged rows that are not stored: for a replace by all values, for an append by key."""
-        present = f"SELECT 1 FROM {write.table} AS stored WHERE {_same(write.compared or write.key)}"
+        present = f"SELECT 1 FROM {write.table} AS stored WHERE {_same(write.compared)}"
         values: list[object] = []
         if write.scope is not None:
             present += f" AND {write.scope.sql}"
@@ -216,14 +224,14 @@ class Transaction:
             values,
         )
 
-    def _refuse_twice(self, write: _Write) -> None:
-        if not write.key:
+    def _refuse_twice(self, write: _Write, key: Sequence[str]) -> None:
+        if not key:
             return
         found = self._first(
-            f"SELECT {_sql.names(write.key)} FROM {write.staged} GROUP BY ALL HAVING count(*) > 1 LIMIT 1", []
+            f"SELECT {_sql.names(key)} FROM {write.staged} GROUP BY ALL HAVING count(*) > 1 LIMIT 1", []
         )
         if found is not None:
-            msg = f"{write.table} takes one row for each {', '.join(write.key)}, but was given more for {_shown(found)}"
+            msg = f"{write.table} takes one row for each {', '.join(key)}, but was given more for {_shown(found)}"
             raise WarehouseError(msg)
 
     def _refuse_outside(self, write: _Write, scope: _Scope) -> None:
@@ -238,8 +246,6 @@ class Transaction:
             raise WarehouseError(msg)
 
     def _refuse_taken_keys(self, write: _Write) -> None:
-        if not write.key:
-            return
         found = self._first(
             f"SELECT {', '.join(_sql.column(column, 'staged') for column in write.key)} "
             f"FROM {write.staged} AS staged JOIN {write.table} AS stored ON {_same(write.key)} "
@@ -247,7 +253,7 @@ class Transaction:
             [],
         )
         if found is not None:
-            msg = f"{write.table} already has, outside what is replaced, {', '.join(write.key)} = {_shown(found)}"
+            msg = f"{write.table} already holds another row of {', '.join(write.key)} = {_shown(found)}"
             raise WarehouseError(msg)
 
     def _count(self, sql: str, values: list[object]) -> int:

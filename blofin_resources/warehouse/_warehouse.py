@@ -84,15 +84,17 @@ class Warehouse:
             If there is none, or it cannot be read.
         """
         place = Place.of(folder, catalog)
+        absent = WarehouseError(f"there is no warehouse in {place.folder}; make one with: blofin run")
         if place.file is not None and not place.file.exists():
-            msg = f"there is no warehouse in {place.folder} ({place.file.name} is missing); make one with: blofin run"
-            raise WarehouseError(msg)
+            raise absent
         with _opened(place, connect(place)) as connection:
             place.refuse_foreign(connection)
             # no lock: a reader may lack the right to write it, and a busy catalog is waited for
             place.attach(connection, ALIAS, read_only=True)
             connection.execute(f"USE {ALIAS}")
             _refuse_other_lake(place, connection)
+            if not _schema.columns(connection, "meta.settings"):
+                raise absent
         return cls(place, connection)
 
     def close(self) -> None:
