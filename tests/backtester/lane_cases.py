@@ -1,0 +1,182 @@
+"""Random lanes for the tests: small price grids, so that ties, touches and jumps happen all the time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from reference import Bar, Replay, Signal
+
+from backtester import Bars, Costs, Lane, MarginRules, Signals
+from features.bars import MINUTES, Timeframe
+
+START = 1_748_736_000_000_000  # 2025-06-01T00:00:00Z
+MINUTE = 60_000_000
+
+
+@dataclass
+class Case:
+    lane: Lane
+    bars: list[Bar]
+    signals: list[Signal]
+    funding: list[tuple[int, float]]
+    minutes: list[Bar] | None
+    capital: float
+
+    def replay(self, *, favourable: bool = False):
+        return Replay(
+            self.bars,
+            self.signals,
+            self.funding,
+            self.lane.bars.step,
+            self.lane.costs,
+            self.lane.rules,
+            self.capital,
+            favourable=favourable,
+            minutes=self.minutes,
+        ).run()
+
+
+def stamps(micros) -> pl.Series:
+    return pl.Series("ts", micros, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def frame_of(bars: list[Bar]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "symbol": pl.Series(["T-USDT"] * len(bars), dtype=pl.String),
+            "ts": stamps([b.ts for b in bars]),
+            "open": [b.open for b in bars],
+            "high": [b.high for b in bars],
+            "low": [b.low for b in bars],
+            "close": [b.close for b in bars],
+            "flag": pl.Series([None if b.sound else "repaired" for b in bars], dtype=pl.String),
+        }
+    )
+
+
+def funding_of(payments: list[tuple[int, float]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "symbol": pl.Series(["T-USDT"] * len(payments), dtype=pl.String),
+            "ts": stamps([when for when, _ in payments]),
+            "rate": pl.Series([rate for _, rate in payments], dtype=pl.Float64),
+        }
+    )
+
+
+def signals_frame(bars: list[Bar], signals: list[Signal]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "ts": stamps([b.ts for b in bars]),
+            **{n: [getattr(s, n) for s in signals] for n in ("long_entry", "short_entry", "long_exit", "short_exit")},
+            **{
+                n: pl.Series([getattr(s, n) for s in signals], dtype=pl.Float64)
+                for n in ("stop", "target", "trail", "time_stop", "size", "leverage")
+            },
+        }
+    )
+
+
+def random_walk(rng: np.random.Generator, count: int, ts0: int, step: int) -> list[Bar]:
+    """Bars on a grid of tenths; opens jump now and then."""
+    rough = rng.choice([0.1, 0.5, 2.0])
+    bars, price = [], 100.0
+    for k in range(count):
+        if rng.random() < 0.15:
+            price += float(rng.integers(-30, 31)) / 10 * rough
+        price = max(price, 1.0)
+        path = np.maximum(price + np.cumsum(np.r_[0.0, rng.integers(-10, 11, 4) / 10 * rough]), 0.5)
+        bars.append(Bar(ts0 + k * step, *(float(x) for x in (path[0], path.max(), path.min(), path[-1]))))
+        price = float(path[-1])
+    return bars
+
+
+def merged(minutes: list[Bar], step: int) -> list[Bar]:
+    """Longer bars; one that lacks a minute or holds an unsound one is unsound."""
+    groups: dict[int, list[Bar]] = {}
+    for minute in minutes:
+        groups.setdefault(minute.ts - (minute.ts - START) % step, []).append(minute)
+    return [
+        Bar(
+            ts,
+            inside[0].open,
+            max(b.high for b in inside),
+            min(b.low for b in inside),
+            inside[-1].close,
+            len(inside) == step // MINUTE and all(b.sound for b in inside),
+        )
+        for ts, inside in groups.items()
+    ]
+
+
+def random_case(seed: int) -> Case:
+    rng = np.random.default_rng(seed)
+    timeframe: Timeframe = str(rng.choice(["1m", "5m"]))  # type: ignore[assignment]
+    step = MINUTES[timeframe] * MINUTE
+    count = int(rng.integers(1, 60))
+    minutes = None
+    if timeframe == "5m" and rng.random() < 0.6:
+        minutes = random_walk(rng, count * 5, START, MINUTE)
+        for minute in minutes:
+            minute.sound = rng.random() > rng.choice([0.0, 0.01])
+        minutes = [m for m in minutes if rng.random() > rng.choice([0.0, 0.01])] or minutes[:1]
+        bars = merged(minutes, step)
+        if rng.random() < 0.3:
+            minutes = [m for m in minutes if rng.random() > 0.2] or minutes[:1]  # the finer data lack what the bar had
+    else:
+        bars = random_walk(rng, count, START, step)
+        lost, spoiled = rng.choice([0.0, 0.1]), rng.choice([0.0, 0.1])
+        for bar in bars:
+            bar.sound = rng.random() >= spoiled
+        bars = [b for b in bars if rng.random() >= lost] or bars[:1]
+        if rng.random() < 0.2:
+            for bar in bars:
+                shift = float(rng.integers(-10, 11)) / 10
+                bar.mark_open, bar.mark_high, bar.mark_low = bar.open, max(bar.high + shift, 0.5), max(bar.low - shift, 0.5)
+    often = rng.choice([0.02, 0.1, 0.4])
+    leveraged = rng.random() < 0.3
+
+    def level(chance: float, most: int) -> list[float | None]:
+        same = float(rng.integers(1, most)) / 1000 if rng.random() < 0.5 else None
+        used = rng.random() < chance
+        return [
+            (same or float(rng.integers(1, most)) / 1000) if used and (same or rng.random() < 0.8) else None for _ in bars
+        ]
+
+    stop, target, trail = level(0.6, 40), level(0.6, 40), level(0.4, 40)
+    timed = rng.random() < 0.4
+    signals = [
+        Signal(
+            *(bool(rng.random() < p) for p in (often, often, often / 2, often / 2)),
+            stop=stop[k],
+            target=target[k],
+            trail=trail[k],
+            time_stop=int(rng.integers(1, 12)) if timed and rng.random() < 0.8 else None,
+            size=float(rng.choice([1.0, 0.5])),
+            leverage=float(rng.choice([1.0, 2.0, 10.0, 25.0])) if leveraged else 1.0,
+        )
+        for k in range(len(bars))
+    ]
+    payments = []
+    if rng.random() < 0.6:
+        spacing = int(rng.choice([step, 3 * step, 7 * step]))
+        offset = int(rng.choice([0, step // 2, 1]))
+        last = bars[-1].ts + 3 * step
+        payments = [
+            (when, float(rng.integers(-20, 21)) / 1000) for when in range(START - 2 * spacing + offset, last, spacing)
+        ]
+    costs = Costs(*rng.choice([[0.0006, 0.0002, 0.0002], [0.0, 0.0, 0.0], [0.002, -0.0002, 0.003]]), bool(rng.random() < 0.3))
+    rules = MarginRules(50.0, ((8_000.0, 0.004), (30_000.0, 0.01), (float("inf"), 0.02)))
+    mark = None
+    if bars[0].mark_open is not None:
+        mark = pl.DataFrame(
+            {
+                "ts": stamps([b.ts for b in bars]),
+                **{n: [getattr(b, f"mark_{n}") for b in bars] for n in ("open", "high", "low")},
+            }
+        )
+    made = Bars.from_frame(frame_of(bars), timeframe, funding=funding_of(payments), mark=mark)
+    if minutes is not None:
+        made = made.with_minutes(frame_of(minutes))
+    lane = Lane(made, Signals.from_frame(signals_frame(bars, signals), made, rules), costs, rules)
+    return Case(lane, bars, signals, payments, minutes, 10_000.0)

@@ -1,0 +1,391 @@
+"""The semantics of a lane once more: slow, plain, one bar after the other, long and short spelled out.
+
+Written from the specification and not from the kernel, so that the two can disagree. No arrays, no signed prices, no
+shared code. Amounts are per unit of starting capital.
+"""
+
+from dataclasses import dataclass, field
+
+STEP_OF_MINUTE = 60_000_000
+
+
+@dataclass
+class Bar:
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+    sound: bool = True
+    mark_open: float | None = None
+    mark_high: float | None = None
+    mark_low: float | None = None
+
+
+@dataclass
+class Signal:
+    long_entry: bool = False
+    short_entry: bool = False
+    long_exit: bool = False
+    short_exit: bool = False
+    stop: float | None = None
+    target: float | None = None
+    trail: float | None = None
+    time_stop: int | None = None
+    size: float = 1.0
+    leverage: float = 1.0
+
+
+@dataclass
+class Trade:
+    side: str
+    entry_row: int
+    entry: float
+    quantity: float
+    notional: float
+    fees: float
+    slippage: float
+    exit_row: int = -1
+    exit: float = 0.0
+    pnl: float = 0.0
+    funding: float = 0.0
+    reason: str = ""
+
+    @property
+    def net(self) -> float:
+        return self.pnl - self.fees - self.funding
+
+
+@dataclass
+class Position:
+    trade: Trade
+    stop: float | None
+    target: float | None
+    trail_distance: float | None
+    extreme: float
+    due: int | None
+    liquidation: float | None
+    bankrupt: float
+    margin: float
+
+    @property
+    def long(self) -> bool:
+        return self.trade.side == "long"
+
+    def trail(self, extreme: float) -> float | None:
+        if self.trail_distance is None:
+            return None
+        return extreme - self.trail_distance if self.long else extreme + self.trail_distance
+
+
+@dataclass
+class Order:
+    """What waits for the next open."""
+
+    enter: str | None = None
+    enter_signal: Signal | None = None
+    leave: str | None = None
+
+
+@dataclass
+class Outcome:
+    trades: list[Trade] = field(default_factory=list)
+    equity: list[float] = field(default_factory=list)
+    held: int = 0
+    ambiguous: int = 0
+    unresolved: int = 0
+
+
+def beyond(price: float, level: float | None, long: bool) -> bool:
+    """Whether a price is at an adverse level or past it."""
+    if level is None:
+        return False
+    return price <= level if long else price >= level
+
+
+def reaches(bar: Bar, target: float | None, long: bool) -> bool:
+    if target is None:
+        return False
+    return bar.high >= target if long else bar.low <= target
+
+
+def nearest(hits: list[tuple[str, float]], long: bool) -> tuple[str, float]:
+    """The level that a falling (rising) price meets first; the earlier in the list if two are equal."""
+    first = hits[0]
+    for hit in hits[1:]:
+        if (hit[1] > first[1]) if long else (hit[1] < first[1]):
+            first = hit
+    return first
+
+
+def not_better_than(price: float, limit: float, long: bool) -> float:
+    return min(price, limit) if long else max(price, limit)
+
+
+def hits_of(pos: Position, bar: Bar, trail: float | None) -> list[tuple[str, float]]:
+    worst = bar.low if pos.long else bar.high
+    mark = worst
+    if bar.mark_low is not None:
+        mark = bar.mark_low if pos.long else bar.mark_high
+    hits = []
+    if beyond(worst, pos.stop, pos.long):
+        hits.append(("stop", pos.stop))
+    if beyond(worst, trail, pos.long):
+        hits.append(("trail", trail))
+    if beyond(mark, pos.liquidation, pos.long):
+        hits.append(("liquidation", pos.liquidation))
+    return hits
+
+
+def adverse_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, float] | None:
+    hits = hits_of(pos, bar, pos.trail(extreme))
+    if hits:
+        reason, level = nearest(hits, pos.long)
+        return reason, not_better_than(level, bar.open, pos.long)
+    if reaches(bar, pos.target, pos.long):
+        return "target", pos.target
+    return None
+
+
+def favourable_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, float] | None:
+    if reaches(bar, pos.target, pos.long):
+        return "target", pos.target
+    best = bar.high if pos.long else bar.low
+    ratcheted = max(extreme, best) if pos.long else min(extreme, best)
+    hits = hits_of(pos, bar, pos.trail(ratcheted))
+    if not hits:
+        return None
+    reason, level = nearest(hits, pos.long)
+    if reason == "trail" and pos.trail(ratcheted) != pos.trail(extreme):
+        return reason, not_better_than(level, best, pos.long)
+    return reason, not_better_than(level, bar.open, pos.long)
+
+
+def by_minutes(pos, bar, step, minutes, favourable):
+    """Return (whether every minute is there and sound, exit or None, whether a minute was ambiguous itself)."""
+    inside = [m for m in minutes if bar.ts <= m.ts < bar.ts + step]
+    complete = len(inside) == step // STEP_OF_MINUTE and all(m.sound for m in inside)
+    if not complete:
+        return False, None, True
+    extreme, ambiguous = pos.extreme, False
+    for number, minute in enumerate(inside):
+        if number:
+            trail = pos.trail(extreme)
+            if beyond(minute.open, pos.liquidation, pos.long):
+                return True, ("liquidation", minute.open), ambiguous
+            levels = [
+                (name, level)
+                for name, level in (("stop", pos.stop), ("trail", trail))
+                if beyond(minute.open, level, pos.long)
+            ]
+            if levels:
+                return True, (nearest(levels, pos.long)[0], minute.open), ambiguous
+        one, other = adverse_first(pos, minute, extreme), favourable_first(pos, minute, extreme)
+        ambiguous = ambiguous or one != other
+        found = other if favourable else one
+        if found:
+            return True, found, ambiguous
+        extreme = max(extreme, minute.high) if pos.long else min(extreme, minute.low)
+    return True, None, ambiguous
+
+
+class Replay:
+    def __init__(self, bars, signals, funding, step, costs, rules, capital, *, favourable=False, minutes=None):
+        self.bars, self.signals, self.funding, self.step = bars, signals, funding, step
+        self.costs, self.rules, self.capital = costs, rules, capital
+        self.favourable, self.minutes = favourable, minutes
+        self.cash = 1.0
+        self.position: Position | None = None
+        self.order = Order()
+        self.out = Outcome()
+
+    def run(self) -> Outcome:
+        for t, bar in enumerate(self.bars):
+            had_position = self.position is not None
+            opened = self.one_bar(t, bar)
+            if had_position or opened:
+                self.out.held += 1
+        self.settle_last_bar()
+        return self.out
+
+    def one_bar(self, t: int, bar: Bar) -> bool:
+        # (a)
+        if self.position and t > 0:
+            for when, rate in self.funding:
+                if self.bars[t - 1].ts < when <= bar.ts:
+                    self.pay(rate, bar.open)
+        opened = False
+        if bar.sound:
+            if self.position:
+                self.at_the_open(t, bar)
+            self.order.leave = None
+            opened = self.enter(t, bar)
+        self.order.enter = None
+        # (e)
+        if bar.sound and self.position:
+            self.inside_the_bar(t, bar)
+        # (f)
+        equity = self.cash + self.open_profit(bar.close)
+        self.out.equity.append(equity)
+        # (g)
+        if bar.sound and self.position:
+            pos = self.position
+            pos.extreme = max(pos.extreme, bar.high) if pos.long else min(pos.extreme, bar.low)
+        # (h)
+        if bar.sound and self.order.leave is None:
+            self.read(self.signals[t])
+        return opened
+
+    def pay(self, rate: float, price: float) -> None:
+        trade = self.position.trade
+        amount = rate * trade.quantity * price
+        if trade.side == "short":
+            amount = -amount
+        trade.funding += amount
+        self.cash -= amount
+
+    def open_profit(self, price: float) -> float:
+        if self.position is None:
+            return 0.0
+        trade = self.position.trade
+        move = price - trade.entry if trade.side == "long" else trade.entry - price
+        return trade.quantity * move
+
+    def at_the_open(self, t: int, bar: Bar) -> None:
+        pos = self.position
+        mark = bar.open if bar.mark_open is None else bar.mark_open
+        if beyond(mark, pos.liquidation, pos.long):  # (b)
+            self.liquidate(t)
+        elif self.order.leave:  # (c)
+            self.leave_at(t, bar.open, self.order.leave)
+        elif pos.due is not None and bar.ts >= pos.due:
+            self.leave_at(t, bar.open, "time")
+        else:
+            trail = pos.trail(pos.extreme)
+            jumped = [
+                (name, level)
+                for name, level in (("stop", pos.stop), ("trail", trail))
+                if beyond(bar.open, level, pos.long)
+            ]
+            if jumped:
+                self.leave_at(t, bar.open, nearest(jumped, pos.long)[0])
+
+    def enter(self, t: int, bar: Bar) -> bool:
+        # (d)
+        side, sig = self.order.enter, self.order.enter_signal
+        if side is None or self.position or self.cash <= 0:
+            return False
+        if t == 0 or bar.ts - self.bars[t - 1].ts != self.step:
+            return False
+        slip = self.costs.slippage
+        fill = bar.open * (1 + slip) if side == "long" else bar.open * (1 - slip)
+        margin = sig.size * self.cash
+        notional = margin * sig.leverage
+        quantity = notional / fill
+        fee = self.costs.taker_fee * notional
+        self.cash -= fee
+        trade = Trade(side, t, fill, quantity, notional, fee, quantity * abs(fill - bar.open))
+        long = side == "long"
+        liquidation, bankrupt = None, 0.0
+        if sig.leverage > 1:
+            rate = self.rules.tiers[-1][1]
+            for cap, tier_rate in self.rules.tiers:
+                if notional * self.capital <= cap:
+                    rate = tier_rate
+                    break
+            bankrupt = fill * (1 - 1 / sig.leverage) if long else fill * (1 + 1 / sig.leverage)
+            liquidation = bankrupt / (1 - rate) if long else bankrupt / (1 + rate)
+        self.position = Position(
+            trade,
+            stop=None if sig.stop is None else fill * (1 - sig.stop if long else 1 + sig.stop),
+            target=None if sig.target is None else fill * (1 + sig.target if long else 1 - sig.target),
+            trail_distance=None if sig.trail is None else sig.trail * fill,
+            extreme=fill,
+            due=None if sig.time_stop is None else bar.ts + sig.time_stop * self.step,
+            liquidation=liquidation,
+            bankrupt=bankrupt,
+            margin=margin,
+        )
+        return True
+
+    def inside_the_bar(self, t: int, bar: Bar) -> None:
+        pos = self.position
+        one, other = adverse_first(pos, bar, pos.extreme), favourable_first(pos, bar, pos.extreme)
+        found = other if self.favourable else one
+        if one != other:
+            self.out.ambiguous += 1
+            unsure = True
+            if self.minutes is not None:
+                complete, finer, unsure = by_minutes(pos, bar, self.step, self.minutes, self.favourable)
+                if complete:
+                    found = finer
+            self.out.unresolved += unsure
+        if found is None:
+            return
+        for when, rate in self.funding:
+            if bar.ts < when < bar.ts + self.step and (rate > 0) == pos.long and rate != 0:
+                self.pay(rate, bar.open)
+        reason, price = found
+        if reason == "liquidation":
+            self.liquidate(t)
+        elif reason == "target":
+            self.close(t, price, self.costs.target_fee, reason)
+        else:
+            self.leave_at(t, price, reason)
+
+    def leave_at(self, t: int, price: float, reason: str) -> None:
+        slip = self.costs.slippage
+        fill = price * (1 - slip) if self.position.long else price * (1 + slip)
+        self.position.trade.slippage += self.position.trade.quantity * abs(price - fill)
+        self.close(t, fill, self.costs.taker_fee, reason)
+
+    def close(self, t: int, fill: float, fee_rate: float, reason: str) -> None:
+        trade = self.position.trade
+        trade.pnl = self.open_profit(fill)
+        fee = fee_rate * trade.quantity * fill
+        trade.fees += fee
+        self.cash += trade.pnl - fee
+        self.finish(t, fill, reason)
+
+    def liquidate(self, t: int) -> None:
+        pos = self.position
+        pos.trade.pnl = -pos.margin
+        self.cash -= pos.margin
+        self.finish(t, pos.bankrupt, "liquidation")
+
+    def finish(self, t: int, fill: float, reason: str) -> None:
+        trade = self.position.trade
+        trade.exit_row, trade.exit, trade.reason = t, fill, reason
+        self.out.trades.append(trade)
+        self.position = None
+
+    def read(self, sig: Signal) -> None:
+        side = None
+        if sig.long_entry and not sig.short_entry and not sig.long_exit:
+            side = "long"
+        if sig.short_entry and not sig.long_entry and not sig.short_exit:
+            side = "short"
+        if self.position is None:
+            self.order = Order(side, sig)
+            return
+        leave = sig.long_exit if self.position.long else sig.short_exit
+        if leave:
+            self.order = Order(leave="signal")
+        elif side and side != self.position.trade.side:
+            self.order = Order(side, sig, leave="reversal")
+
+    def settle_last_bar(self) -> None:
+        if self.position is None:
+            return
+        last = self.bars[-1]
+        for when, rate in self.funding:
+            if last.ts < when < last.ts + self.step:
+                before = self.cash
+                self.pay(rate, last.close)
+                self.out.equity[-1] += self.cash - before
+        trade, slip = self.position.trade, self.costs.slippage
+        fill = last.close * (1 - slip) if self.position.long else last.close * (1 + slip)
+        trade.slippage += trade.quantity * abs(last.close - fill)
+        trade.pnl = self.open_profit(fill)
+        trade.fees += self.costs.taker_fee * trade.quantity * fill
+        self.finish(len(self.bars), fill, "open")
