@@ -1,0 +1,51 @@
+# Two commands do everything on a machine with Python 3.11, pip and make: `make run` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help run test test-slow ui sql bench lock clean
+
+help: ## Show the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The virtual environment, exactly as requirements.lock pins it. A half-made one is made again.
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; $(PYTHON) was not found (set PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@test -f .env || echo 'DAGSTER_HOME=$(CURDIR)/warehouse/.dagster' > .env
+	@touch $(READY)
+
+run: $(READY) ## Bring everything up to date and end with the path of the report
+	@$(BIN)/blofin run
+
+test: $(READY) ## Lint, types, layers, fast tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -n auto
+
+test-slow: $(READY) ## The tests that take minutes
+	@$(BIN)/pytest -n auto -m slow
+
+ui: $(READY) ## Dagster's UI and daemon on http://127.0.0.1:3000
+	@$(BIN)/blofin ui
+
+sql: $(READY) ## A prompt for queries, reading only
+	@$(BIN)/blofin sql
+
+bench: $(READY) ## Measure, as ratios in one run
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+lock: $(READY) ## Pin every dependency anew
+	@$(BIN)/pip-compile --quiet --extra dev --extra postgres --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the virtual environment and caches; the warehouse stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
