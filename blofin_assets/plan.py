@@ -125,7 +125,7 @@ class Progress(Protocol):
         ...
 
 
-def plan(as_of: datetime, start: datetime, progress: Progress) -> Plan:
+def plan(as_of: datetime, start: date, progress: Progress) -> Plan:
     """Return what is due at `as_of`, oldest first.
 
     Parameters
@@ -153,12 +153,12 @@ def plan(as_of: datetime, start: datetime, progress: Progress) -> Plan:
     return Plan((*steps, *(step for _, _, step in sorted(due, key=lambda item: item[:2]))), tuple(skipped))
 
 
-def market_steps(as_of: datetime, start: datetime, progress: Progress) -> list[Step]:
+def market_steps(as_of: datetime, start: date, progress: Progress) -> list[Step]:
     """Return the runs that bring market data and features up to the last full hour, oldest first."""
     market_as_of = floor_time(as_of, MARKET_CADENCE)
     return [
         Step(MARKET_DATA, days[0].isoformat(), days[-1].isoformat(), market_as_of)
-        for days in _ranges(progress.missing_days(start.date(), market_as_of))
+        for days in _ranges(progress.missing_days(start, market_as_of))
     ]
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from blofin_assets.plan import CADENCES, DAILY_REPORT, MARKET_DATA, ML_CYCLE, STRATEGY_CYCLE, Plan, plan
 
-START = datetime(2025, 1, 1, tzinfo=UTC)
+START = date(2025, 1, 1)
+CLOCK_START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Memory:
 
 
 def test_a_first_run_ends_with_a_report_that_has_cycles_to_report() -> None:
-    made = plan(datetime(2026, 11, 20, 17, 30, tzinfo=UTC), datetime(2026, 10, 6, tzinfo=UTC), Memory())
+    made = plan(datetime(2026, 11, 20, 17, 30, tzinfo=UTC), date(2026, 10, 6), Memory())
     assert [(step.job, step.first_key, step.last_key) for step in made.steps] == [
         (MARKET_DATA, "2026-10-06", "2026-11-20"),
         (STRATEGY_CYCLE, "2026-11-19", "2026-11-19"),
@@ -65,7 +66,7 @@ def test_every_cycle_once_and_on_its_grid_over_two_years_of_hourly_ticks() -> No
     memory = Memory()
     run: dict[str, list[datetime]] = {c.job: [] for c in CADENCES}
     for tick in range(24 * 730):
-        now = START + timedelta(hours=tick + 1)
+        now = CLOCK_START + timedelta(hours=tick + 1)
         made = plan(now, START, memory)
         for step in made.steps:
             if step.job != MARKET_DATA:
