@@ -1,0 +1,174 @@
+"""What every asset shares: its decorator, the window that its keys name, metadata for the UI.
+
+Belongs here: only what at least two stages use. Does not belong here: anything of one stage.
+"""
+
+import functools
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final, ParamSpec
+
+import dagster as dg
+import polars as pl
+
+from blofin_assets.partitions import DAY, day_start
+from blofin_assets.progress import DATASETS
+from blofin_resources.dagster_resources import ClockResource
+from blofin_resources.errors import BlofinError
+from blofin_resources.warehouse import Warehouse
+from blofin_resources.warehouse.description import Column, table_columns
+
+OWNERS: Final = ["team:research"]
+
+_P = ParamSpec("_P")
+Body = Callable[_P, dg.MaterializeResult[Any]]
+
+
+def stage_asset(
+    *,
+    group: str,
+    table: str,
+    partitions: dg.PartitionsDefinition | None = None,
+    deps: Iterable[Any] = (),
+    kinds: Iterable[str] = ("polars", "duckdb"),
+    code_version: str | None = None,
+    name: str | None = None,
+    columns: Iterable[Column] | None = None,
+) -> Callable[[Body[_P]], dg.AssetsDefinition]:
+    """Make an asset of a body: owners, column schema, one run for a range of keys, errors in one line.
+
+    Parameters
+    ----------
+    group, table, partitions, deps, kinds, code_version, name
+        As Dagster has them; `table` is the warehouse table that the asset fills.
+    columns
+        What the UI shows of the table; from the warehouse's SQL files where omitted.
+    """
+    schema = column_schema(table_columns(table) if columns is None else columns)
+
+    def decorate(body: Body[_P]) -> dg.AssetsDefinition:
+        return dg.asset(
+            name=name,
+            group_name=group,
+            partitions_def=partitions,
+            deps=list(deps),
+            kinds=set(kinds),
+            owners=OWNERS,
+            code_version=code_version,
+            description=(body.__doc__ or "").strip(),
+            backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
+            metadata={"dagster/table_name": table, "dagster/column_schema": schema},
+        )(one_line_errors(body))
+
+    return decorate
+
+
+def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+    """Return columns, their types and comments as the UI shows them."""
+    return dg.TableSchema([dg.TableColumn(name, kind, description=comment) for name, kind, comment in columns])
+
+
+def one_line_errors(body: Body[_P]) -> Body[_P]:
+    """Turn what a user can put right into a failure whose text is that one line; the traceback goes to the log."""
+
+    @functools.wraps(body)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> dg.MaterializeResult[Any]:
+        try:
+            return body(*args, **kwargs)
+        except (BlofinError, LookupError, ValueError) as error:
+            dg.get_dagster_logger().debug(traceback.format_exc())
+            raise dg.Failure(str(error), allow_retries=False) from None
+
+    return run
+
+
+@dataclass(frozen=True)
+class DayWindow:
+    """The days that a run's keys name, cut at its as-of.
+
+    Attributes
+    ----------
+    days
+        The days, oldest first, without those that have not begun.
+    start, end
+        First instant, and the end of the last day or the as-of, whichever comes first.
+    """
+
+    days: tuple[date, ...]
+    start: datetime
+    end: datetime
+
+
+def day_window(context: dg.AssetExecutionContext, clock: ClockResource) -> DayWindow:
+    """Return the window of a run over day partitions.
+
+    Raises
+    ------
+    BlofinError
+        If the first day lies in the future.
+    """
+    as_of = clock.as_of(context.run)
+    starts = [day_start(key) for key in context.partition_keys]
+    begun = [start for start in starts if start < as_of]
+    if not begun:
+        raise BlofinError(_future(context.partition_keys[0], as_of))
+    return DayWindow(tuple(start.date() for start in begun), begun[0], min(begun[-1] + DAY, as_of))
+
+
+def cycle_as_of(
+    context: dg.AssetExecutionContext, clock: ClockResource, start_of: Callable[[str], datetime]
+) -> datetime:
+    """Return the as-of that a cycle's key names, which must not lie in the future."""
+    as_of = start_of(context.partition_key)
+    if as_of > clock.now():
+        raise BlofinError(_future(context.partition_key, clock.now()))
+    return as_of
+
+
+def require_market_data(warehouse: Warehouse, symbols: Sequence[str], start: datetime, as_of: datetime) -> None:
+    """Refuse to run a cycle on less than the market data of its window.
+
+    Raises
+    ------
+    BlofinError
+        Naming the dataset and the first day that is not stored as far as the as-of.
+    """
+    last = (as_of - timedelta(microseconds=1)).date() + DAY
+    for dataset in DATASETS:
+        missing = warehouse.missing_days(dataset, symbols, start.date(), last, as_of)
+        if missing:
+            msg = (
+                f"{dataset} is not stored for {missing[0]} (cycle as of {as_of:%Y-%m-%dT%H:%MZ}, "
+                f"symbols {', '.join(symbols)}); run: blofin run --as-of {as_of:%Y-%m-%dT%H:%M:%SZ}"
+            )
+            raise BlofinError(msg)
+
+
+def coverage_frame(dataset: str, symbols: Iterable[str], window: DayWindow, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each symbol and day: how far the dataset is stored and how many rows that is."""
+    grid = pl.DataFrame({"symbol": list(symbols)}).join(pl.DataFrame({"day": list(window.days)}), how="cross")
+    counted = frame.group_by("symbol", pl.col("ts").dt.date().alias("day")).agg(pl.len().cast(pl.Int64).alias("rows"))
+    day_end = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + DAY
+    return grid.join(counted, on=["symbol", "day"], how="left").select(
+        pl.lit(dataset).alias("dataset"),
+        "symbol",
+        "day",
+        pl.min_horizontal(day_end, pl.lit(window.end).cast(pl.Datetime("us", "UTC"))).alias("through"),
+        pl.col("rows").fill_null(0),
+    )
+
+
+def table_preview(frame: pl.DataFrame, rows: int = 20) -> dg.MetadataValue[Any]:
+    """Return the first rows as a Markdown table for the UI."""
+    head = frame.head(rows)
+    with pl.Config(
+        tbl_formatting="MARKDOWN", tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=rows,
+        tbl_cols=-1, fmt_str_lengths=80, tbl_width_chars=2000, float_precision=4,
+    ):  # fmt: skip
+        return dg.MetadataValue.md(str(head))
+
+
+def _future(key: str, now: datetime) -> str:
+    return f"{key} lies in the future: it is {now:%Y-%m-%dT%H:%MZ}; choose a key that has begun"

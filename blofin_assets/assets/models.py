@@ -1,0 +1,215 @@
+"""The ML cycle: an asset for each model, then the ranking.
+
+Belongs here: the assets of the 12-hour cycle. Does not belong here: training and validation (`model_zoo`), the order
+of ranks (`model_zoo.ranking`).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from blofin_assets.assets.common import cycle_as_of, require_market_data, stage_asset, table_preview
+from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
+from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id, trade_rows, trial_rows
+from blofin_assets.partitions import half_day_start, half_days
+from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
+from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.errors import BlofinError
+from blofin_resources.warehouse import Warehouse
+from features import FeatureManager
+from features.bars import TRADED_TIMEFRAMES, TS, Timeframe
+from model_zoo.artifacts import Artifact, save_artifact
+from model_zoo.catalog import MODELS
+from model_zoo.ranking import ModelRanker
+from model_zoo.trainer import Trained, default_spec, train_cycle
+
+GROUP: Final = "models"
+KIND: Final = "model"
+
+WINDOW: Final = timedelta(days=8)
+"""Training and holdout together."""
+
+ACTIVE: Final = 5
+"""How many models stay active, by rank alone."""
+
+_DAYS_BEFORE: Final = dg.TimeWindowPartitionMapping(
+    start_offset=-14, end_offset=0, allow_nonexistent_upstream_partitions=True
+)
+"""Lineage only: seven days are fourteen steps of the 12-hour grid."""
+
+
+def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
+    name = f"{type_name}_{timeframe}"
+
+    def model(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+    ) -> dg.MaterializeResult[Any]:
+        as_of = cycle_as_of(context, clock, half_day_start)
+        store = warehouse.open()
+        require_market_data(store, market.symbols, as_of - WINDOW, as_of)
+        snapshot = store.snapshot_id()
+        spec = default_spec(type_name, timeframe, market.seed)
+        trained = train_cycle(FeatureManager(store, as_of=as_of), market.symbols, as_of, spec)
+        artifact = _save(Path(warehouse.folder) / "models", trained, store)
+        return _write(store, trained, artifact, context.run.run_id, snapshot)
+
+    model.__doc__ = (
+        f"The {type_name} model on {timeframe} bars, all symbols pooled: trained on the seven days before the holdout "
+        "day, validated and traded on that day, which it has never seen."
+    )
+    return stage_asset(
+        group=GROUP,
+        table="ml.ml_model_results",
+        partitions=half_days,
+        deps=[dg.AssetDep(asset, partition_mapping=_DAYS_BEFORE) for asset in FEATURE_ASSETS],
+        kinds=("lightgbm", "polars", "duckdb"),
+        name=name,
+    )(model)
+
+
+MODEL_ASSETS: Final = [_model(type_name, timeframe) for type_name in MODELS for timeframe in TRADED_TIMEFRAMES]
+
+
+@stage_asset(group=GROUP, table="research.ranking_history", partitions=half_days, deps=MODEL_ASSETS)
+def model_ranking(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """The models by the same score as the strategies: the best five stay active. A leaking one is never ranked."""
+    as_of = cycle_as_of(context, clock, half_day_start)
+    store = warehouse.open()
+    results = store.read(
+        "SELECT model_name AS name, version, score, total_trades, accuracy, baseline_accuracy, log_loss, "
+        "baseline_log_loss, status FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name",
+        [as_of],
+    )
+    ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
+    top = ranker.get_top_models(ACTIVE)
+    rows = ranker.table.select(
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        pl.lit(KIND).alias("kind"),
+        "rank",
+        "name",
+        "version",
+        "score",
+        pl.col("total_trades").alias("trades"),
+        pl.when(pl.col("name").is_in(top)).then(pl.lit("active")).otherwise(pl.lit("archived")).alias("status"),
+    )
+    if rows.is_empty():
+        msg = f"no model of the cycle {as_of:%Y-%m-%dT%H:%MZ} passed its leakage checks; see the models' metadata"
+        raise BlofinError(msg)
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("research.ranking_history", rows, as_of=as_of, kind=KIND)
+    equity = store.read("SELECT name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ?", [KIND, as_of])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "ranking": table_preview(ranker.table),
+            "equity": dg.MetadataValue.md(
+                markdown_png(equity_figure(equity, curve_names(equity, rows, ACTIVE)), "equity on the holdout")
+            ),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+ASSETS: Final = [*MODEL_ASSETS, model_ranking]
+
+
+def _save(root: Path, trained: Trained, store: Warehouse) -> Artifact:
+    """Write the model's folder; an older cycle made again does not take the current version's place."""
+    newest = store.read(
+        "SELECT max(as_of) AS as_of FROM ml.ml_model_results WHERE model_name = ?", [trained.model.spec.name]
+    )["as_of"][0]
+    current = newest is None or trained.as_of >= newest
+    return save_artifact(root, trained.model, trained.threshold, trained.metadata(), current=current)
+
+
+def _write(
+    store: Warehouse, trained: Trained, artifact: Artifact, run_id: str, snapshot: int
+) -> dg.MaterializeResult[Any]:
+    """Store results, predictions, trades, equity and the trial in one commit."""
+    name, as_of, found = trained.model.spec.name, trained.as_of, [trained.evaluation]
+    with store.transaction(run_id) as tx:
+        tx.replace("ml.ml_model_results", _result(trained, artifact, snapshot), as_of=as_of, model_name=name)
+        tx.replace("ml.predictions", _predictions(trained), as_of=as_of, model_name=name)
+        tx.replace("research.trades", trade_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
+        tx.replace("research.equity", equity_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
+        tx.append("research.trials", trial_rows(found, KIND, "ml_cycle", as_of, snapshot), key=["id"])
+    failed = [check for check in trained.checks if not check.passed]
+    measured = {
+        "accuracy": trained.metrics.accuracy,
+        "baseline_accuracy": trained.metrics.baseline_accuracy,
+        "log_loss": trained.metrics.log_loss,
+        "baseline_log_loss": trained.metrics.baseline_log_loss,
+        "score": pooled_of(trained.evaluation).score,
+    }
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": 1,
+            "artifact": dg.MetadataValue.path(str(artifact.path)),
+            "version": artifact.version,
+            "trades": pooled_of(trained.evaluation).trades,
+            "leakage_checks": "passed" if not failed else "; ".join(str(check) for check in failed),
+            "snapshot": tx.snapshot,
+            **{key: value for key, value in measured.items() if value is not None},
+        }
+    )
+
+
+def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame:
+    spec, measured, pooled = trained.model.spec, trained.metrics, pooled_of(trained.evaluation)
+    traded = {
+        key: value
+        for key, value in metrics(pooled).items()
+        if key in ("win_rate", "avg_pnl_pct", "sharpe", "max_drawdown") or key.startswith("score_")
+    }
+    row = {
+        "id": row_id("model", trained.as_of, spec.name),
+        "model_name": spec.name,
+        "model_type": spec.type,
+        "timestamp": trained.as_of,
+        "as_of": trained.as_of,
+        "timeframe": spec.timeframe,
+        "version": trained.version,
+        "accuracy": measured.accuracy,
+        "precision": measured.precision,
+        "recall": measured.recall,
+        "f1": measured.f1,
+        "log_loss": measured.log_loss,
+        "baseline_accuracy": measured.baseline_accuracy,
+        "baseline_log_loss": measured.baseline_log_loss,
+        "features_used": ",".join(spec.inputs),
+        "hyperparams": str(spec.to_json()),
+        "status": "candidate" if trained.sound else "rejected",
+        "train_loss": trained.train_loss,
+        "train_start": trained.train.start,
+        "train_end": trained.train.end,
+        "holdout_start": trained.holdout.start,
+        "holdout_end": trained.holdout.end,
+        "rows_train": trained.rows_train,
+        "rows_holdout": trained.rows_holdout,
+        "total_trades": pooled.trades,
+        "score": pooled.score,
+        "artifact": f"{artifact.path.parent.name}/{artifact.version}",
+        "snapshot_id": snapshot,
+        **traded,
+    }
+    frame = pl.DataFrame([row], infer_schema_length=None)
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(pl.col(times).cast(TS))
+
+
+def _predictions(trained: Trained) -> pl.DataFrame:
+    return trained.predictions.select(
+        pl.lit(trained.model.spec.name).alias("model_name"),
+        pl.lit(trained.version).alias("version"),
+        pl.lit(trained.as_of).cast(TS).alias("as_of"),
+        "symbol",
+        pl.lit(trained.model.spec.timeframe).alias("timeframe"),
+        "ts",
+        "probability",
+        pl.col("label_up").cast(pl.Float64).alias("label"),
+    )

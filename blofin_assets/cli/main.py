@@ -1,0 +1,82 @@
+"""Entry point of `blofin`: the commands, and errors as one line.
+
+Belongs here: the list of commands and what happens when one fails. Does not belong here: what a command does.
+
+Heavy imports wait until a command needs them, so that `blofin --help` answers at once.
+"""
+
+import sys
+import traceback
+import warnings
+from typing import Annotated
+
+import typer
+
+from blofin_assets.cli.times import parse_day, parse_moment
+from blofin_resources.errors import BlofinError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Research platform for crypto-perpetual strategies. Settings come from BLOFIN_* variables and .env.",
+)
+
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", help="Pretend that it is this time (UTC), such as 2025-06-12T00:00:00Z.", show_default="now"
+    ),
+]
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Research platform for crypto-perpetual strategies."""
+    del verbose  # read by `main`, which outlives the command
+
+
+@app.command()
+def run(as_of: AsOf = None) -> None:
+    """Bring everything up to date: market data, then each cycle and report that is due."""
+    from blofin_assets.cli.run import run_due
+
+    run_due(parse_moment(as_of))
+
+
+@app.command()
+def report(day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")]) -> None:
+    """Make the report of a day again from what is stored, and print where it is."""
+    from blofin_assets.cli.run import make_report
+
+    make_report(parse_day(day))
+
+
+@app.command()
+def sql(query: Annotated[str | None, typer.Argument(help="One statement; a prompt opens without.")] = None) -> None:
+    """Query the warehouse, reading only: one statement, or a prompt."""
+    from blofin_assets.cli.sql import run_sql
+
+    run_sql(query)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+    """Open Dagster's UI and daemon on this warehouse, on 127.0.0.1 only."""
+    from blofin_assets.cli.ui import serve
+
+    serve(port)
+
+
+def main() -> None:
+    """Run the command; an error that a user can put right is one line and exit code 1."""
+    warnings.filterwarnings("ignore", module="dagster")
+    try:
+        app()
+    except BlofinError as error:
+        if "--verbose" in sys.argv:
+            traceback.print_exc()
+        typer.secho(f"blofin: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)

@@ -1,0 +1,62 @@
+"""`blofin sql`: the warehouse for analysts, reading only.
+
+Belongs here: a statement or a prompt and a table in the terminal. Does not belong here: the queries that the platform
+itself makes.
+"""
+
+import contextlib
+import shutil
+
+import duckdb
+import polars as pl
+import typer
+
+from blofin_resources.errors import BlofinError
+from blofin_resources.settings import Settings
+from blofin_resources.warehouse import Warehouse
+
+_HELP = "Statements end with Enter; .tables lists the tables, .quit ends."
+_TABLES = (
+    "SELECT schema_name || '.' || table_name AS \"table\", comment FROM duckdb_tables() "
+    "WHERE schema_name IN ('market', 'features', 'research', 'ml', 'reports') ORDER BY ALL"
+)
+
+
+def run_sql(query: str | None) -> None:
+    """Print the result of one statement, or open a prompt."""
+    settings = Settings()
+    warehouse = Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog)
+    if query is not None:
+        typer.echo(_answer(warehouse, query))
+        return
+    with contextlib.suppress(ImportError):  # line editing where the platform has it
+        import readline  # noqa: F401
+    typer.echo(f"{settings.warehouse}: reading only. {_HELP}")
+    while True:
+        try:
+            line = input("blofin> ").strip().rstrip(";")
+        except (EOFError, KeyboardInterrupt):
+            typer.echo("")
+            return
+        if line in (".quit", ".exit"):
+            return
+        if line:
+            _answer_or_complain(warehouse, line)
+
+
+def _answer_or_complain(warehouse: Warehouse, line: str) -> None:
+    try:
+        typer.echo(_answer(warehouse, _TABLES if line == ".tables" else line))
+    except BlofinError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+
+
+def _answer(warehouse: Warehouse, query: str) -> str:
+    try:
+        frame = warehouse.read(query)
+    except duckdb.Error as error:
+        msg = f"{str(error).splitlines()[0]}"
+        raise BlofinError(msg) from None
+    width = shutil.get_terminal_size((120, 40)).columns
+    with pl.Config(tbl_width_chars=width, tbl_rows=50, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
+        return str(frame)

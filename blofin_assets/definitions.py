@@ -1,0 +1,70 @@
+"""The composition root: `build_defs()` puts everything together, and tests override its parts.
+
+Belongs here: wiring. Does not belong here: anything that decides or computes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from blofin_assets.assets import features, market, models, reports, strategies
+from blofin_assets.checks import CHECKS
+from blofin_assets.jobs import JOBS
+from blofin_assets.schedules import SCHEDULES
+from blofin_assets.sensors import close_dead_runs_sensor, conductor
+from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.settings import Settings
+
+
+def build_defs(
+    settings: Settings | None = None,
+    *,
+    resources: dict[str, Any] | None = None,
+    console: dg.LoggerDefinition | None = None,
+) -> dg.Definitions:
+    """Return the whole code location.
+
+    Parameters
+    ----------
+    settings
+        Read from the environment and `.env` where omitted.
+    resources
+        Resources that replace the ones made from the settings, by name: `warehouse`, `market`, `clock`.
+    console
+        Logger that runs speak to when asked to (`runner.CONSOLE`).
+    """
+    used = settings or Settings()
+    return dg.Definitions(
+        assets=[*market.ASSETS, *features.ASSETS, *strategies.ASSETS, *models.ASSETS, *reports.ASSETS],
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=[conductor(used), close_dead_runs_sensor],
+        resources={**build_resources(used), **(resources or {})},
+        executor=dg.in_process_executor,
+        loggers={"console": console} if console else None,
+    )
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Return the outside world as the settings describe it."""
+    return {
+        "warehouse": WarehouseResource(
+            folder=str(Path(settings.warehouse).resolve()),
+            market=settings.market,
+            market_id=settings.market_id,
+            catalog=settings.catalog,
+        ),
+        "market": MarketResource(
+            market=settings.market,
+            archive=str(settings.archive.resolve()) if settings.archive else None,
+            api_url=settings.api_url,
+            seed=settings.seed,
+            symbols=list(settings.symbols),
+        ),
+        "clock": ClockResource(),
+    }
+
+
+defs = build_defs()

@@ -1,0 +1,109 @@
+"""What has been done, read from the warehouse: results are the proof, not Dagster's event log.
+
+Belongs here: the queries behind `plan.Progress`, the events that say what is due or given up. Does not belong here:
+deciding what is due (`plan`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from blofin_assets.partitions import DAY
+from blofin_assets.plan import CADENCES, DAILY_REPORT, ML_CYCLE, STRATEGY_CYCLE, Cadence, Step, due_times
+from blofin_resources.warehouse import Warehouse
+from features.bars import TS
+
+DATASETS: Final = (
+    "candles_1m",
+    "candles_5m",
+    "candles_60m",
+    "candles_1d",
+    "funding_rates",
+    "features_1m",
+    "features_5m",
+    "features_60m",
+)
+"""What the market data job stores for each symbol and day."""
+
+_DONE: Final = {
+    STRATEGY_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'strategy'",
+    ML_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'model'",
+    DAILY_REPORT: "SELECT DISTINCT as_of FROM reports.daily_reports",
+}
+
+_EVENTS: Final = "research.cycle_events"
+
+
+@dataclass(frozen=True)
+class WarehouseProgress:
+    """`plan.Progress` of a warehouse for the symbols that are traded."""
+
+    warehouse: Warehouse
+    symbols: Sequence[str]
+
+    def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
+        """See `plan.Progress.missing_days`."""
+        end = (as_of - timedelta(microseconds=1)).date() + DAY
+        return sorted(
+            {
+                day
+                for dataset in DATASETS
+                for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
+            }
+        )
+
+    def done(self, job: str) -> frozenset[datetime]:
+        """See `plan.Progress.done`."""
+        return self.succeeded(job) | self._marked(job, "skipped")
+
+    def succeeded(self, job: str) -> frozenset[datetime]:
+        """Return the as-of times for which the job's last table has rows."""
+        return frozenset(self.warehouse.read(_DONE[job])["as_of"])
+
+    def open_due(self) -> list[Step]:
+        """Return the cycles that were marked due and are neither done nor given up, in the order to run them."""
+        steps = [
+            (as_of, order, cadence.step(as_of))
+            for order, cadence in enumerate(CADENCES)
+            for as_of in self._marked(cadence.job, "due") - self.done(cadence.job)
+        ]
+        return [step for _, _, step in sorted(steps, key=lambda item: item[:2])]
+
+    def market_due(self) -> datetime | None:
+        """Return the latest time up to which market data was marked due."""
+        return max(self._marked("market_data", "due"), default=None)
+
+    def mark_due(self, cadence: Cadence, scheduled: datetime, run_id: str) -> tuple[list[Step], list[Step]]:
+        """Mark every as-of that is due at a tick, and those that are given up; return both.
+
+        Downtime is caught up here: Dagster launches only the latest missed tick.
+        """
+        due, skipped = due_times(cadence, scheduled, self.done(cadence.job))
+        return (
+            self.mark([cadence.step(time) for time in due], "due", run_id),
+            self.mark([cadence.step(time) for time in skipped], "skipped", run_id),
+        )
+
+    def mark(self, steps: Sequence[Step], state: str, run_id: str) -> list[Step]:
+        """Append an event for each step, once, and return the steps."""
+        if steps:
+            frame = pl.DataFrame(
+                {
+                    "cycle": [step.job for step in steps],
+                    "key": [step.last_key for step in steps],
+                    "as_of": [step.as_of for step in steps],
+                    "state": [state] * len(steps),
+                    "at": [datetime.now(UTC)] * len(steps),
+                },
+                schema_overrides={"as_of": TS, "at": TS},
+            )
+            with self.warehouse.transaction(run_id) as tx:
+                tx.append(_EVENTS, frame, key=["cycle", "as_of", "state"])
+        return list(steps)
+
+    def _marked(self, job: str, state: str) -> frozenset[datetime]:
+        query = f"SELECT DISTINCT as_of FROM {_EVENTS} WHERE cycle = ? AND state = ?"  # noqa: S608 - constant table
+        return frozenset(self.warehouse.read(query, [job, state])["as_of"])

@@ -1,0 +1,138 @@
+"""Reads what a report says from the warehouse, as of its time.
+
+Belongs here: the report's queries. Does not belong here: wording (`document`), looks (`page`).
+
+No look-ahead: every query takes the report's as-of and returns nothing that was decided later.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from blofin_assets.partitions import DAY
+from blofin_resources.warehouse import Warehouse
+
+TOP: Final = 5
+"""How many of each kind a report shows in full."""
+
+_RANKING: Final = (
+    "SELECT as_of, rank, name, version, score, trades, status FROM research.ranking_history "
+    "WHERE kind = ? AND as_of <= ? QUALIFY as_of = max(as_of) OVER () ORDER BY rank"
+)
+_STRATEGIES: Final = (
+    "SELECT * EXCLUDE (run_id) FROM research.strategy_backtest_results "
+    "WHERE as_of = ? AND symbol = '*' AND timeframe = '*' ORDER BY strategy_name"
+)
+_LANES: Final = (
+    "SELECT strategy_name, symbol, timeframe, total_trades, win_rate, avg_pnl_pct, total_pnl_pct, sharpe, "
+    "max_drawdown FROM research.strategy_backtest_results WHERE as_of = ? AND symbol <> '*' "
+    "ORDER BY strategy_name, timeframe, symbol"
+)
+_MODELS: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name"
+_EQUITY: Final = "SELECT kind, name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ? ORDER BY name, ts"
+_COVERAGE: Final = (
+    "SELECT symbol, min(day) AS first_day, max(through) AS through, sum(rows)::BIGINT AS minutes, "
+    "count(*) * 1440 - sum(rows)::BIGINT AS missing FROM market.coverage "
+    "WHERE dataset = 'candles_1m' AND through <= ? GROUP BY symbol ORDER BY symbol"
+)
+_FLAGGED: Final = (
+    "SELECT symbol, count(*) AS flagged FROM market.candles_1m WHERE flag IS NOT NULL AND ts < ? GROUP BY symbol"
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Whether a stage of the day ran: `done` or `not run`, and what there is to say about it."""
+
+    name: str
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that one report says.
+
+    Attributes
+    ----------
+    as_of
+        End of the day that is reported; nothing later is in here.
+    market, synthetic, symbols, seed
+        Which market the numbers come from.
+    strategy_ranking, strategies, lanes, strategy_equity
+        The newest strategy cycle: ranks, pooled results, results by lane, hourly pooled equity.
+    model_ranking, models, model_equity
+        The newest ML cycle.
+    coverage
+        Stored minutes, missing minutes and flagged bars by symbol.
+    stages
+        What ran and what did not.
+    """
+
+    as_of: datetime
+    market: str
+    synthetic: bool
+    symbols: tuple[str, ...]
+    seed: int
+    strategy_ranking: pl.DataFrame
+    strategies: pl.DataFrame
+    lanes: pl.DataFrame
+    strategy_equity: pl.DataFrame
+    model_ranking: pl.DataFrame
+    models: pl.DataFrame
+    model_equity: pl.DataFrame
+    coverage: pl.DataFrame
+    stages: tuple[Stage, ...]
+
+
+def collect(
+    warehouse: Warehouse, as_of: datetime, *, market: str, synthetic: bool, symbols: tuple[str, ...], seed: int
+) -> ReportData:
+    """Return everything that the report made at `as_of` says."""
+    strategies = warehouse.read(_RANKING, ["strategy", as_of])
+    models = warehouse.read(_RANKING, ["model", as_of])
+    coverage = warehouse.read(_COVERAGE, [as_of]).join(warehouse.read(_FLAGGED, [as_of]), on="symbol", how="left")
+    strategy_time, model_time = _cycle_time(strategies), _cycle_time(models)
+    return ReportData(
+        as_of=as_of,
+        market=market,
+        synthetic=synthetic,
+        symbols=symbols,
+        seed=seed,
+        strategy_ranking=strategies,
+        strategies=warehouse.read(_STRATEGIES, [strategy_time]),
+        lanes=warehouse.read(_LANES, [strategy_time]),
+        strategy_equity=warehouse.read(_EQUITY, ["strategy", strategy_time]),
+        model_ranking=models,
+        models=warehouse.read(_MODELS, [model_time]),
+        model_equity=warehouse.read(_EQUITY, ["model", model_time]),
+        coverage=coverage.with_columns(pl.col("flagged").fill_null(0)),
+        stages=_stages(as_of, strategy_time, model_time),
+    )
+
+
+def _cycle_time(ranking: pl.DataFrame) -> datetime | None:
+    return ranking["as_of"][0] if ranking.height else None
+
+
+def _stages(as_of: datetime, strategies: datetime | None, models: datetime | None) -> tuple[Stage, ...]:
+    """Return what ran within the day and what did not; a stage that does not exist yet is 'not run'."""
+    return (
+        _cycle_stage("strategy scores and ranking", strategies, as_of, "every 48 hours"),
+        Stage("strategy tuning", "not run", "there is no tuner yet"),
+        Stage("strategy design", "not run", "there is no designer yet"),
+        _cycle_stage("models: training, validation and ranking", models, as_of, "every 12 hours"),
+        Stage("ensembles", "not run", "there are no ensembles yet"),
+        Stage("forward ledger and drift", "not run", "there is no forward ledger yet"),
+        Stage("AI review", "not run", "there is no reviewer yet"),
+    )
+
+
+def _cycle_stage(name: str, made: datetime | None, as_of: datetime, cadence: str) -> Stage:
+    if made is None:
+        return Stage(name, "not run", "no cycle has been run up to this day")
+    if made > as_of - DAY:
+        return Stage(name, "done", f"as of {made:%Y-%m-%d %H:%M} UTC")
+    return Stage(name, "not run", f"not due this day ({cadence}); shown as of {made:%Y-%m-%d %H:%M} UTC")

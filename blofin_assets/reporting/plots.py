@@ -1,0 +1,68 @@
+"""Plots of the report and of Dagster's metadata.
+
+Belongs here: pictures made from frames, the same bytes for the same data. Does not belong here: pages (`page`),
+numbers that are not in the frame.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.figure import Figure
+
+COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
+"""One colour for each of the top five, told apart also by those who see red and green alike."""
+
+
+def equity_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
+    """Return equity curves above their drawdowns.
+
+    Parameters
+    ----------
+    equity : DataFrame
+        Columns name, ts, equity (1 at the start).
+    names : sequence of str
+        Which curves, in the order of the legend; at most five.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for name, colour in zip(names, COLOURS, strict=False):
+        curve = equity.filter(pl.col("name") == name).sort("ts")
+        value = (curve["equity"] - 1) * 100
+        fall = (curve["equity"] / curve["equity"].cum_max() - 1) * 100
+        upper.plot(curve["ts"], value, color=colour, label=name, linewidth=1.4)
+        lower.plot(curve["ts"], fall, color=colour, linewidth=1.0)
+    upper.axhline(0, color="#888888", linewidth=0.8)
+    upper.set_ylabel("return after costs, %")
+    upper.legend(loc="upper left", fontsize=8, frameon=False)
+    lower.set_ylabel("drawdown, %")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.autofmt_xdate(rotation=0, ha="center")
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG text that can stand in a page, without anything that varies between runs."""
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "blofin", "svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def markdown_png(figure: Figure, title: str) -> str:
+    """Return a figure as a Markdown image for Dagster's metadata, data included."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=80, metadata={"Software": None})
+    return f"![{title}](data:image/png;base64,{base64.b64encode(out.getvalue()).decode()})"
+
+
+def curve_names(equity: pl.DataFrame, ranking: pl.DataFrame, count: int) -> list[str]:
+    """Return the names of the best-ranked that have a curve, best first."""
+    having: set[Any] = set(equity["name"])
+    return [name for name in ranking.sort("rank")["name"] if name in having][:count]

@@ -1,0 +1,65 @@
+"""Schedules: at each tick they mark in the warehouse what is due; the sensor `conductor` runs it in order.
+
+Belongs here: when a cadence ticks. Does not belong here: order and catching up (`plan`), starting runs (`sensors`).
+
+Schedules of the same minute have no order in Dagster, and after downtime only the latest missed tick comes. So a tick
+starts nothing itself: it marks every as-of up to its time that has not succeeded, older than the limit as skipped.
+"""
+
+from typing import Final
+
+import dagster as dg
+
+from blofin_assets.plan import CADENCES, MARKET_CADENCE, MARKET_DATA, Cadence, Step
+from blofin_assets.progress import WarehouseProgress
+from blofin_resources.dagster_resources import MarketResource, WarehouseResource
+from features.bars import floor_time
+
+TICK_WRITER: Final = "schedule"
+"""What rows that a tick wrote carry in place of a run's id: a tick is no run."""
+
+_CRON: Final = {"strategy_cycle": "0 0 * * *", "ml_cycle": "0 0,12 * * *", "daily_report": "0 0 * * *"}
+
+
+def _cycle_schedule(cadence: Cadence) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{cadence.job}_schedule",
+        cron_schedule=_CRON[cadence.job],
+        target=cadence.job,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Marks {cadence.job} as due on its grid of {cadence.every}, downtime included.",
+    )
+    def tick(
+        context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource, market: MarketResource
+    ) -> dg.SkipReason:
+        progress = WarehouseProgress(warehouse.open(), market.symbols)
+        due, skipped = progress.mark_due(cadence, context.scheduled_execution_time, TICK_WRITER)
+        return dg.SkipReason(_told(due, "due: ") + _told(skipped, "; given up: ") + "; the sensor conductor runs it")
+
+    return tick
+
+
+@dg.schedule(
+    name="market_data_schedule",
+    cron_schedule="0 * * * *",
+    target=MARKET_DATA,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Marks market data as due up to the full hour.",
+)
+def market_data_schedule(
+    context: dg.ScheduleEvaluationContext, warehouse: WarehouseResource, market: MarketResource
+) -> dg.SkipReason:
+    """Mark market data as due up to the tick."""
+    as_of = floor_time(context.scheduled_execution_time, MARKET_CADENCE)
+    key = as_of.date().isoformat()
+    WarehouseProgress(warehouse.open(), market.symbols).mark([Step(MARKET_DATA, key, key, as_of)], "due", TICK_WRITER)
+    return dg.SkipReason(f"due: market data up to {as_of:%Y-%m-%dT%H:%MZ}; the sensor conductor runs it")
+
+
+def _told(steps: list[Step], label: str) -> str:
+    return label + (", ".join(step.first_key for step in steps) or "nothing")
+
+
+SCHEDULES: Final = [market_data_schedule, *(_cycle_schedule(cadence) for cadence in CADENCES)]

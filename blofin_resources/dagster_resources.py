@@ -1,0 +1,96 @@
+"""The outside world as Dagster [resources](https://docs.dagster.io/guides/build/external-resources).
+
+Belongs here: the thin shells through which assets get the warehouse, the market and the clock. Does not belong here:
+what those do (`warehouse`, `market`), what is done with them (`blofin_assets`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from blofin_resources.market import MarketSource, open_market
+from blofin_resources.processes import exclusive, process_identity
+from blofin_resources.warehouse import Warehouse
+
+LOCK_WAIT_SECONDS: Final = 3600.0
+"""How long a run waits for another process that executes the same job on the same key."""
+
+AS_OF_TAG: Final = "blofin/as_of"
+"""Run tag: nothing later than this may be read."""
+
+
+@lru_cache(maxsize=8)
+def open_warehouse(folder: str, market: str, market_id: str, catalog: str | None) -> Warehouse:
+    """Open a warehouse once a process: a new connection costs 140 ms and DuckDB wants one a process."""
+    return Warehouse.open(Path(folder), market=market, market_id=market_id, catalog=catalog)
+
+
+class MarketResource(dg.ConfigurableResource["MarketResource"]):
+    """Where candles and funding come from, and which symbols are traded, as `Settings` has them."""
+
+    market: str
+    archive: str | None
+    api_url: str
+    seed: int
+    symbols: list[str]
+
+    def source(self) -> MarketSource:
+        """Return the source; the same object for the whole process, so that what it caches serves every run."""
+        return _open_market(self.market, self.archive, self.api_url, self.seed)
+
+
+@lru_cache(maxsize=8)
+def _open_market(market: str, archive: str | None, api_url: str, seed: int) -> MarketSource:
+    return open_market(market, archive=Path(archive) if archive else None, api_url=api_url, seed=seed)
+
+
+class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
+    """The warehouse, and the two things that each run owes to other processes: its identity and a lock."""
+
+    folder: str
+    market: str
+    market_id: str = ""
+    catalog: str | None = None
+
+    def open(self) -> Warehouse:
+        """Return the warehouse; the same object for the whole process."""
+        return open_warehouse(self.folder, self.market, self.market_id, self.catalog)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
+        """Record the executing process on the run and keep other runs of the same job and key waiting."""
+        run = context.run
+        if run is None or context.instance is None:
+            yield self
+            return
+        context.instance.add_run_tags(run.run_id, process_identity())
+        with exclusive(Path(self.folder), _lock_name(run), wait_seconds=LOCK_WAIT_SECONDS):
+            yield self
+
+
+class ClockResource(dg.ConfigurableResource["ClockResource"]):
+    """The time. `fixed` stops it, for tests and simulations."""
+
+    fixed: str | None = None
+
+    def now(self) -> datetime:
+        """Return the present time in UTC, or the fixed one."""
+        return datetime.fromisoformat(self.fixed) if self.fixed else datetime.now(UTC)
+
+    def as_of(self, run: dg.DagsterRun) -> datetime:
+        """Return the time after which the run may read nothing: its tag, else the present minute."""
+        tag = run.tags.get(AS_OF_TAG)
+        moment = datetime.fromisoformat(tag) if tag else self.now()
+        return moment.replace(second=0, microsecond=0)
+
+
+def _lock_name(run: dg.DagsterRun) -> str:
+    """Return the name under which a run excludes others: its job (or assets) and its keys."""
+    assets = "+".join(sorted(key.to_user_string() for key in run.asset_selection or ()))
+    keys = [run.tags.get(f"dagster/{tag}", "") for tag in ("partition", "asset_partition_range_start")]
+    return f"{assets or run.job_name}-{''.join(keys) or 'all'}"[:120]
