@@ -3,3 +3,32 @@
 Belongs here: the vocabulary of bars, the feature registry, the features, `FeatureManager`. Does not belong here:
 labels (`model_zoo`), signals (`strategies`), anything that reads a database or a network.
 """
+
+from features.definition import Definition, Kernel, feature, rolling
+from features.engine import compute
+from features.feature_manager import FeatureManager
+from features.registry import (
+    STANDARD_SET,
+    Registry,
+    definition_hash,
+    definitions_hash,
+    dtype_of,
+    standard_registry,
+    warmup_bars,
+)
+
+__all__ = [
+    "STANDARD_SET",
+    "Definition",
+    "FeatureManager",
+    "Kernel",
+    "Registry",
+    "compute",
+    "definition_hash",
+    "definitions_hash",
+    "dtype_of",
+    "feature",
+    "rolling",
+    "standard_registry",
+    "warmup_bars",
+]

@@ -91,9 +91,7 @@ class CandleSource(Protocol):
         """
         ...
 
-    def last_candles(
-        self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int
-    ) -> pl.DataFrame:
+    def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
         """Return the last `count` bars of each symbol closed at or before `as_of`, with `CANDLE_SCHEMA`."""
         ...
 
@@ -125,9 +123,7 @@ class FrameSource:
         closed = frame.filter(pl.col("ts") <= end - bar_length(timeframe))
         return closed if start is None else closed.filter(pl.col("ts") >= start)
 
-    def last_candles(
-        self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int
-    ) -> pl.DataFrame:
+    def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
         """See `CandleSource.last_candles`."""
         closed = self.candles(symbols, timeframe, None, as_of)
         return closed.group_by("symbol", maintain_order=True).tail(count).select(closed.columns)

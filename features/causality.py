@@ -1,0 +1,121 @@
+"""The test that nothing looks ahead.
+
+Belongs here: comparing what is computed with and without a future, for features and for anything else that is made of
+candles. Does not belong here: the choice of what to test (`tests`, `features.loading`).
+
+A computation is causal where taking the future away, or replacing it by noise, changes nothing up to the cut.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from features.bars import Timeframe, bar_length
+from features.engine import compute
+from features.market import Market
+from features.registry import Registry
+
+TOLERANCE = 1e-9
+"""Relative difference that counts as none: sums may be taken in another order."""
+
+Computation = Callable[[Market], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """One value that changed when its future did."""
+
+    column: str
+    symbol: str
+    ts: datetime
+    cut: datetime
+    future: str
+    before: object
+    after: object
+
+    def __str__(self) -> str:
+        """Say what was seen, in one line."""
+        return (
+            f"{self.column} of {self.symbol} at {self.ts} was {self.before} and became {self.after} "
+            f"when the data after {self.cut} were {self.future}"
+        )
+
+
+def random_cuts(market: Market, timeframe: Timeframe, count: int, seed: int) -> list[datetime]:
+    """Return closing times of randomly chosen bars, in order."""
+    times = market.candles[timeframe]["ts"].unique().sort()
+    chosen = np.random.default_rng(seed).choice(len(times), size=min(count, len(times)), replace=False)
+    return sorted(times[int(i)] + bar_length(timeframe) for i in chosen)
+
+
+def look_ahead(
+    computation: Computation, market: Market, timeframe: Timeframe, cuts: Sequence[datetime], seed: int = 0
+) -> list[LookAhead]:
+    """Return the columns of a computation that look ahead, one example of each.
+
+    Parameters
+    ----------
+    computation : callable
+        From a market to a frame with `symbol`, `ts` (opening time of a bar of `timeframe`) and any other columns.
+    market : Market
+        The whole data.
+    timeframe : Timeframe
+        Of the rows that the computation returns.
+    cuts : sequence of datetime
+        Moments; what is known at each may not change when its future does.
+    seed : int
+        Of the noise.
+    """
+    whole = computation(market)
+    found: dict[str, LookAhead] = {}
+    for number, cut in enumerate(cuts):
+        futures = {"removed": market.cut(cut), "replaced by noise": market.noised(cut, seed + number)}
+        past = whole.filter(pl.col("ts") <= cut - bar_length(timeframe))
+        for name, other in futures.items():
+            again = computation(other).filter(pl.col("ts") <= cut - bar_length(timeframe))
+            for seen in _differences(past, again, cut, name):
+                found.setdefault(seen.column, seen)
+    return list(found.values())
+
+
+def feature_look_ahead(
+    names: Iterable[str],
+    market: Market,
+    timeframe: Timeframe,
+    cuts: Sequence[datetime],
+    registry: Registry | None = None,
+) -> list[LookAhead]:
+    """Return the features that look ahead on bars of `timeframe`, one example of each."""
+    wanted = list(names)
+
+    def computation(given: Market) -> pl.DataFrame:
+        frame = given.candles[timeframe]
+        return compute(
+            frame, wanted, given.funding, timeframe=timeframe, registry=registry, others=given.candles
+        ).select("symbol", "ts", *wanted)
+
+    return look_ahead(computation, market, timeframe, cuts)
+
+
+def _differences(before: pl.DataFrame, after: pl.DataFrame, cut: datetime, future: str) -> list[LookAhead]:
+    if before.select("symbol", "ts").equals(after.select("symbol", "ts")):
+        columns = [name for name in before.columns if name not in {"symbol", "ts"}]
+        return [seen for name in columns if (seen := _difference(name, before, after, cut, future))]
+    msg = f"the rows before {cut} changed when the data after it were {future}: {before.height} became {after.height}"
+    raise ValueError(msg)
+
+
+def _difference(column: str, before: pl.DataFrame, after: pl.DataFrame, cut: datetime, future: str) -> LookAhead | None:
+    was, now = before[column], after[column]
+    same = was.eq_missing(now)
+    if was.dtype.is_float():
+        scale = np.maximum(was.abs(), now.abs())
+        same = same | ((was - now).abs() <= TOLERANCE * scale).fill_null(value=False)
+    if same.all():
+        return None
+    row = int((~same).arg_true()[0])
+    symbol, ts = before.select("symbol", "ts").row(row)
+    return LookAhead(column, symbol, ts, cut, future, was[row], now[row])

@@ -1,0 +1,502 @@
+"""Loops over one symbol's bars that Polars has no expression for, or only a slower one.
+
+Belongs here: pure functions from float64 arrays of shape (n_bars,) to a new array of that shape. NaN means null, in
+and out: a value whose window holds a NaN is NaN, and recursions begin anew after one. No kernel reads ahead. Moving
+sums are computed afresh every few hundred bars, so that rounding does not pile up over a long history.
+
+Does not belong here: names, units and warm-ups (`library`), anything that knows frames or symbols (`engine`).
+"""
+
+import math
+
+import numpy as np
+
+from features.definition import FloatArray
+from features.jit import jit
+
+BLOCK = 256
+"""Bars after which a moving sum is computed afresh."""
+
+
+@jit
+def moving_sum(x: FloatArray, n: int) -> FloatArray:
+    """Sum of the last n values."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    block = max(BLOCK, n)
+    for begin in range(n - 1, size, block):
+        total = 0.0
+        unknown = 0
+        for j in range(begin - n + 1, begin + 1):
+            if math.isnan(x[j]):
+                unknown += 1
+            else:
+                total += x[j]
+        if unknown == 0:
+            out[begin] = total
+        for i in range(begin + 1, min(begin + block, size)):
+            came = x[i]
+            went = x[i - n]
+            if math.isnan(came):
+                unknown += 1
+                came = 0.0
+            if math.isnan(went):
+                unknown -= 1
+                went = 0.0
+            total += came - went
+            if unknown == 0:
+                out[i] = total
+    return out
+
+
+@jit
+def moving_average(x: FloatArray, n: int) -> FloatArray:
+    """Mean of the last n values (TA-Lib SMA)."""
+    out = moving_sum(x, n)
+    scale = 1.0 / n
+    for i in range(len(x)):
+        out[i] *= scale
+    return out
+
+
+@jit
+def moving_deviation(x: FloatArray, n: int) -> FloatArray:
+    """Population standard deviation of the last n values (TA-Lib STDDEV); exactly 0 where they are all equal.
+
+    Squares are taken around a value of the same window, not around zero, so that a small spread on a large price
+    keeps its digits.
+    """
+    size = len(x)
+    out = np.full(size, np.nan)
+    block = max(BLOCK, n)
+    equal = 1
+    for begin in range(n - 1, size, block):
+        centre = x[begin - n + 1]
+        if math.isnan(centre):
+            centre = 0.0
+        total = 0.0
+        squares = 0.0
+        unknown = 0
+        for j in range(begin - n + 1, begin):
+            d = x[j] - centre
+            if math.isnan(d):
+                unknown += 1
+            else:
+                total += d
+                squares += d * d
+        equal = 1
+        for j in range(begin - n + 2, begin):
+            equal = equal + 1 if x[j] == x[j - 1] else 1
+        for i in range(begin, min(begin + block, size)):
+            came = x[i] - centre
+            if math.isnan(came):
+                unknown += 1
+            else:
+                total += came
+                squares += came * came
+            equal = equal + 1 if i > 0 and x[i] == x[i - 1] else 1
+            if unknown == 0:
+                mean = total / n
+                variance = squares / n - mean * mean
+                out[i] = math.sqrt(variance) if variance > 0.0 and equal < n else 0.0
+            went = x[i - n + 1] - centre
+            if math.isnan(went):
+                unknown -= 1
+            else:
+                total -= went
+                squares -= went * went
+    return out
+
+
+@jit
+def exponential_average(x: FloatArray, n: int) -> FloatArray:
+    """Exponential moving average with weight 2 / (n + 1), seeded by the mean of the first n values (TA-Lib EMA)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    weight = 2.0 / (n + 1)
+    keep = 1.0 - weight
+    known = 0
+    total = 0.0
+    value = 0.0
+    for i in range(size):
+        if math.isnan(x[i]):
+            known = 0
+            total = 0.0
+            continue
+        known += 1
+        if known > n:
+            value = weight * x[i] + keep * value
+        else:
+            total += x[i]
+            if known < n:
+                continue
+            value = total / n
+        out[i] = value
+    return out
+
+
+@jit
+def wilder_average(x: FloatArray, n: int) -> FloatArray:
+    """Wilder's smoothing: the mean of the first n values, then value += (x - value) / n."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    weight = 1.0 / n
+    keep = 1.0 - weight
+    known = 0
+    total = 0.0
+    value = 0.0
+    for i in range(size):
+        if math.isnan(x[i]):
+            known = 0
+            total = 0.0
+            continue
+        known += 1
+        if known > n:
+            value = weight * x[i] + keep * value
+        else:
+            total += x[i]
+            if known < n:
+                continue
+            value = total / n
+        out[i] = value
+    return out
+
+
+@jit
+def relative_strength(x: FloatArray, n: int) -> FloatArray:
+    """Wilder's relative strength index of the last n changes, 0 to 100 (TA-Lib RSI); NaN while nothing has moved."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    if size <= n:
+        return out
+    up = 0.0
+    down = 0.0
+    for i in range(1, n + 1):
+        change = x[i] - x[i - 1]
+        up += max(change, 0.0)
+        down += max(-change, 0.0)
+    up /= n
+    down /= n
+    if up + down > 0.0:
+        out[n] = 100.0 * up / (up + down)
+    weight = 1.0 / n
+    keep = 1.0 - weight
+    for i in range(n + 1, size):
+        change = x[i] - x[i - 1]
+        up = keep * up + weight * max(change, 0.0)
+        down = keep * down + weight * max(-change, 0.0)
+        both = up + down
+        if both > 0.0:
+            out[i] = 100.0 * up / both
+    return out
+
+
+@jit
+def average_true_range(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> FloatArray:
+    """Wilder's average true range over n bars (TA-Lib ATR)."""
+    size = len(close)
+    out = np.full(size, np.nan)
+    if size <= n:
+        return out
+    total = 0.0
+    for i in range(1, n + 1):
+        total += max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+    value = total / n
+    out[n] = value
+    weight = 1.0 / n
+    keep = 1.0 - weight
+    for i in range(n + 1, size):
+        value = keep * value + weight * (max(high[i], close[i - 1]) - min(low[i], close[i - 1]))
+        out[i] = value
+    return out
+
+
+@jit
+def moving_maximum(x: FloatArray, n: int) -> FloatArray:
+    """Largest of the last n values (TA-Lib MAX)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    best = -1
+    value = -np.inf
+    unknown = -1
+    for i in range(size):
+        if math.isnan(x[i]):
+            unknown = i
+        first = i - n + 1
+        if best < first:
+            best = first
+            value = -np.inf
+            for j in range(max(first, 0), i + 1):
+                if x[j] >= value:
+                    best = j
+                    value = x[j]
+        elif x[i] >= value:
+            best = i
+            value = x[i]
+        if first > unknown or (first >= 0 and unknown < 0):
+            out[i] = value
+    return out
+
+
+@jit
+def moving_minimum(x: FloatArray, n: int) -> FloatArray:
+    """Least of the last n values (TA-Lib MIN)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    best = -1
+    value = np.inf
+    unknown = -1
+    for i in range(size):
+        if math.isnan(x[i]):
+            unknown = i
+        first = i - n + 1
+        if best < first:
+            best = first
+            value = np.inf
+            for j in range(max(first, 0), i + 1):
+                if x[j] <= value:
+                    best = j
+                    value = x[j]
+        elif x[i] <= value:
+            best = i
+            value = x[i]
+        if first > unknown or (first >= 0 and unknown < 0):
+            out[i] = value
+    return out
+
+
+@jit
+def convergence(x: FloatArray, fast: int, slow: int) -> FloatArray:
+    """Fast minus slow exponential moving average, both seeded to begin on the same bar (TA-Lib MACD)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    if size < slow:
+        return out
+    slow_value = 0.0
+    for i in range(slow):
+        slow_value += x[i]
+    slow_value /= slow
+    fast_value = 0.0
+    for i in range(slow - fast, slow):
+        fast_value += x[i]
+    fast_value /= fast
+    out[slow - 1] = fast_value - slow_value
+    slow_weight = 2.0 / (slow + 1)
+    fast_weight = 2.0 / (fast + 1)
+    slow_keep = 1.0 - slow_weight
+    fast_keep = 1.0 - fast_weight
+    for i in range(slow, size):
+        slow_value = slow_keep * slow_value + slow_weight * x[i]
+        fast_value = fast_keep * fast_value + fast_weight * x[i]
+        out[i] = fast_value - slow_value
+    return out
+
+
+@jit
+def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
+    """Wilder's true range (TA-Lib TRANGE)."""
+    out = np.full(len(close), np.nan)
+    for i in range(1, len(close)):
+        out[i] = max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+    return out
+
+
+@jit
+def fast_stochastic(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> FloatArray:
+    """Place of the close in the range of n bars, 0 to 100 (raw %K); NaN where the range is empty."""
+    top = moving_maximum(high, n)
+    bottom = moving_minimum(low, n)
+    out = np.full(len(close), np.nan)
+    for i in range(len(close)):
+        span = top[i] - bottom[i]
+        if span > 0.0:
+            out[i] = 100.0 * (close[i] - bottom[i]) / span
+    return out
+
+
+@jit
+def bars_since_maximum(x: FloatArray, n: int) -> FloatArray:
+    """Bars since the largest of the last n values, the latest where several are equal."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    best = -1
+    for i in range(n - 1, size):
+        if best < i - n + 1:
+            best = i - n + 1
+            for j in range(best + 1, i):
+                if x[j] >= x[best]:
+                    best = j
+        if x[i] >= x[best]:
+            best = i
+        out[i] = i - best
+    return out
+
+
+@jit
+def weighted_average(x: FloatArray, n: int) -> FloatArray:
+    """Mean of the last n values with weights 1 to n, the newest heaviest (TA-Lib WMA)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    block = max(BLOCK, n)
+    scale = 2.0 / (n * (n + 1.0))
+    for begin in range(n - 1, size, block):
+        total = 0.0
+        weighted = 0.0
+        for j in range(begin - n + 1, begin + 1):
+            total += x[j]
+            weighted += (j - begin + n) * x[j]
+        out[begin] = weighted * scale
+        for i in range(begin + 1, min(begin + block, size)):
+            weighted += n * x[i] - total
+            total += x[i] - x[i - n]
+            out[i] = weighted * scale
+    return out
+
+
+@jit
+def regression_slope(x: FloatArray, n: int) -> FloatArray:
+    """Slope per bar of the least-squares line through the last n values (TA-Lib LINEARREG_SLOPE)."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    block = max(BLOCK, n)
+    middle = 0.5 * (n - 1)
+    scale = 12.0 / (n * (n * n - 1.0))
+    for begin in range(n - 1, size, block):
+        centre = x[begin]
+        total = 0.0
+        moment = 0.0
+        for j in range(n):
+            d = x[begin - n + 1 + j] - centre
+            total += d
+            moment += j * d
+        out[begin] = (moment - middle * total) * scale
+        for i in range(begin + 1, min(begin + block, size)):
+            went = x[i - n] - centre
+            came = x[i] - centre
+            moment += (n - 1) * came - (total - went)
+            total += came - went
+            out[i] = (moment - middle * total) * scale
+    return out
+
+
+@jit
+def mean_absolute_deviation(x: FloatArray, n: int) -> FloatArray:
+    """Mean distance of the last n values from their mean."""
+    mean = moving_average(x, n)
+    out = np.full(len(x), np.nan)
+    for i in range(n - 1, len(x)):
+        total = 0.0
+        for j in range(i - n + 1, i + 1):
+            total += abs(x[j] - mean[i])
+        out[i] = total / n
+    return out
+
+
+@jit
+def moving_rank(x: FloatArray, n: int) -> FloatArray:
+    """Share of the n - 1 values before that lie below this one, equal ones counted by half; 0 to 1."""
+    size = len(x)
+    out = np.full(size, np.nan)
+    unknown = 0
+    for i in range(size):
+        if math.isnan(x[i]):
+            unknown += 1
+        if i >= n and math.isnan(x[i - n]):
+            unknown -= 1
+        if i < n - 1 or unknown > 0:
+            continue
+        doubled = 0
+        for j in range(i - n + 1, i):
+            doubled += int(x[j] < x[i]) + int(x[j] <= x[i])
+        out[i] = doubled / (2.0 * (n - 1))
+    return out
+
+
+@jit
+def directional(high: FloatArray, low: FloatArray, close: FloatArray, n: int, upward: bool) -> FloatArray:
+    """Wilder's directional indicator, 0 to 100 (TA-Lib PLUS_DI where `upward`, else MINUS_DI)."""
+    size = len(close)
+    out = np.full(size, np.nan)
+    moved = 0.0
+    ranged = 0.0
+    keep = 1.0 - 1.0 / n
+    for i in range(1, size):
+        up = high[i] - high[i - 1]
+        down = low[i - 1] - low[i]
+        ahead = up if upward else down
+        behind = down if upward else up
+        step = ahead if ahead > behind and ahead > 0.0 else 0.0
+        span = max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+        if i < n:
+            moved += step
+            ranged += span
+            continue
+        moved = keep * moved + step
+        ranged = keep * ranged + span
+        if ranged > 0.0:
+            out[i] = 100.0 * moved / ranged
+    return out
+
+
+@jit
+def money_flow(high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, n: int) -> FloatArray:
+    """Money flow index over n changes, 0 to 100 (TA-Lib MFI); NaN where no volume moved."""
+    size = len(close)
+    rising = np.full(size, np.nan)
+    falling = np.full(size, np.nan)
+    for i in range(1, size):
+        change = (high[i] + low[i] + close[i]) / 3.0 - (high[i - 1] + low[i - 1] + close[i - 1]) / 3.0
+        flow = (high[i] + low[i] + close[i]) / 3.0 * volume[i]
+        rising[i] = flow if change > 0.0 else 0.0 * flow
+        falling[i] = flow if change < 0.0 else 0.0 * flow
+    up = moving_sum(rising, n)
+    down = moving_sum(falling, n)
+    for i in range(size):
+        both = up[i] + down[i]
+        up[i] = 100.0 * max(up[i], 0.0) / both if both > 0.0 else np.nan
+    return up
+
+
+@jit
+def ultimate(high: FloatArray, low: FloatArray, close: FloatArray, short: int, middle: int, long: int) -> FloatArray:
+    """Williams' ultimate oscillator, 0 to 100 (TA-Lib ULTOSC); NaN where nothing moved."""
+    size = len(close)
+    pressure = np.full(size, np.nan)
+    for i in range(1, size):
+        pressure[i] = close[i] - min(low[i], close[i - 1])
+    span = true_range(high, low, close)
+    out = np.zeros(size)
+    for length, weight in ((short, 4.0), (middle, 2.0), (long, 1.0)):
+        part = moving_sum(pressure, length)
+        whole = moving_sum(span, length)
+        for i in range(size):
+            out[i] += weight * part[i] / whole[i] if whole[i] > 0.0 else np.nan
+    for i in range(size):
+        out[i] *= 100.0 / 7.0
+    return out
+
+
+@jit
+def session_average(price: FloatArray, volume: FloatArray, day: FloatArray) -> FloatArray:
+    """Volume-weighted mean of the prices since the day began; NaN in a day whose beginning is not in the data.
+
+    `day` is the number of days since an epoch, with the fraction that has passed; a bar at a whole number begins one.
+    """
+    size = len(price)
+    out = np.full(size, np.nan)
+    paid = 0.0
+    traded = 0.0
+    whole = False
+    for i in range(size):
+        today = math.floor(day[i])
+        if i == 0 or math.floor(day[i - 1]) != today:
+            paid = 0.0
+            traded = 0.0
+            whole = i > 0 or day[i] == today
+        if math.isnan(volume[i]):
+            whole = False
+        paid += price[i] * volume[i]
+        traded += volume[i]
+        if whole and traded > 0.0:
+            out[i] = paid / traded
+    return out

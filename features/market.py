@@ -1,0 +1,149 @@
+"""Candles and funding of several timeframes together, to be cut at a moment or changed after it.
+
+Belongs here: `Market`, a small invented one, and the two ways of taking its future away. Does not belong here: the
+comparison that uses them (`causality`), realistic synthetic data (`blofin_resources`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, TS, FrameSource, Timeframe, bar_length
+
+EPOCH: Final = datetime(2025, 1, 6, tzinfo=UTC)
+SYMBOLS: Final = ("AAA-USDT", "BBB-USDT")
+
+
+@dataclass(frozen=True)
+class Market:
+    """Frames with `CANDLE_SCHEMA` for each timeframe, and one with `FUNDING_SCHEMA`."""
+
+    candles: Mapping[Timeframe, pl.DataFrame]
+    funding: pl.DataFrame
+
+    def source(self) -> FrameSource:
+        """Return the market as a `CandleSource`."""
+        return FrameSource(dict(self.candles), self.funding)
+
+    def cut(self, moment: datetime) -> "Market":
+        """Return what was closed or paid at or before `moment`."""
+        candles = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.candles.items()}
+        return Market(candles, self.funding.filter(pl.col("ts") <= moment))
+
+    def noised(self, moment: datetime, seed: int) -> "Market":
+        """Return the market with everything that closed or was paid after `moment` replaced by noise."""
+        rng = np.random.default_rng(seed)
+        candles = {key: _noised(frame, moment - bar_length(key), rng) for key, frame in self.candles.items()}
+        rate = pl.Series(rng.normal(0, 0.01, self.funding.height))
+        later = pl.when(pl.col("ts") > moment)
+        return Market(candles, self.funding.with_columns(later.then(rate).otherwise(pl.col("rate")).alias("rate")))
+
+
+def example_market(bars: int = 3000, seed: int = 7) -> Market:
+    """Return an invented market of two symbols with all that a feature must cope with.
+
+    Parameters
+    ----------
+    bars : int
+        Minutes.
+    seed : int
+        Of the random walk.
+
+    Returns
+    -------
+    Market
+        1m, 5m, 60m and 1d candles, with missing and flagged bars, unknown and zero volumes, and constant prices.
+    """
+    rng = np.random.default_rng(seed)
+    minutes = pl.concat([_minutes(symbol, bars, rng) for symbol in SYMBOLS])
+    candles: dict[Timeframe, pl.DataFrame] = {"1m": minutes}
+    for timeframe in ("5m", "60m", "1d"):
+        candles[timeframe] = _grouped(minutes, timeframe)
+    times = [EPOCH + timedelta(hours=8 * i) for i in range(1 + bars // 480)]
+    funding = pl.concat(
+        pl.DataFrame({"symbol": symbol, "ts": times, "rate": rng.normal(0, 1e-4, len(times))}, schema=FUNDING_SCHEMA)
+        for symbol in SYMBOLS
+    )
+    return Market(candles, funding)
+
+
+def _minutes(symbol: str, bars: int, rng: np.random.Generator) -> pl.DataFrame:
+    steps = rng.normal(0, 1e-3, (bars, 8)) * np.exp(rng.normal(0, 0.3, (bars, 1)))
+    still = rng.integers(0, bars - 40)
+    steps[still : still + 40] = 0.0
+    path = 100 * np.exp(np.cumsum(steps.ravel())).reshape(bars, 8)
+    volume = rng.lognormal(2, 1, bars)
+    volume[rng.random(bars) < 0.01] = 0.0
+    known = rng.random(bars) > 0.002  # noqa: PLR2004 - a few unknown volumes
+    frame = pl.DataFrame(
+        {
+            "symbol": [symbol] * bars,
+            "ts": [EPOCH + timedelta(minutes=i) for i in range(bars)],
+            "open": np.concatenate([[path[0, 0]], path[:-1, -1]]),
+            "close": path[:, -1],
+            "volume": volume,
+            "known": known,
+            "flagged": rng.random(bars) < 0.004,  # noqa: PLR2004 - a few flagged bars
+            "present": rng.random(bars) > 0.003,  # noqa: PLR2004 - a few missing bars
+        },
+        schema_overrides={"ts": TS},
+    )
+    return (
+        frame.with_columns(
+            high=pl.max_horizontal("open", pl.Series(path.max(axis=1))),
+            low=pl.min_horizontal("open", pl.Series(path.min(axis=1))),
+            volume=pl.when("known").then("volume"),
+            contracts=pl.lit(None, pl.Float64),
+            minutes=pl.lit(1, pl.Int32),
+            origin=pl.lit("example"),
+            flag=pl.when("flagged").then(pl.lit("single_price")),
+        )
+        .with_columns(quote_volume=pl.col("volume") * pl.col("close"))
+        .filter("present")
+        .select(CANDLE_SCHEMA.names())
+    )
+
+
+def _grouped(minutes: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Bars of a higher timeframe that are closed at the last minute."""
+    full = MINUTES[timeframe]
+    last = minutes["ts"].max()
+    assert isinstance(last, datetime)  # noqa: S101 - there are minutes
+    grouped = minutes.group_by_dynamic("ts", every=f"{full}m", group_by="symbol").agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.when(pl.col("volume").null_count() == 0).then(pl.col("volume").sum()),
+        pl.when(pl.col("quote_volume").null_count() == 0).then(pl.col("quote_volume").sum()),
+        contracts=pl.lit(None, pl.Float64),
+        minutes=pl.len().cast(pl.Int32),
+        origin=pl.lit("example"),
+        # laxer than the real rule, so that long windows see sound bars too
+        flag=pl.when(pl.len() < 0.95 * full).then(pl.lit("incomplete")),
+    )
+    closed = grouped.filter(pl.col("ts") + bar_length(timeframe) <= last + bar_length("1m"))
+    return closed.select(CANDLE_SCHEMA.names()).sort("symbol", "ts")
+
+
+def _noised(frame: pl.DataFrame, last: datetime, rng: np.random.Generator) -> pl.DataFrame:
+    """The frame with prices, volumes and flags after `last` replaced."""
+    size = frame.height
+    price = 100 * np.exp(rng.normal(0, 0.5, size))
+    up, down = 1 + rng.random((2, size))
+    noise = {
+        "open": price,
+        "high": price * up,
+        "low": price / down,
+        "close": price * (1 + (up - 1) * rng.random(size)),
+        "volume": rng.lognormal(5, 2, size),
+        "quote_volume": rng.lognormal(9, 2, size),
+        "flag": np.where(rng.random(size) < 0.05, "repaired", None),  # noqa: PLR2004 - one in twenty
+    }
+    later = pl.when(pl.col("ts") > last)
+    series = {name: pl.Series(values.tolist(), dtype=CANDLE_SCHEMA[name]) for name, values in noise.items()}
+    return frame.with_columns(later.then(values).otherwise(pl.col(name)).alias(name) for name, values in series.items())
