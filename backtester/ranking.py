@@ -4,12 +4,9 @@ Belongs here: the order of rows that already carry a score. Does not belong here
 is done with a rank (`strategies.ranking`, `model_zoo.ranking`).
 """
 
-from typing import Final
-
 import polars as pl
 
-ENOUGH_TRADES: Final = 10
-"""Fewer closed trades than this rank after all that have them: too little data, whatever the score."""
+from backtester.pooling import FEW_TRADES
 
 
 def ranked(scores: pl.DataFrame) -> pl.DataFrame:
@@ -23,7 +20,7 @@ def ranked(scores: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        The same rows with `rank` (Int32, from 1) first. Those with at least `ENOUGH_TRADES` trades come by falling
+        The same rows with `rank` (Int32, from 1) first. Those with at least `FEW_TRADES` trades come by falling
         score, then those with fewer by falling score, then those without a score. Equal scores go by name, then by
         version where there is such a column, so that the order never depends on the order of the rows.
 
@@ -44,7 +41,7 @@ def ranked(scores: pl.DataFrame) -> pl.DataFrame:
     score = pl.col("score").fill_nan(None)
     return (
         scores.with_columns(score)
-        .sort(score.is_null(), pl.col("total_trades").fill_null(0) < ENOUGH_TRADES, score.neg(), *key, nulls_last=True)
+        .sort(score.is_null(), pl.col("total_trades").fill_null(0) < FEW_TRADES, score.neg(), *key, nulls_last=True)
         .drop("rank", strict=False)
         .with_row_index("rank", offset=1)
         .with_columns(pl.col("rank").cast(pl.Int32))

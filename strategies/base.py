@@ -23,6 +23,7 @@ A whole strategy::
             return Signal(long_entry=crossed_above(rsi, self.oversold), long_exit=rsi > 50, stop=0.01)
 """
 
+import ast
 import hashlib
 import inspect
 import json
@@ -37,6 +38,7 @@ import polars as pl
 from polars import selectors as cs
 
 from features.bars import CANDLE_SCHEMA, TRADED_TIMEFRAMES, Timeframe
+from features.registry import dtype_of
 from strategies.language import Kind, LanguageError, Value, boolean, constant, number
 
 Number = TypeVar("Number", int, float)
@@ -223,7 +225,7 @@ class Features:
         if name not in self._read:
             try:
                 kind = self._kind_of(name)
-            except LookupError as error:
+            except (LookupError, ValueError) as error:
                 raise LanguageError(str(error.args[0])) from error
             self._read[name] = Value(pl.col(name), kind)
         return self._read[name]
@@ -246,14 +248,6 @@ class Features:
     def names(self) -> list[str]:
         """Return the names read so far, sorted."""
         return sorted(self._read)
-
-
-def candle_kind(name: str) -> Kind:
-    """Return the kind of a candle column; raise `LookupError` for any other name."""
-    if name in CANDLE_COLUMNS:
-        return "number"
-    msg = f"{name} is no candle column that a strategy may read; those are {', '.join(CANDLE_COLUMNS)}"
-    raise LookupError(msg)
 
 
 class Strategy:
@@ -316,7 +310,9 @@ class Strategy:
     def source(cls) -> str:
         """Return the class's own text, without the imports above it."""
         if "code" not in vars(cls):
-            cls.code = textwrap.dedent(inspect.getsource(cls))
+            text = textwrap.dedent(inspect.getsource(cls))
+            last = ast.parse(text).body[0].end_lineno
+            cls.code = "\n".join(text.splitlines()[:last])
         return cls.code
 
     @property
@@ -355,7 +351,8 @@ class Strategy:
         Parameters
         ----------
         frame : DataFrame
-            Candle columns and `features()`, sorted by (symbol, ts); any number of symbols. Nulls mean unknown.
+            Candle columns and `features()`, sorted by (symbol, ts); any number of symbols. Nulls mean unknown. Bars
+            whose `flag` is not null are skipped, as in features, and get no signal.
 
         Returns
         -------
@@ -370,13 +367,16 @@ class Strategy:
 
         Notes
         -----
-        No look-ahead: row t depends on rows up to t of its own symbol. Bars must not be skipped silently: words like
-        `previous` count rows.
+        No look-ahead: row t depends on rows up to t of its own symbol. Words like `previous` count sound bars.
         """
-        prepared = self._prepared(frame)
+        sound = self._prepared(frame)
         plan = self._plan()
-        parts = [part.select(plan) for part in prepared.partition_by("symbol", maintain_order=True)]
-        return pl.concat(parts) if parts else prepared.select(plan)
+        parts = [part.select(plan) for part in sound.partition_by("symbol", maintain_order=True)]
+        signals = pl.concat(parts) if parts else sound.select(plan)
+        if signals.height == frame.height:
+            return signals
+        every = frame.select("symbol", "ts").join(signals, on=["symbol", "ts"], how="left", maintain_order="left")
+        return every.with_columns(pl.col(CONDITIONS).fill_null(False))
 
     def _plan(self) -> list[pl.Expr]:
         conditions = self.signal.conditions()
@@ -400,7 +400,8 @@ class Strategy:
             msg = f"{self.name}: column {wrong[0]} is {frame.schema[wrong[0]]}, its feature is {feature_kind(wrong[0])}"
             raise StrategyError(msg)
         finite = pl.when(cs.float().is_finite()).then(cs.float())
-        return frame.select("symbol", "ts", *names).with_columns(cs.integer().cast(pl.Float64)).with_columns(finite)
+        sound = frame.filter(pl.col("flag").is_null()) if "flag" in frame.columns else frame
+        return sound.select("symbol", "ts", *names).with_columns(cs.integer().cast(pl.Float64)).with_columns(finite)
 
     @classmethod
     def _check_class(cls) -> None:
@@ -443,6 +444,8 @@ class Strategy:
     def _traced(self) -> Signal:
         try:
             signal = self.detect(self._features)
+        except StrategyError:
+            raise  # it says where already
         except Exception as error:
             # the innermost line of the strategy's own file is where its author must look
             file = inspect.getfile(type(self)) if not self.location else ""
@@ -468,15 +471,18 @@ def _level(name: str, given: Value | float) -> pl.Expr:
 
 
 def feature_kind(name: str) -> Kind:
-    """Return whether the feature `name` is a number or a truth value.
+    """Return whether the feature or candle column `name` is a number or a truth value.
 
     Raises
     ------
     LookupError
-        If there is no such feature; the message says what is near.
+        If there is no such feature, or a candle column that is no number; the message says what is near.
+    ValueError
+        If a number in the name is out of range.
     """
     if name in CANDLE_COLUMNS:
         return "number"
     if name in CANDLE_SCHEMA:
-        return candle_kind(name)
-    return "number"
+        msg = f"{name} is no column that a strategy may read; of the candle there are {', '.join(CANDLE_COLUMNS)}"
+        raise LookupError(msg)
+    return "boolean" if dtype_of(name) == pl.Boolean else "number"

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from strategies.base import Features, Param, Signal, Strategy, StrategyError
-from strategies.language import LanguageError, crossed_above
+from strategies.language import LanguageError, crossed_above, previous
 from strategies.library.ema_crossover import EmaCrossover
 
 HERE = Path(__file__).name
@@ -63,6 +63,30 @@ def test_signal_frame() -> None:
     assert out["stop"].to_list() == [0.02, None, 0.02, 0.02, 0.06]
     assert out["size"].to_list() == [1, None, 1, 1, 1]
     assert out["time_stop"].to_list() == [3] * 5
+
+
+def test_flagged_bars_are_skipped() -> None:
+    class Jump(Strategy):
+        """Buy a close above the one before."""
+
+        name = "jump"
+
+        def detect(self, f: Features) -> Signal:
+            return Signal(long_entry=f.close > previous(f.close), stop=0.1)
+
+    flags = pl.Series([None, None, "repaired", None], dtype=pl.String)
+    bars = frame(close=[1, 2, 9, 3]).with_columns(flag=flags)
+    out = Jump().signals(bars)
+    assert out["long_entry"].to_list() == [False, True, False, True]
+    assert out["stop"].to_list() == [0.1, 0.1, None, 0.1]
+    assert out["ts"].equals(bars["ts"])
+
+
+def test_an_unknown_feature_is_refused_with_what_is_near() -> None:
+    with pytest.raises(StrategyError, match="rsi_14"):
+        strategy(lambda _s, f: Signal(long_entry=f.rsi14 > 1))()
+    with pytest.raises(StrategyError, match="out of range"):
+        strategy(lambda _s, f: Signal(long_entry=f.rsi_0 > 1))()
 
 
 def test_no_rows_give_no_signals() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.ranking import ENOUGH_TRADES
+from backtester.pooling import FEW_TRADES
 from strategies.ranking import StrategyRanker
 
 SCORES = pl.DataFrame(
@@ -59,6 +59,6 @@ def test_the_order_of_the_rows_does_not_matter(rows: list[tuple[float | None, in
     table = StrategyRanker(scores).table
     assert StrategyRanker(scores[order]).table.equals(table)
     known = table.filter(pl.col("score").is_not_null())
-    enough = known["total_trades"] >= ENOUGH_TRADES
+    enough = known["total_trades"] >= FEW_TRADES
     assert enough.to_list() == sorted(enough.to_list(), reverse=True)
     assert table["score"].is_null().to_list() == sorted(table["score"].is_null().to_list())
