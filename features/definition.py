@@ -94,7 +94,7 @@ def rolling(function: Callable[..., FloatArray], *inputs: pl.Expr | str, by: tup
 
 
 def _array(series: pl.Series) -> FloatArray:
-    """The series as float64 with NaN for null, read-only so that each kernel is compiled for one type of array."""
+    """Return the series as float64 with NaN for null, read-only so that each kernel is compiled once."""
     array: FloatArray = series.cast(pl.Float64).to_numpy()
     array.flags.writeable = False
     return array
@@ -211,7 +211,8 @@ class Feature:
             msg = f"feature {self.name!r}: {error}; for example {self.definition.example}"
             raise ValueError(msg) from error
         if not isinstance(formula, pl.Expr | Kernel):
-            msg = f"feature {self.name!r} returned {type(formula).__name__}; return a Polars expression, such as pl.col('close')"
+            kind = type(formula).__name__
+            msg = f"feature {self.name!r} returned {kind}; return a Polars expression, such as pl.col('close')"
             raise TypeError(msg)
         return formula
 

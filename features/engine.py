@@ -209,7 +209,7 @@ def _evaluate(bars: pl.DataFrame, plan: _Plan, timeframe: Timeframe) -> pl.DataF
 
 
 def _expression(feature: Feature) -> pl.Expr:
-    """A feature's formula as an expression of its dtype."""
+    """Return a feature's formula as an expression of its dtype."""
     formula = feature.formula()
     if isinstance(formula, Kernel):
         formula = pl.map_batches(list(formula.inputs), formula, return_dtype=pl.Float64)
@@ -223,7 +223,7 @@ def _may_be_infinite(feature: Feature) -> bool:
 
 
 def _finite(feature: Feature) -> pl.Expr:
-    """The feature's column with null for NaN and infinity."""
+    """Return the feature's column with null for NaN and infinity."""
     column = pl.col(feature.name)
     return pl.when(column.is_finite()).then(column).alias(feature.name)
 
@@ -248,7 +248,7 @@ def _gap_masks(bars: pl.DataFrame, windows: set[int], timeframe: Timeframe) -> d
 
 
 def _masked(name: str, window: int, masks: Mapping[int, pl.Series]) -> pl.Expr:
-    """A computed column, null in the first bars and where its window spans a gap."""
+    """Return a computed column, null in the first bars and where its window spans a gap."""
     column = pl.col(name)
     conditions = []
     if window > 1:
@@ -266,7 +266,7 @@ def _spread(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _slices(bars: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows of each symbol, in order."""
+    """Return the rows of each symbol, in order."""
     lengths = bars["symbol"].rle().struct.field("len").to_list()
     starts = np.cumsum([0, *lengths])
     return [bars.slice(int(start), length) for start, length in zip(starts, lengths, strict=False)] or [bars]
@@ -328,7 +328,7 @@ def _with_foreign(
 def _source(
     candles: Mapping[Timeframe, pl.DataFrame], symbol: str | None, timeframe: Timeframe, name: str
 ) -> pl.DataFrame:
-    """The candles that a prefixed feature reads."""
+    """Return the candles that a prefixed feature reads."""
     frame = candles.get(timeframe)
     if frame is None:
         msg = f"feature {name!r} needs {timeframe} candles; pass others={{'{timeframe}': ...}} or use FeatureManager"
@@ -346,7 +346,7 @@ def _source(
 def _all_candles(
     candles: pl.DataFrame, others: Mapping[Timeframe, pl.DataFrame] | None, own: Timeframe
 ) -> pl.DataFrame:
-    """The candles themselves and those of further symbols on the same timeframe."""
+    """Return the candles themselves and those of further symbols on the same timeframe."""
     further = (others or {}).get(own)
     mine = candles.select(CANDLE_SCHEMA.names())
     if further is None:
@@ -356,7 +356,7 @@ def _all_candles(
 
 
 def _timeframe_of(candles: pl.DataFrame) -> Timeframe:
-    """The smallest timeframe that holds the largest number of minutes in a bar."""
+    """Return the smallest timeframe that holds the largest number of minutes in a bar."""
     largest = candles.select(pl.col("minutes").max()).item() or 1
     for timeframe, minutes in MINUTES.items():
         if minutes >= largest:
@@ -368,7 +368,7 @@ def _timeframe_of(candles: pl.DataFrame) -> Timeframe:
 def _check_prefix(request: Request, own: Timeframe) -> None:
     timeframe = request.timeframe
     if timeframe is not None and MINUTES[timeframe] < MINUTES[own]:
-        msg = f"feature {request.name!r}: {timeframe} is below the {own} of these bars; only higher timeframes can be read"
+        msg = f"feature {request.name!r}: {timeframe} is below these {own} bars; only higher timeframes can be read"
         raise ValueError(msg)
 
 

@@ -86,9 +86,7 @@ class FeatureManager:
         warmup = max((self.registry.warmup(item, timeframe) for item in requests if not item.foreign), default=0)
         candles = self._last(symbols, timeframe, lookback_bars, warmup)
         self._check_enough(candles, symbols, timeframe, feature_list, lookback_bars)
-        begin = candles["ts"].min()
-        assert isinstance(begin, datetime)  # noqa: S101 - there are bars, by the check above
-        frame = self._compute(candles, timeframe, feature_list, need, begin, self.as_of)
+        frame = self._compute(candles, timeframe, feature_list, need, self.as_of, self.as_of)
         last = frame.group_by("symbol", maintain_order=True).tail(lookback_bars)
         names = [request.name for request in requests]
         sound = pl.when(pl.col("flag").is_null())
@@ -193,7 +191,8 @@ class FeatureManager:
     ) -> pl.DataFrame:
         """Read what else the features need, and compute them."""
         own = candles["symbol"].unique(maintain_order=True).to_list()
-        begin = min(start, candles["ts"].min() or start)  # type: ignore[type-var] # ts holds datetimes
+        first = candles["ts"].min()
+        begin = min(start, first) if isinstance(first, datetime) else start
         wanted: dict[Timeframe, tuple[set[str], int]] = {}
         for (symbol, source), warmup in need.candles.items():
             symbols, bars = wanted.get(source, (set(), 0))
@@ -229,7 +228,7 @@ class FeatureManager:
         return frame
 
     def _last(self, symbols: Sequence[str], timeframe: Timeframe, lookback: int, warmup: int) -> pl.DataFrame:
-        """The last bars of each symbol with `warmup` sound ones before them where there are so many."""
+        """Return the last bars of each symbol with `warmup` sound ones before them where there are so many."""
         count = lookback + warmup
         frame = self.source.last_candles(symbols, timeframe, self.as_of, count)
         for _ in range(_MOST_EXTENSIONS):
@@ -254,15 +253,15 @@ class FeatureManager:
             if have < lookback + window - 1:
                 reads = "" if longest is None else f" ({longest.name} reads {window})"
                 msg = (
-                    f"{symbol} has {have} closed {timeframe} bars as of {self.as_of}; {lookback} bars of these features "
-                    f"need {lookback + window - 1}{reads}; "
-                    f"ask for fewer lookback_bars or a shorter window, or load an earlier start"
+                    f"{symbol} has {have} closed {timeframe} bars as of {self.as_of}; {lookback} bars of these "
+                    f"features need {lookback + window - 1}{reads}; ask for "
+                    f"fewer lookback_bars or a shorter window, or load an earlier start"
                 )
                 raise ValueError(msg)
 
 
 def _short_of(frame: pl.DataFrame, symbols: Sequence[str], start: datetime, warmup: int) -> list[str]:
-    """The symbols with fewer than `warmup` sound bars before `start`."""
+    """Return the symbols with fewer than `warmup` sound bars before `start`."""
     before = frame.filter(pl.col("flag").is_null(), pl.col("ts") < start)
     counts = dict(before.group_by("symbol").len().iter_rows())
     return [symbol for symbol in symbols if counts.get(symbol, 0) < warmup]

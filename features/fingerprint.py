@@ -64,7 +64,7 @@ def _names(code: CodeType) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """The Python function behind a compiled one."""
+    """Return the Python function behind a compiled one."""
     return getattr(value, "py_func", value)
 
 

@@ -4,14 +4,14 @@ Belongs here: the one decorator that compiles, with its choice of flags. Does no
 """
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FLAGS = {
+FLAGS: dict[str, Any] = {
     "nogil": True,  # columns are computed on several threads at once
     "error_model": "numpy",  # x / 0 is a value that the engine turns into null, not an exception inside a loop
     "fastmath": {"contract"},  # fused multiply-add; nothing that reorders sums or forgets NaN

@@ -61,7 +61,7 @@ def moving_average(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def moving_deviation(x: FloatArray, n: int) -> FloatArray:
-    """Population standard deviation of the last n values (TA-Lib STDDEV); exactly 0 where they are all equal.
+    """Spread of the last n values: standard deviation of the population (TA-Lib STDDEV), 0 where all are equal.
 
     Squares are taken around a value of the same window, not around zero, so that a small spread on a large price
     keeps its digits.
@@ -453,7 +453,7 @@ def money_flow(high: FloatArray, low: FloatArray, close: FloatArray, volume: Flo
     down = moving_sum(falling, n)
     for i in range(size):
         both = up[i] + down[i]
-        up[i] = 100.0 * max(up[i], 0.0) / both if both > 0.0 else np.nan
+        up[i] = min(100.0 * max(up[i], 0.0) / both, 100.0) if both > 0.0 else np.nan
     return up
 
 

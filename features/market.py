@@ -4,7 +4,7 @@ Belongs here: `Market`, a small invented one, and the two ways of taking its fut
 comparison that uses them (`causality`), realistic synthetic data (`blofin_resources`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, TS, FrameSource, Timeframe, bar_length
+from features.definition import FloatArray
 
 EPOCH: Final = datetime(2025, 1, 6, tzinfo=UTC)
 SYMBOLS: Final = ("AAA-USDT", "BBB-USDT")
@@ -77,7 +78,7 @@ def _minutes(symbol: str, bars: int, rng: np.random.Generator) -> pl.DataFrame:
     steps[still : still + 40] = 0.0
     path = 100 * np.exp(np.cumsum(steps.ravel())).reshape(bars, 8)
     volume = rng.lognormal(2, 1, bars)
-    volume[rng.random(bars) < 0.01] = 0.0
+    volume[rng.random(bars) < 0.01] = 0.0  # noqa: PLR2004 - a few bars without trades
     known = rng.random(bars) > 0.002  # noqa: PLR2004 - a few unknown volumes
     frame = pl.DataFrame(
         {
@@ -131,19 +132,19 @@ def _grouped(minutes: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 
 
 def _noised(frame: pl.DataFrame, last: datetime, rng: np.random.Generator) -> pl.DataFrame:
-    """The frame with prices, volumes and flags after `last` replaced."""
+    """Return the frame with prices, volumes and flags after `last` replaced."""
     size = frame.height
     price = 100 * np.exp(rng.normal(0, 0.5, size))
     up, down = 1 + rng.random((2, size))
-    noise = {
+    noise: dict[str, Sequence[float | str | None] | FloatArray] = {
         "open": price,
         "high": price * up,
         "low": price / down,
         "close": price * (1 + (up - 1) * rng.random(size)),
         "volume": rng.lognormal(5, 2, size),
         "quote_volume": rng.lognormal(9, 2, size),
-        "flag": np.where(rng.random(size) < 0.05, "repaired", None),  # noqa: PLR2004 - one in twenty
+        "flag": ["repaired" if drawn < 0.05 else None for drawn in rng.random(size)],  # noqa: PLR2004 - one in twenty
     }
     later = pl.when(pl.col("ts") > last)
-    series = {name: pl.Series(values.tolist(), dtype=CANDLE_SCHEMA[name]) for name, values in noise.items()}
+    series = {name: pl.Series(values, dtype=CANDLE_SCHEMA[name]) for name, values in noise.items()}
     return frame.with_columns(later.then(values).otherwise(pl.col(name)).alias(name) for name, values in series.items())

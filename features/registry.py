@@ -16,12 +16,21 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, get_args
 
-import polars as pl
-
-from features import library
 from features.bars import CANDLE_SCHEMA, MINUTES, Timeframe
-from features.definition import GROUPS, Definition, Feature, Formula, Kernel, feature
+from features.definition import GROUPS, Definition, DType, Feature, Formula, Kernel, feature
 from features.fingerprint import fingerprint
+from features.library import (
+    custom,
+    macd,
+    momentum,
+    oscillators,
+    price,
+    regime,
+    trend,
+    volatility,
+    volume,
+    volume_weighted,
+)
 
 __all__ = [
     "FUNDING_COLUMNS",
@@ -40,6 +49,20 @@ BAR_COLUMNS: Final = (*CANDLE_SCHEMA, "closed_at")
 
 FUNDING_COLUMNS: Final = ("paid_rate", "paid_at", "paid_every")
 """Of the last funding payment at or before the bar's close: its rate, its time, and the usual time between payments."""
+
+MODULES: Final[tuple[ModuleType, ...]] = (
+    price,
+    volume,
+    momentum,
+    trend,
+    volatility,
+    macd,
+    oscillators,
+    volume_weighted,
+    regime,
+    custom,
+)
+"""In the order of `features.definition.GROUPS`."""
 
 _SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 
@@ -244,7 +267,7 @@ def definitions_of(module: ModuleType) -> list[Definition]:
 @functools.cache
 def standard_registry() -> Registry:
     """Return the registry of the features of this package."""
-    return Registry(definition for module in library.MODULES for definition in definitions_of(module))
+    return Registry(definition for module in MODULES for definition in definitions_of(module))
 
 
 STANDARD_SET: Final[tuple[str, ...]] = standard_registry().standard()
@@ -267,6 +290,6 @@ def definitions_hash(names: Sequence[str] = STANDARD_SET) -> str:
     return standard_registry().hashes(names)
 
 
-def dtype_of(name: str, registry: Registry | None = None) -> pl.DataType | type[pl.DataType]:
+def dtype_of(name: str, registry: Registry | None = None) -> DType:
     """Return the dtype of a feature's column."""
     return (registry or standard_registry()).request(name).feature.definition.dtype

@@ -23,7 +23,7 @@ def _ordered(fast: int, slow: int) -> None:
     group="macd",
     unit="quote",
     warmup=lambda fast, slow: ema_warmup(max(fast, slow)),
-    window=lambda fast, slow: max(fast, slow),
+    window=max,
     default=(FAST, SLOW),
     standard=("macd_12_26",),
 )
@@ -107,7 +107,7 @@ def macd_cross() -> pl.Expr:
     group="macd",
     unit="percent",
     warmup=lambda fast, slow: ema_warmup(max(fast, slow)),
-    window=lambda fast, slow: max(fast, slow),
+    window=max,
     default=(FAST, SLOW),
     standard=("ppo_12_26",),
 )

@@ -4,6 +4,8 @@ Belongs here: differences, rates of change, relative strength. Does not belong h
 (`oscillators`), averages and directional movement (`trend`).
 """
 
+import math
+
 import polars as pl
 
 from features import kernels
@@ -98,7 +100,7 @@ def zscore(n: int) -> pl.Expr:
 )
 def risk_adjusted_momentum(n: int) -> pl.Expr:
     """Log return of n bars in units of its own volatility: log_returns_<n> / (realized_volatility_<n> * sqrt(n))."""
-    return (CLOSE / CLOSE.shift(n)).log() / (pl.col(f"realized_volatility_{n}") * n**0.5)
+    return (CLOSE / CLOSE.shift(n)).log() / (pl.col(f"realized_volatility_{n}") * math.sqrt(n))
 
 
 @feature(
@@ -112,7 +114,7 @@ def risk_adjusted_momentum(n: int) -> pl.Expr:
 )
 def up_share(n: int) -> pl.Expr:
     """Share of the last n bars that closed above the one before."""
-    return rolling(kernels.moving_average, (CLOSE > CLOSE.shift(1)).cast(pl.Float64), by=(n,)).clip(0, 1)
+    return rolling(kernels.moving_average, (CLOSE - CLOSE.shift(1) > 0).cast(pl.Float64), by=(n,)).clip(0, 1)
 
 
 @feature(
@@ -142,7 +144,7 @@ def trix(n: int) -> pl.Expr:
     standard=("true_strength_25_13",),
 )
 def true_strength(slow: int, fast: int) -> pl.Expr:
-    """True strength index: twice smoothed change over twice smoothed absolute change (Blau 1991)."""
+    """Index of true strength: twice smoothed change over twice smoothed absolute change (Blau 1991)."""
     change = CLOSE - CLOSE.shift(1)
 
     def twice(value: pl.Expr) -> pl.Expr:

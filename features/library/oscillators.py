@@ -105,7 +105,7 @@ def williams_r(n: int) -> pl.Expr:
     standard=("cci_20",),
 )
 def cci(n: int) -> pl.Expr:
-    """Commodity channel index: (hlc3 - mean) / (0.015 * mean absolute deviation) of n bars (Lambert 1980; TA-Lib CCI)."""
+    """Commodity channel index: (hlc3 - mean) / (0.015 * mean absolute deviation) of n bars (TA-Lib CCI)."""
     typical = pl.col("hlc3")
     mean = rolling(kernels.moving_average, typical, by=(n,))
     return (typical - mean) / (0.015 * rolling(kernels.mean_absolute_deviation, typical, by=(n,)))

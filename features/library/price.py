@@ -15,7 +15,7 @@ EMPTY_BAR = "the bar's high equals its low"
 
 @feature("open", group="price", unit="quote", warmup=0, bounds=(0, None))
 def open_price() -> pl.Expr:
-    """Opening price of the bar."""
+    """Price at the bar's opening."""
     return OPEN
 
 
@@ -33,7 +33,7 @@ def low_price() -> pl.Expr:
 
 @feature("close", group="price", unit="quote", warmup=0, bounds=(0, None))
 def close_price() -> pl.Expr:
-    """Closing price of the bar."""
+    """Price at the bar's close."""
     return CLOSE
 
 
@@ -57,7 +57,7 @@ def ohlc4() -> pl.Expr:
 
 @feature("returns", group="price", unit="ratio", warmup=1, bounds=(-1, None))
 def returns() -> pl.Expr:
-    """Simple return of one bar: close / previous close - 1."""
+    """Return of one bar: close / previous close - 1."""
     return CLOSE / CLOSE.shift(1) - 1
 
 
@@ -71,19 +71,19 @@ def returns() -> pl.Expr:
     minimum=1,
 )
 def returns_over(n: int) -> pl.Expr:
-    """Simple return of n bars: close / close n bars ago - 1."""
+    """Return of n bars: close / close n bars ago - 1."""
     return CLOSE / CLOSE.shift(n) - 1
 
 
 @feature("log_returns", group="price", unit="ratio", warmup=1)
 def log_returns() -> pl.Expr:
-    """Logarithmic return of one bar: ln(close / previous close)."""
+    """Log return of one bar: ln(close / previous close)."""
     return (CLOSE / CLOSE.shift(1)).log()
 
 
 @feature("log_returns_<n>", group="price", unit="ratio", warmup=lambda n: n, minimum=1)
 def log_returns_over(n: int) -> pl.Expr:
-    """Logarithmic return of n bars: ln(close / close n bars ago)."""
+    """Log return of n bars: ln(close / close n bars ago)."""
     return (CLOSE / CLOSE.shift(n)).log()
 
 

@@ -4,6 +4,8 @@ Belongs here: features that smooth the price or measure direction. Does not belo
 the market (`regime`), differences of averages known as MACD (`macd`).
 """
 
+import math
+
 import polars as pl
 
 from features import kernels
@@ -22,7 +24,7 @@ CLOSE = pl.col("close")
     standard=("sma_20", "sma_50", "sma_200"),
 )
 def sma(n: int) -> Kernel:
-    """Simple moving average of the close (TA-Lib SMA)."""
+    """Unweighted moving average of the close (TA-Lib SMA)."""
     return Kernel(kernels.moving_average, ("close",), (n,))
 
 
@@ -118,7 +120,7 @@ def ema_distance(n: int) -> pl.Expr:
     group="trend",
     unit="ratio",
     warmup=lambda fast, slow: ema_warmup(max(fast, slow)),
-    window=lambda fast, slow: max(fast, slow),
+    window=max,
     bounds=(-1, None),
     default=(9, 21),
     standard=("ema_spread_9_21",),
@@ -186,7 +188,7 @@ def linreg_slope(n: int) -> Kernel:
 )
 def linreg_r2(n: int) -> pl.Expr:
     """Share of the variance of n closes that the least-squares line explains."""
-    along = pl.col(f"linreg_slope_{n}") * ((n * n - 1) / 12) ** 0.5
+    along = pl.col(f"linreg_slope_{n}") * math.sqrt((n * n - 1) / 12)
     return ((along / pl.col(f"std_dev_{n}")) ** 2).clip(0, 1)
 
 

@@ -62,7 +62,7 @@ def natr(n: int) -> pl.Expr:
     standard=("std_dev_20", "std_dev_50"),
 )
 def std_dev(n: int) -> Kernel:
-    """Population standard deviation of n closes (TA-Lib STDDEV)."""
+    """Spread of n closes: standard deviation of the population (TA-Lib STDDEV)."""
     return Kernel(kernels.moving_deviation, ("close",), (n,))
 
 
@@ -187,7 +187,7 @@ def donchian_width(n: int) -> pl.Expr:
     standard=("realized_volatility_20", "realized_volatility_60"),
 )
 def realized_volatility(n: int) -> Kernel:
-    """Population standard deviation of n log returns."""
+    """Spread of n log returns: standard deviation of the population."""
     return Kernel(kernels.moving_deviation, ("log_returns",), (n,))
 
 
@@ -240,7 +240,7 @@ def rogers_satchell_volatility(n: int) -> pl.Expr:
     "volatility_ratio_<fast>_<slow>",
     group="volatility",
     unit="ratio",
-    warmup=lambda fast, slow: max(fast, slow),
+    warmup=max,
     bounds=(0, None),
     nulls="all returns in the slow window are equal",
     default=(10, 60),

@@ -103,7 +103,7 @@ def volume_change() -> pl.Expr:
 @feature("is_volume_spike", group="volume", unit="true or false", warmup=20, dtype=pl.Boolean, nulls=UNKNOWN)
 def is_volume_spike() -> pl.Expr:
     """Volume above three times the mean of the 20 bars before it."""
-    return VOLUME > SPIKE * pl.col("volume_sma_20").shift(1)
+    return VOLUME / pl.col("volume_sma_20").shift(1) > SPIKE
 
 
 @feature(
