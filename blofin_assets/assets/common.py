@@ -5,6 +5,7 @@ Belongs here: only what at least two stages use. Does not belong here: anything 
 
 import functools
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -49,20 +50,36 @@ def stage_asset(
     schema = column_schema(table_columns(table) if columns is None else columns)
 
     def decorate(body: Body[_P]) -> dg.AssetsDefinition:
-        return dg.asset(
-            name=name,
-            group_name=group,
-            partitions_def=partitions,
-            deps=list(deps),
-            kinds=set(kinds),
-            owners=OWNERS,
-            code_version=code_version,
-            description=(body.__doc__ or "").strip(),
-            backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
-            metadata={"dagster/table_name": table, "dagster/column_schema": schema},
-        )(one_line_errors(body))
+        with warnings.catch_warnings():
+            # The backfill policy is what lets one run handle a range of days; Dagster still calls it beta.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.asset(
+                name=name,
+                group_name=group,
+                partitions_def=partitions,
+                deps=list(deps),
+                kinds=set(kinds),
+                owners=OWNERS,
+                code_version=code_version,
+                description=(body.__doc__ or "").strip(),
+                backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
+                metadata={"dagster/table_name": table, "dagster/column_schema": schema},
+            )(one_line_errors(body))
 
     return decorate
+
+
+def lineage(asset: dg.AssetsDefinition, *, steps_back: int, steps_ahead: int = 0) -> dg.AssetDep:
+    """Return a dependency on an asset of another calendar, for the lineage graph only.
+
+    What is read is decided by the as-of. Offsets count steps of the downstream calendar.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # the calendars' first keys have nothing before them
+        mapping = dg.TimeWindowPartitionMapping(
+            start_offset=-steps_back, end_offset=steps_ahead, allow_nonexistent_upstream_partitions=True
+        )
+    return dg.AssetDep(asset, partition_mapping=mapping)
 
 
 def column_schema(columns: Iterable[Column]) -> dg.TableSchema:

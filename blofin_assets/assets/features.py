@@ -12,10 +12,18 @@ from blofin_assets.assets.common import coverage_frame, day_window, stage_asset
 from blofin_assets.assets.market import candles_1m, candles_5m, candles_60m, funding_rates
 from blofin_assets.partitions import days
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
-from features import STANDARD_SET, FeatureManager, definitions_hash
+from blofin_resources.warehouse.description import Column
+from features import STANDARD_SET, FeatureManager, definitions_hash, standard_registry
 from features.bars import Timeframe
 
 GROUP: Final = "features"
+
+
+def feature_columns() -> list[Column]:
+    """Return the columns of a feature table that hold features, as the registry describes them."""
+    registry = standard_registry()
+    found = {name: registry.feature(name).definition for name in STANDARD_SET}
+    return [Column(name, "DOUBLE", f"{each.description} [{each.unit}]") for name, each in found.items()]
 
 
 def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDefinition:
@@ -26,6 +34,7 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
     ) -> dg.MaterializeResult[Any]:
         window = day_window(context, clock)
         store, symbols = warehouse.open(), market.symbols
+        store.ensure_features_table(timeframe, {column.name: column.comment for column in feature_columns()})
         manager = FeatureManager(store, as_of=window.end)
         computed = manager.window(symbols, timeframe, list(STANDARD_SET), window.start, window.end)
         frame = computed.select(
@@ -61,6 +70,7 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
         partitions=days,
         deps=[candles, funding_rates],
         code_version=definitions_hash(),
+        columns=feature_columns(),
         name=f"features_{timeframe}",
     )(features)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import cycle_as_of, require_market_data, stage_asset, table_preview
+from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id, trade_rows, trial_rows
 from blofin_assets.partitions import half_day_start, half_days
@@ -35,10 +35,8 @@ WINDOW: Final = timedelta(days=8)
 ACTIVE: Final = 5
 """How many models stay active, by rank alone."""
 
-_DAYS_BEFORE: Final = dg.TimeWindowPartitionMapping(
-    start_offset=-14, end_offset=0, allow_nonexistent_upstream_partitions=True
-)
-"""Lineage only: seven days are fourteen steps of the 12-hour grid."""
+STEPS_BACK: Final = 16
+"""The window's eight days, in steps of the 12-hour grid."""
 
 
 def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
@@ -64,7 +62,7 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
         group=GROUP,
         table="ml.ml_model_results",
         partitions=half_days,
-        deps=[dg.AssetDep(asset, partition_mapping=_DAYS_BEFORE) for asset in FEATURE_ASSETS],
+        deps=[lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS],
         kinds=("lightgbm", "polars", "duckdb"),
         name=name,
     )(model)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import cycle_as_of, stage_asset
+from blofin_assets.assets.common import cycle_as_of, lineage, stage_asset
 from blofin_assets.assets.models import model_ranking
 from blofin_assets.assets.results import row_id
 from blofin_assets.assets.strategies import strategy_ranking
@@ -23,17 +23,12 @@ from features.bars import TS
 
 GROUP: Final = "reports"
 
-_CYCLES_BEFORE: Final = dg.TimeWindowPartitionMapping(
-    start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True
-)
-"""Lineage only: the report of day D is made at D+1 00:00 and shows the newest cycle by then."""
-
 
 @stage_asset(
     group=GROUP,
     table="reports.daily_reports",
     partitions=days,
-    deps=[dg.AssetDep(asset, partition_mapping=_CYCLES_BEFORE) for asset in (strategy_ranking, model_ranking)],
+    deps=[lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking)],
     kinds=("polars", "duckdb", "html"),
 )
 def daily_report(

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from backtester import Costs, evaluate
-from blofin_assets.assets.common import cycle_as_of, require_market_data, stage_asset, table_preview
+from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.partitions import day_start, two_days
@@ -30,10 +30,8 @@ EXAM: Final = timedelta(days=7)
 ACTIVE: Final = 20
 """How many strategies stay active, by rank alone."""
 
-_DAYS_BEFORE: Final = dg.TimeWindowPartitionMapping(
-    start_offset=-4, end_offset=0, allow_nonexistent_upstream_partitions=True
-)
-"""Lineage only: the exam's seven days are about four steps of the 48-hour grid."""
+STEPS_BACK: Final = 4
+"""The exam's seven days, in steps of the 48-hour grid, rounded up."""
 
 
 @stage_asset(group=GROUP, table="research.strategies", partitions=two_days)
@@ -69,7 +67,7 @@ def strategy_library(
     group=GROUP,
     table="research.strategy_backtest_results",
     partitions=two_days,
-    deps=[strategy_library, *(dg.AssetDep(asset, partition_mapping=_DAYS_BEFORE) for asset in FEATURE_ASSETS)],
+    deps=[strategy_library, *(lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS)],
     kinds=("polars", "duckdb", "numba"),
 )
 def strategy_backtests(
