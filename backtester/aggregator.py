@@ -66,7 +66,7 @@ def aggregate(candles: pl.DataFrame, timeframe: Timeframe, as_of: datetime | Non
         .filter(pl.col("ts") + bar_length(timeframe) <= now)
         .select(CANDLE_SCHEMA.names())
         .collect()
-        .cast(dict(CANDLE_SCHEMA))
+        .cast(CANDLE_SCHEMA)
     )
 
 

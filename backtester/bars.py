@@ -178,11 +178,11 @@ class Bars:
         step = MINUTES[timeframe] * MINUTE_US
         first = to_micros(start) if start is not None else (int(ts[0]) if len(ts) else 0)
         last = to_micros(end) if end is not None else (int(ts[-1]) + step if len(ts) else first)
-        _inside_window(ts, step, first, last, name, timeframe)
+        _inside_window(ts, (first, last), name, timeframe)
         paid_ts, rates = _checked_funding(funding, name)
         state = np.where(sound, FILLABLE, 0).astype(np.uint8)
         state[1:] |= np.where(np.diff(ts) == step, ADJACENT, 0).astype(np.uint8)
-        state |= np.where(_funding_known(ts, step, paid_ts), FUNDING_KNOWN, 0).astype(np.uint8)
+        state |= np.where(_funding_known(ts, paid_ts), FUNDING_KNOWN, 0).astype(np.uint8)
         due = (paid_ts > (ts[0] if len(ts) else first)) & (paid_ts < last)
         return cls(
             symbol=name,
@@ -274,7 +274,8 @@ def _checked(
     return ts, (opens, highs, lows, closes), sound
 
 
-def _inside_window(ts: Longs, step: int, first: int, last: int, symbol: str, timeframe: Timeframe) -> None:
+def _inside_window(ts: Longs, window: tuple[int, int], symbol: str, timeframe: Timeframe) -> None:
+    (first, last), step = window, MINUTES[timeframe] * MINUTE_US
     if len(ts) and (ts[0] < first or ts[-1] + step > last):
         row = 0 if ts[0] < first else len(ts) - 1
         msg = (
@@ -313,7 +314,7 @@ def _checked_funding(funding: pl.DataFrame | None, symbol: str) -> tuple[Longs, 
     return ts, rates
 
 
-def _funding_known(ts: Longs, step: int, paid: Longs) -> npt.NDArray[np.bool_]:
+def _funding_known(ts: Longs, paid: Longs) -> npt.NDArray[np.bool_]:
     """Return for each bar whether the payments around it are all there.
 
     A stretch between two payments counts as known if it is not longer than one and a half of the usual period, as

@@ -6,6 +6,7 @@ applied (`backtester.kernel`), what an exchange charges today (`market.instrumen
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Self
 
 BASIS_POINT = 1e-4
@@ -83,7 +84,7 @@ class MarginRules:
             msg = f"max_leverage is {self.max_leverage!r}; give 1 or more"
             raise ValueError(msg)
         caps = [cap for cap, _ in self.tiers]
-        if not caps or any(not low < high for low, high in zip(caps, caps[1:], strict=False)):
+        if not caps or any(not low < high for low, high in pairwise(caps)):
             msg = f"maintenance tiers {self.tiers!r} are empty or do not ascend by notional"
             raise ValueError(msg)
         for cap, rate in self.tiers:

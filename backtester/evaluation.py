@@ -17,7 +17,7 @@ from backtester.costs import Costs, MarginRules
 from backtester.lanes import DEFAULT_CAPITAL, TRADE_SCHEMA, Lane, LaneResult, run_lanes
 from backtester.pooling import PooledResult, pool
 from backtester.signals import Signals
-from features.bars import TRADED_TIMEFRAMES, CandleSource, Timeframe, bar_length
+from features.bars import TRADED_TIMEFRAMES, TS, CandleSource, Timeframe, bar_length
 
 DEFAULT_LOOKBACK: Final = 100
 """Bars before the window given to `signals` of a strategy that does not say how many it looks back."""
@@ -114,6 +114,8 @@ class Evaluation:
         Pooled equity at full hours: `ts`, `equity` (starting capital = 1).
     costs : Costs
         What was charged.
+    packed : list of Lane
+        What was run, in the order of `lanes`, for replays under other costs or shifted signals.
     error : str
         Why it could not be evaluated; '' where it could.
     """
@@ -128,6 +130,11 @@ class Evaluation:
     costs: Costs
     error: str = ""
     packed: list[Lane] = field(default_factory=list, repr=False)
+
+    @property
+    def scored(self) -> list[LaneResult]:
+        """The lanes behind `pooled`."""
+        return [lane for lane in self.lanes if lane.scored]
 
 
 def read_market(
@@ -205,6 +212,10 @@ def pack(
     SignalError
         If a signal frame does not fit its bars.
     """
+    wanted = {key[1] for key in market.bars} if timeframes is None else set(timeframes)
+    if not set(strategy.timeframes) & wanted:
+        msg = f"{strategy.name} is scored on {', '.join(strategy.timeframes)}, none of {', '.join(sorted(wanted))}"
+        raise ValueError(msg)
     default = MarginRules()
     return [
         Lane(
@@ -214,7 +225,7 @@ def pack(
             (rules or {}).get(key[0], default),
         )
         for key, bars in market.bars.items()
-        if timeframes is None or key[1] in timeframes
+        if key[1] in wanted
     ]
 
 
@@ -296,9 +307,6 @@ def evaluate(
     packed: list[list[Lane] | str] = []
     for each in strategies:
         try:
-            if not set(each.timeframes) & set(timeframes):
-                msg = f"{each.name} trades on {', '.join(each.timeframes)}, none of {', '.join(timeframes)}"
-                raise ValueError(msg)
             packed.append(pack(each, market, paid, rules, timeframes))
         except Exception as error:
             if on_error == "raise":
@@ -333,11 +341,17 @@ def _gathered(strategy: StrategyLike, costs: Costs, packed: list[Lane], results:
 
 
 def _failed(strategy: StrategyLike, costs: Costs, error: str) -> Evaluation:
-    empty = pl.DataFrame(schema={"ts": pl.Datetime("us", "UTC"), "equity": pl.Float64})
     return Evaluation(
-        strategy.name, _version(strategy), strategy.timeframes, [], None, pl.DataFrame(schema=TRADE_SCHEMA), empty, costs,
+        name=strategy.name,
+        version=_version(strategy),
+        timeframes=strategy.timeframes,
+        lanes=[],
+        pooled=None,
+        trades=pl.DataFrame(schema=TRADE_SCHEMA),
+        equity=pl.DataFrame(schema={"ts": TS, "equity": pl.Float64}),
+        costs=costs,
         error=error,
-    )  # fmt: skip
+    )
 
 
 def _version(strategy: StrategyLike) -> str:

@@ -18,9 +18,10 @@ How it is written, and why:
 Everything in this file is one cache entry: Numba notices a changed file, not a changed import.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004, ERA001
+# ruff: noqa: ANN001, ANN202, C901, PLR0911, PLR0912, PLR0915
 # One lane is one loop whose order of events is the specification: cutting it into many functions would hide the order
-# and cost a third of the speed. The lettered comments name the events of the guide.
+# and cost a third of the speed. The lettered comments name the events of the guide. Compiled functions take the types
+# of SIGNATURE and carry no annotations.
 
 from collections.abc import Callable
 from functools import cache
@@ -29,7 +30,6 @@ from typing import Any, Final
 import numba
 import numpy as np
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 # Columns of the lane table (int64): addresses are of contiguous arrays, 0 where there is none.
@@ -72,10 +72,14 @@ S_LIQUIDATIONS, S_REALISED, S_OPEN = 20, 21, 22
 SUM_COLUMNS: Final = 23
 
 
-def _pointer(dtype: types.Type) -> Callable[..., Any]:
+_intrinsic: Final[Any] = intrinsic  # Numba's own types know nothing of the arguments that the compiler fills in
+_njit: Final[Any] = numba.njit
+
+
+def _pointer(dtype: types.Type) -> Any:
     """Return a compiled function that reads one element of a contiguous array from the array's address."""
 
-    @intrinsic  # type: ignore[misc, unused-ignore]
+    @_intrinsic  # type: ignore[untyped-decorator]
     def load(typingctx: Any, address: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's signature
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = context.get_data_type(signature.return_type)
@@ -84,18 +88,18 @@ def _pointer(dtype: types.Type) -> Callable[..., Any]:
 
         return dtype(types.int64, types.int64), codegen
 
-    return load  # type: ignore[no-any-return, unused-ignore]
+    return load
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
+@_intrinsic  # type: ignore[untyped-decorator]
 def _store(typingctx: Any, address: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
     """Write one float64 to an array given by its address."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - Numba's signature
         data = context.get_data_type(types.float64)
         base = builder.inttoptr(args[0], data.as_pointer())
         builder.store(args[2], builder.gep(base, [args[1]]))
-        return cgutils.get_null_value(context.get_value_type(signature.return_type))
+        return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float64), codegen
 
@@ -105,8 +109,8 @@ _i8 = _pointer(types.int64)
 _u1 = _pointer(types.uint8)
 
 
-@numba.njit(inline="never")
-def _inside(s, o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - compiled with the caller's types
+@_njit
+def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]
     """Decide what a bar does to a position: (reason, reference price, whether the order of events mattered).
 
     All prices signed; `w` and `b` the bar's worst and best price, `best` the trailing extreme before this bar.
@@ -145,8 +149,8 @@ def _inside(s, o, w, b, mark_w, stop, trail, best, distance, liquidation, target
     return reason, level, differs
 
 
-@numba.njit(inline="never")
-def _by_minutes(lane, row, ts, s, stop, trail, best, distance, liquidation, target, favourable, use_mark):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+@_njit
+def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, favourable, use_mark):  # type: ignore[no-untyped-def]
     """Walk the 1-minute bars inside one bar: (whether they are complete, reason, reference price, still ambiguous).
 
     Complete means that every minute of the bar is there and sound; otherwise the bar itself has to decide.
@@ -180,7 +184,7 @@ def _by_minutes(lane, row, ts, s, stop, trail, best, distance, liquidation, targ
                 return True, BY_LIQUIDATION, o, ambiguous
             return True, BY_TRAIL if trail > stop else BY_STOP, o, ambiguous
         reason, price, differs = _inside(
-            s, o, worst, bestp, worst, stop, trail, best, distance, liquidation, target, favourable
+            o, worst, bestp, worst, stop, trail, best, distance, liquidation, target, favourable
         )
         ambiguous = ambiguous or differs
         if reason != 0:
@@ -190,8 +194,8 @@ def _by_minutes(lane, row, ts, s, stop, trail, best, distance, liquidation, targ
     return True, 0, -np.inf, ambiguous
 
 
-@numba.njit(inline="never")
-def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as above
+@_njit
+def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     n, step = lane[N], lane[STEP]
     opens, highs, lows, closes, states, stamps = lane[OPEN], lane[HIGH], lane[LOW], lane[CLOSE], lane[STATE], lane[TS]
     signals = lane[BITS]
@@ -220,7 +224,69 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     r1 = r2 = r3 = r4 = down2 = 0.0
     held, held_known = np.int64(0), np.int64(0)
 
-    for t in range(n):
+    t = np.int64(-1)
+    while t < n - 1:
+        t += 1
+        # Shortcut: bars on which nothing can happen. Every other bar takes the long way below.
+        if s == 0.0 and pending == 0.0:
+            start = t
+            while t < n - 1 and _u1(signals, t) & (LONG_ENTRY | SHORT_ENTRY) == 0:
+                t += 1
+            while 0 <= next_fund < t:
+                fund += 1
+                next_fund = _i8(lane[FUND_ROW], fund) if fund < fund_n else np.int64(-1)
+            while 0 <= next_hour < t:
+                _store(lane[HOUR_OUT], hour, equity)
+                hour += 1
+                next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
+            if equity_out != 0:
+                for row in range(start, t):
+                    _store(equity_out, row, equity)
+        elif s != 0.0 and leaving == 0 and due == 0 and distance == np.inf and not (marked and leverage > 1.0):
+            floor = max(stop, liquidation) if s > 0.0 else -target
+            ceiling = target if s > 0.0 else -max(stop, liquidation)
+            heard = np.uint8(LONG_EXIT | SHORT_ENTRY if s > 0.0 else SHORT_EXIT | LONG_ENTRY)
+            until = n - 1
+            if next_fund >= 0:
+                until = min(until, next_fund)
+            if equity <= 0.0:
+                until = t
+            signed = s * quantity
+            start = t
+            while t < until:
+                state = _u1(states, t)
+                if (
+                    _u1(signals, t) & heard
+                    or state & FILLABLE == 0
+                    or _f8(lows, t) <= floor
+                    or _f8(highs, t) >= ceiling
+                ):
+                    break
+                marked_equity = cash + signed * (_f8(closes, t) - entry)
+                if marked_equity <= 0.0:
+                    break
+                r = marked_equity / equity - 1.0
+                square = r * r
+                r1 += r
+                r2 += square
+                r3 += square * r
+                r4 += square * square
+                less = min(r, 0.0)
+                down2 += less * less
+                equity = marked_equity
+                peak = max(peak, equity)
+                if equity < peak * trough:
+                    trough = equity / peak
+                if equity_out != 0:
+                    _store(equity_out, t, equity)
+                if t == next_hour:
+                    while next_hour == t:
+                        _store(lane[HOUR_OUT], hour, equity)
+                        hour += 1
+                        next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
+                held_known += state >> 2
+                t += 1
+            held += t - start
         state = _u1(states, t)
         o = _f8(opens, t)
         # (a) funding since the last bar's open, on positions held before it
@@ -322,19 +388,19 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
                     stop, distance, target, due, liquidation = -np.inf, np.inf, np.inf, np.int64(0), -np.inf
                     if lane[STOP] != 0:
                         value = _f8(lane[STOP], signal_row * lane[STOP + STRIDE_OF])
-                        if value == value:
+                        if not np.isnan(value):
                             stop = s * (entry * (1.0 - s * value))
                     if lane[TARGET] != 0:
                         value = _f8(lane[TARGET], signal_row * lane[TARGET + STRIDE_OF])
-                        if value == value:
+                        if not np.isnan(value):
                             target = s * (entry * (1.0 + s * value))
                     if lane[TRAIL] != 0:
                         value = _f8(lane[TRAIL], signal_row * lane[TRAIL + STRIDE_OF])
-                        if value == value:
+                        if not np.isnan(value):
                             distance = value * entry
                     if lane[TIME_STOP] != 0:
                         value = _f8(lane[TIME_STOP], signal_row * lane[TIME_STOP + STRIDE_OF])
-                        if value == value:
+                        if not np.isnan(value):
                             due = _i8(stamps, t) + np.int64(value) * step
                     best = s * entry
                     trail = best - distance
@@ -358,14 +424,14 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
             ratchet = max(best, b)
             if w <= max(stop, ratchet - distance) or b >= target or mark_w <= liquidation:
                 reason, price, differs = _inside(
-                    s, s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable
+                    s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable
                 )
                 if differs:
                     out[S_AMBIGUOUS] += 1.0
                     complete, finer, level, unsure = _by_minutes(
-                        lane, t, _i8(stamps, t), s, stop, trail, best, distance, liquidation, target, favourable, marked
+                        lane, _i8(stamps, t), s, stop, trail, best, distance, liquidation, target, favourable, marked
                     )
-                    if complete and (finer != 0 or reason == 0 or reason == BY_TRAIL):
+                    if complete and (finer != 0 or reason in (0, BY_TRAIL)):
                         reason, price = finer, level
                     if unsure:
                         out[S_UNRESOLVED] += 1.0
@@ -475,7 +541,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
     out[S_HELD], out[S_HELD_KNOWN] = float(held), float(held_known)
 
 
-def _run(lanes, rates, sums, first, last):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - compiled with SIGNATURE
+def _run(lanes, rates, sums, first, last):  # type: ignore[no-untyped-def]
     for index in range(first, last):
         _lane(lanes[index], rates[index], sums[index])
 
@@ -496,7 +562,9 @@ def compiled() -> Callable[..., None]:
     Where no cache directory can be written, the code is compiled for this process only.
     """
     options = {"nogil": True, "boundscheck": False}
+    run: Callable[..., None]
     try:
-        return numba.njit(SIGNATURE, cache=True, **options)(_run)  # type: ignore[no-any-return, unused-ignore]
+        run = _njit(SIGNATURE, cache=True, **options)(_run)
     except (RuntimeError, OSError):
-        return numba.njit(SIGNATURE, **options)(_run)  # type: ignore[no-any-return, unused-ignore]
+        run = _njit(SIGNATURE, **options)(_run)
+    return run

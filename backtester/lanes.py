@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -304,7 +305,8 @@ def run_arrays(
     columns: dict[int, npt.NDArray[np.int64]] = {}
     for index, lane in enumerate(lanes):
         if len(lane.signals) != len(lane.bars):
-            msg = f"signals of {lane.bars.symbol} {lane.bars.timeframe}: {len(lane.signals)} rows for {len(lane.bars)} bars"
+            where = f"signals of {lane.bars.symbol} {lane.bars.timeframe}"
+            msg = f"{where}: {len(lane.signals)} rows for {len(lane.bars)} bars"
             raise ValueError(msg)
         key = id(lane.bars)
         if key not in columns:
@@ -346,7 +348,7 @@ def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) 
     edges = np.searchsorted(work, np.linspace(0, work[-1], workers * _GROUPS_PER_THREAD + 1)[1:-1])
     bounds = sorted({0, *(int(edge) for edge in edges), len(table)})
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda pair: run(table, rates, sums, *pair), zip(bounds, bounds[1:], strict=False)))
+        list(pool.map(lambda pair: run(table, rates, sums, *pair), pairwise(bounds)))
 
 
 def _address(array: npt.NDArray[np.generic]) -> int:
@@ -399,7 +401,7 @@ def _result(book: Book, index: int) -> LaneResult:
     bars, s = book.lanes[index].bars, book.sums[index].tolist()
     count = int(s[kernel.S_TRADES])
     moments = Moments.from_sums(
-        len(bars), s[kernel.S_R1], s[kernel.S_R2], s[kernel.S_R3], s[kernel.S_R4], s[kernel.S_DOWN2]
+        len(bars), (s[kernel.S_R1], s[kernel.S_R2], s[kernel.S_R3], s[kernel.S_R4]), s[kernel.S_DOWN2]
     )
     year = bars_per_year(bars.timeframe)
     total = (s[kernel.S_EQUITY] - 1.0) * 100.0

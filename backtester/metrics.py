@@ -52,10 +52,11 @@ class Moments:
     downside: float
 
     @classmethod
-    def from_sums(cls, count: int, r1: float, r2: float, r3: float, r4: float, down2: float) -> Self:
+    def from_sums(cls, count: int, powers: tuple[float, float, float, float], down2: float) -> Self:
         """Return the moments of `count` returns from the sums of their powers (and of squared negative ones)."""
         if count < 1:
             return cls(0, 0.0, 0.0, 0.0, 3.0, 0.0)
+        r1, r2, r3, r4 = powers
         mean = r1 / count
         second = max(r2 / count - mean * mean, 0.0)
         deviation = math.sqrt(second * count / (count - 1)) if count > 1 else 0.0

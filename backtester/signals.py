@@ -5,7 +5,7 @@ made (`strategies`, `model_zoo`), what it does to a position (`backtester.kernel
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ the fraction of equity at stake, in (0, 1], null 1; `leverage` from 1 to the ins
 read at the bar of the entry signal and frozen; elsewhere they may hold anything.
 """
 
+MOST_BARS: Final = 2.0**31
 _DEFAULTS: Final = {"size": 1.0, "leverage": 1.0}
 
 
@@ -86,7 +87,8 @@ class Signals:
         _same_rows(frame, bars, where)
         unknown = [c for c in frame.columns if c not in ("symbol", "ts", *SIGNAL_COLUMNS, *PARAMETER_COLUMNS)]
         if unknown:
-            msg = f"{where}: unknown column {', '.join(unknown)}; known: {', '.join([*SIGNAL_COLUMNS, *PARAMETER_COLUMNS])}"
+            known = ", ".join([*SIGNAL_COLUMNS, *PARAMETER_COLUMNS])
+            msg = f"{where}: unknown column {', '.join(unknown)}; known: {known}"
             raise SignalError(msg)
         if not {"long_entry", "short_entry"} & set(frame.columns):
             msg = f"{where}: neither long_entry nor short_entry; a strategy without entries cannot trade"
@@ -135,7 +137,7 @@ class Signals:
                 raise SignalError(msg)
             if name in _DEFAULTS:
                 column = np.where(np.isnan(column), _DEFAULTS[name], column)
-            _in_range(name, column, entering if len(column) == len(bars) else None, bars, rules, where)
+            _in_range(name, column, entering if len(column) == len(bars) else None, bars, rules or MarginRules())
             checked[name] = column
         return cls(np.ascontiguousarray(bits, dtype=np.uint8), checked)
 
@@ -183,28 +185,27 @@ def _in_range(
     column: Floats,
     entering: npt.NDArray[np.bool_] | None,
     bars: Bars,
-    rules: MarginRules | None,
-    where: str,
+    allowed: MarginRules,
 ) -> None:
     """Refuse a parameter out of range where an entry would read it (anywhere, if it is one value for all bars)."""
-    limit: Any
+    none = np.isnan(column)
     if name == "size":
         good, limit = (column > 0.0) & (column <= 1.0), "a fraction of equity above 0, at most 1"
     elif name == "leverage":
-        allowed = rules or MarginRules()
         most = allowed.max_leverage
         good, limit = (column >= 1.0) & (column <= most), f"from 1 to the maximum of {bars.symbol}, {most:g}"
         too_thin = (column > 1.0) & (column * allowed.highest_rate() >= 1.0)
         if (good & too_thin).any():
             good, limit = good & ~too_thin, f"below 1 / maintenance rate, {1.0 / allowed.highest_rate():g}"
     elif name == "time_stop":
-        good, limit = np.isnan(column) | ((column >= 1.0) & (column == np.floor(column)) & (column < 2**31)), "whole bars, 1 or more"  # fmt: skip
+        good = none | ((column >= 1.0) & (column == np.floor(column)) & (column < MOST_BARS))
+        limit = "whole bars, 1 or more"
     else:
-        good, limit = np.isnan(column) | ((column > 0.0) & (column < np.inf)), "a fraction of the entry price above 0"
+        good, limit = none | ((column > 0.0) & (column < np.inf)), "a fraction of the entry price above 0"
     bad = ~good if entering is None else ~good & entering
     if bad.any():
         row = int(np.argmax(bad))
-        value = "NaN" if np.isinf(column[row]) and column[row] > 0 and name != "leverage" else f"{column[row]:g}"
+        value = "NaN" if column[row] == np.inf and name != "leverage" else f"{column[row]:g}"
         at = f"row {row} ({from_micros(int(bars.ts[row]))})" if entering is not None else "every row"
-        msg = f"{where}: {at} has {name} {value}; give {limit}"
+        msg = f"signals of {bars.symbol} {bars.timeframe}: {at} has {name} {value}; give {limit}"
         raise SignalError(msg)

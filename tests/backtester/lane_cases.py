@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from reference import Bar, Replay, Signal
+from reference import Bar, Outcome, Replay, Signal
 
 from backtester import Bars, Costs, Lane, MarginRules, Signals
 from features.bars import MINUTES, Timeframe
@@ -22,7 +22,7 @@ class Case:
     minutes: list[Bar] | None
     capital: float
 
-    def replay(self, *, favourable: bool = False):
+    def replay(self, *, favourable: bool = False) -> Outcome:
         return Replay(
             self.bars,
             self.signals,
@@ -36,7 +36,7 @@ class Case:
         ).run()
 
 
-def stamps(micros) -> pl.Series:
+def stamps(micros: list[int]) -> pl.Series:
     return pl.Series("ts", micros, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
@@ -109,7 +109,7 @@ def merged(minutes: list[Bar], step: int) -> list[Bar]:
     ]
 
 
-def random_case(seed: int) -> Case:
+def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so that a seed stays readable
     rng = np.random.default_rng(seed)
     timeframe: Timeframe = str(rng.choice(["1m", "5m"]))  # type: ignore[assignment]
     step = MINUTES[timeframe] * MINUTE
@@ -132,7 +132,11 @@ def random_case(seed: int) -> Case:
         if rng.random() < 0.2:
             for bar in bars:
                 shift = float(rng.integers(-10, 11)) / 10
-                bar.mark_open, bar.mark_high, bar.mark_low = bar.open, max(bar.high + shift, 0.5), max(bar.low - shift, 0.5)
+                bar.mark_open, bar.mark_high, bar.mark_low = (
+                    bar.open,
+                    max(bar.high + shift, 0.5),
+                    max(bar.low - shift, 0.5),
+                )
     often = rng.choice([0.02, 0.1, 0.4])
     leveraged = rng.random() < 0.3
 
@@ -140,7 +144,8 @@ def random_case(seed: int) -> Case:
         same = float(rng.integers(1, most)) / 1000 if rng.random() < 0.5 else None
         used = rng.random() < chance
         return [
-            (same or float(rng.integers(1, most)) / 1000) if used and (same or rng.random() < 0.8) else None for _ in bars
+            (same or float(rng.integers(1, most)) / 1000) if used and (same or rng.random() < 0.8) else None
+            for _ in bars
         ]
 
     stop, target, trail = level(0.6, 40), level(0.6, 40), level(0.4, 40)
@@ -165,7 +170,9 @@ def random_case(seed: int) -> Case:
         payments = [
             (when, float(rng.integers(-20, 21)) / 1000) for when in range(START - 2 * spacing + offset, last, spacing)
         ]
-    costs = Costs(*rng.choice([[0.0006, 0.0002, 0.0002], [0.0, 0.0, 0.0], [0.002, -0.0002, 0.003]]), bool(rng.random() < 0.3))
+    costs = Costs(
+        *rng.choice([[0.0006, 0.0002, 0.0002], [0.0, 0.0, 0.0], [0.002, -0.0002, 0.003]]), bool(rng.random() < 0.3)
+    )
     rules = MarginRules(50.0, ((8_000.0, 0.004), (30_000.0, 0.01), (float("inf"), 0.02)))
     mark = None
     if bars[0].mark_open is not None:

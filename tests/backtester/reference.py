@@ -6,6 +6,8 @@ shared code. Amounts are per unit of starting capital.
 
 from dataclasses import dataclass, field
 
+from backtester import Costs, MarginRules
+
 STEP_OF_MINUTE = 60_000_000
 
 
@@ -161,7 +163,9 @@ def favourable_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, floa
     return reason, not_better_than(level, bar.open, pos.long)
 
 
-def by_minutes(pos, bar, step, minutes, favourable):
+def by_minutes(
+    pos: Position, bar: Bar, step: int, minutes: list[Bar], favourable: bool
+) -> tuple[bool, tuple[str, float] | None, bool]:
     """Return (whether every minute is there and sound, exit or None, whether a minute was ambiguous itself)."""
     inside = [m for m in minutes if bar.ts <= m.ts < bar.ts + step]
     complete = len(inside) == step // STEP_OF_MINUTE and all(m.sound for m in inside)
@@ -190,7 +194,19 @@ def by_minutes(pos, bar, step, minutes, favourable):
 
 
 class Replay:
-    def __init__(self, bars, signals, funding, step, costs, rules, capital, *, favourable=False, minutes=None):
+    def __init__(
+        self,
+        bars: list[Bar],
+        signals: list[Signal],
+        funding: list[tuple[int, float]],
+        step: int,
+        costs: Costs,
+        rules: MarginRules,
+        capital: float,
+        *,
+        favourable: bool = False,
+        minutes: list[Bar] | None = None,
+    ) -> None:
         self.bars, self.signals, self.funding, self.step = bars, signals, funding, step
         self.costs, self.rules, self.capital = costs, rules, capital
         self.favourable, self.minutes = favourable, minutes
@@ -209,7 +225,7 @@ class Replay:
         return self.out
 
     def one_bar(self, t: int, bar: Bar) -> bool:
-        # (a)
+        # (a) funding
         if self.position and t > 0:
             for when, rate in self.funding:
                 if self.bars[t - 1].ts < when <= bar.ts:
@@ -221,17 +237,17 @@ class Replay:
             self.order.leave = None
             opened = self.enter(t, bar)
         self.order.enter = None
-        # (e)
+        # (e) within the bar
         if bar.sound and self.position:
             self.inside_the_bar(t, bar)
-        # (f)
+        # (f) mark
         equity = self.cash + self.open_profit(bar.close)
         self.out.equity.append(equity)
-        # (g)
+        # (g) trailing extreme
         if bar.sound and self.position:
             pos = self.position
             pos.extreme = max(pos.extreme, bar.high) if pos.long else min(pos.extreme, bar.low)
-        # (h)
+        # (h) signals
         if bar.sound and self.order.leave is None:
             self.read(self.signals[t])
         return opened
@@ -271,7 +287,7 @@ class Replay:
                 self.leave_at(t, bar.open, nearest(jumped, pos.long)[0])
 
     def enter(self, t: int, bar: Bar) -> bool:
-        # (d)
+        # (d) entry
         side, sig = self.order.enter, self.order.enter_signal
         if side is None or self.position or self.cash <= 0:
             return False

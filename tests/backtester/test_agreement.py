@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from lane_cases import random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lane_cases import random_case
 
 from backtester import kernel
 from backtester.lanes import run_arrays
@@ -13,9 +13,7 @@ from backtester.lanes import run_arrays
 def compare(seed: int, *, favourable: bool) -> None:
     case = random_case(seed)
     expected = case.replay(favourable=favourable)
-    book = run_arrays(
-        [case.lane], trades=True, equity=True, favourable=favourable, capital=case.capital, threads=1
-    )
+    book = run_arrays([case.lane], trades=True, equity=True, favourable=favourable, capital=case.capital, threads=1)
     rows, sums = book.trades[0], book.sums[0]
     got = [
         (
@@ -45,13 +43,19 @@ def compare(seed: int, *, favourable: bool) -> None:
     assert sums[kernel.S_NET_FRACTION] == pytest.approx(sum(t.net / t.notional for t in expected.trades), abs=1e-11)
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.booleans())
-def test_kernel_and_reference_make_the_same_trades(seed, favourable):
+def test_kernel_and_reference_make_the_same_trades(seed: int, favourable: bool) -> None:
     compare(seed, favourable=favourable)
 
 
-def test_the_random_cases_reach_every_kind_of_event():
+@pytest.mark.slow
+def test_twenty_thousand_cases_agree() -> None:
+    for seed in range(20_000):
+        compare(seed, favourable=seed % 2 == 1)
+
+
+def test_the_random_cases_reach_every_kind_of_event() -> None:
     seen: set[str] = set()
     ambiguous = unresolved = funded = 0
     for seed in range(400):
@@ -65,7 +69,7 @@ def test_the_random_cases_reach_every_kind_of_event():
     assert funded > 50
 
 
-def test_the_number_of_threads_changes_nothing():
+def test_the_number_of_threads_changes_nothing() -> None:
     lanes = [random_case(seed).lane for seed in range(200)]
     one, four = (run_arrays(lanes, equity=True, threads=threads) for threads in (1, 4))
     assert np.array_equal(one.sums, four.sums)
