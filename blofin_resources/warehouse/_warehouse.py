@@ -115,7 +115,12 @@ class Warehouse:
         Writes go through `transaction`: a write by hand escapes the lock and the checks.
         """
         cursor = self._connection.cursor()
-        cursor.execute(f"USE {ALIAS}")
+        try:
+            cursor.execute(f"USE {ALIAS}")
+        except duckdb.Error as error:
+            cursor.close()
+            msg = f"the warehouse {self.folder} cannot be reached any more: {_sql.first_line(error)}"
+            raise WarehouseError(msg) from error
         return cursor
 
     def read(self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None) -> pl.DataFrame:
