@@ -9,6 +9,7 @@ from typing import Final
 from blofin_resources.errors import MarketError
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import Clock, MarketSource, utc_now
+from blofin_resources.market.blofin import BlofinMarket
 from blofin_resources.market.sample import SampleMarket, Variant
 
 _SAMPLES: Final[dict[str, Variant]] = {"sample": "plain", "sample:null": "null", "sample:edge": "edge"}
@@ -46,7 +47,13 @@ def open_market(market: str, *, archive: Path | None, api_url: str, seed: int, c
             raise MarketError(msg)
         return ArchiveMarket(archive)
     if market == "blofin":
-        msg = f"the market blofin ({api_url}) cannot be read yet; use one of: sample, archive"
-        raise MarketError(msg)
+        return BlofinMarket(_http_url(api_url), clock)
     msg = f"unknown market {market!r}; BLOFIN_MARKET is one of: {', '.join(MARKETS)}"
     raise MarketError(msg)
+
+
+def _http_url(api_url: str) -> str:
+    if not api_url.startswith(("https://", "http://")):
+        msg = f"BLOFIN_API_URL={api_url!r} is no web address; the exchange's is https://openapi.blofin.com"
+        raise MarketError(msg)
+    return api_url

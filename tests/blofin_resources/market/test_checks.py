@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from blofin_resources.market import checks
 from blofin_resources.market.sample import SampleMarket
+from features.bars import TS
 
 START = datetime(2020, 5, 1, tzinfo=UTC)
 END = START + timedelta(days=2)
@@ -115,7 +116,7 @@ def test_a_day_under_way_may_be_incomplete(candles: pl.DataFrame) -> None:
 def test_the_missing_are_exactly_those_absent(present: set[int], one: int, other: int) -> None:
     start, end = (START + timedelta(minutes=5 * step) for step in sorted((one, other)))
     times = [START + timedelta(minutes=5 * step) for step in sorted(present)]
-    frame = pl.DataFrame({"symbol": ["A"] * len(times), "ts": times}, schema={"symbol": pl.String, "ts": checks.TS})
+    frame = pl.DataFrame({"symbol": ["A"] * len(times), "ts": times}, schema={"symbol": pl.String, "ts": TS})
     gaps = checks.missing(frame, "5m", start, end, ["A"])
     expected = {start + timedelta(minutes=5 * k) for k in range(int((end - start) / timedelta(minutes=5)))} - set(times)
     listed = [

@@ -1,0 +1,253 @@
+"""From the exchange's answers to frames, strictly: an answer of another form than documented is refused.
+
+Belongs here: the documented form of each answer. Does not belong here: asking (`client`). Numbers arrive as decimal
+text; prices are accepted only where Float64 holds every digit.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from blofin_resources.market import base, checks
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+
+TAKER_FEE: Final = 0.0006
+MAKER_FEE: Final = 0.0002
+"""Fees of the lowest tier, which the public API does not state."""
+
+_PRICES: Final = ("open", "high", "low", "close")
+_CANDLE: Final = ("ts", *_PRICES, "contracts", "volume", "quote_volume", "confirm")
+_MARK: Final = ("ts", *_PRICES, "confirm")
+_UNSIGNED: Final = r"^[0-9]+(\.[0-9]+)?$"
+_SIGNED: Final = r"^-?[0-9]+(\.[0-9]+)?$"
+_MILLISECONDS: Final = r"^[0-9]{12,14}$"
+_DIGITS: Final = 15
+"""Decimal digits that Float64 always holds: reading and writing them again gives the same text."""
+
+_SHOWN: Final = 300
+
+MARK_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, **{name: pl.Float64() for name in _PRICES}})
+"""Mark-price bars: prices in quote currency by the bar's opening time."""
+
+TICKER_SCHEMA: Final = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "ts": TS,
+        "last": pl.Float64(),
+        "bid": pl.Float64(),
+        "bid_size": pl.Float64(),
+        "ask": pl.Float64(),
+        "ask_size": pl.Float64(),
+        "open_24h": pl.Float64(),
+        "high_24h": pl.Float64(),
+        "low_24h": pl.Float64(),
+        "contracts_24h": pl.Float64(),
+        "volume_24h": pl.Float64(),
+    }
+)
+"""The market now: prices in quote currency, sizes in contracts, `volume_24h` in base units."""
+
+_TICKER: Final = {
+    "last": "last",
+    "bidPrice": "bid",
+    "bidSize": "bid_size",
+    "askPrice": "ask",
+    "askSize": "ask_size",
+    "open24h": "open_24h",
+    "high24h": "high_24h",
+    "low24h": "low_24h",
+    "vol24h": "contracts_24h",
+    "volCurrency24h": "volume_24h",
+}
+_INSTRUMENT: Final = {
+    "contractValue": "contract_value",
+    "tickSize": "tick_size",
+    "lotSize": "lot_size",
+    "minSize": "min_size",
+    "maxLeverage": "max_leverage",
+}
+
+
+class FormError(Exception):
+    """An answer is not what the exchange documents. The text says how, and shows the payload shortened."""
+
+    def __init__(self, what: str, payload: object) -> None:
+        shown = payload if isinstance(payload, str) else json.dumps(payload, default=repr)
+        shown = " ".join(shown.split())
+        super().__init__(f"{what}; payload: {shown[:_SHOWN]}{'…' if len(shown) > _SHOWN else ''}")
+
+
+def candles(symbol: str, data: object) -> pl.DataFrame:
+    """Return the closed bars of one page with `CANDLE_SCHEMA`, oldest first; the forming bar is dropped.
+
+    Raises `FormError` where a row has not nine texts, a number is none, or rows are not newest first on the minute.
+    """
+    page = _page(data, _CANDLE)
+    _require_text(page, ("contracts", "volume", "quote_volume"), _UNSIGNED, data)
+    closed = _closed(page, data).with_columns(
+        symbol=pl.lit(symbol),
+        minutes=pl.lit(1, pl.Int32),
+        origin=pl.lit("blofin"),
+        flag=pl.lit(None, pl.String),
+    )
+    return checks.flag_single_price(closed.select(CANDLE_SCHEMA.names()).cast(CANDLE_SCHEMA))
+
+
+def mark_candles(symbol: str, data: object) -> pl.DataFrame:
+    """Return the closed mark-price bars of one page with `MARK_SCHEMA`, oldest first; errors as of `candles`."""
+    closed = _closed(_page(data, _MARK), data).with_columns(symbol=pl.lit(symbol))
+    return closed.select(MARK_SCHEMA.names()).cast(MARK_SCHEMA)
+
+
+def oldest(data: object) -> int | None:
+    """Return the time of a page's last row in milliseconds, None for an empty page; the page must be parsed before."""
+    if not isinstance(data, list) or not data:
+        return None
+    last = data[-1]
+    return int(last[0] if isinstance(last, list) else last["fundingTime"])
+
+
+def funding(symbol: str, data: object) -> pl.DataFrame:
+    """Return the payments of one page with `FUNDING_SCHEMA`, oldest first, at the times given."""
+    rows = _objects(data, ("instId", "fundingRate", "fundingTime"))
+    page = pl.DataFrame(rows, schema=dict.fromkeys(("instId", "fundingRate", "fundingTime"), pl.String))
+    _require_text(page, ("fundingRate",), _SIGNED, data)
+    _require_text(page, ("fundingTime",), _MILLISECONDS, data)
+    _require_symbol(page, symbol, data)
+    page = page.with_columns(pl.col("fundingTime").cast(pl.Int64))
+    _require_newest_first(page["fundingTime"], data)
+    return page.reverse().select(
+        symbol=pl.lit(symbol),
+        ts=pl.from_epoch("fundingTime", time_unit="ms").cast(TS),
+        rate=pl.col("fundingRate").cast(FUNDING_SCHEMA["rate"], strict=True),
+    )
+
+
+def instruments(data: object, as_of: datetime) -> pl.DataFrame:
+    """Return the perpetuals listed, with `INSTRUMENT_SCHEMA`, sorted; the maintenance margin is null, see `tiers`.
+
+    Contracts of another kind than linear swaps are left out: their sizes mean something else.
+    """
+    names = ("instId", "baseCurrency", "quoteCurrency", "listTime", "instType", "contractType", "state", *_INSTRUMENT)
+    rows = _objects(data, names)
+    page = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+    page = page.filter(pl.col("instType") == "SWAP", pl.col("contractType") == "linear")
+    _require_text(page, tuple(_INSTRUMENT), _UNSIGNED, data)
+    _require_text(page, ("listTime",), _MILLISECONDS, data)
+    numbers = {new: pl.col(old).cast(pl.Float64, strict=True) for old, new in _INSTRUMENT.items()}
+    frame = page.select(
+        symbol="instId",
+        as_of=pl.lit(as_of, TS),
+        base_currency="baseCurrency",
+        quote_currency="quoteCurrency",
+        maintenance_margin_rate=pl.lit(None, pl.Float64),
+        taker_fee=pl.lit(TAKER_FEE),
+        maker_fee=pl.lit(MAKER_FEE),
+        list_time=pl.from_epoch(pl.col("listTime").cast(pl.Int64), time_unit="ms").cast(TS),
+        state="state",
+        origin=pl.lit("blofin"),
+        **numbers,
+    )
+    return frame.select(base.INSTRUMENT_SCHEMA.names()).sort("symbol")
+
+
+def maintenance_rate(data: object) -> float:
+    """Return the maintenance margin rate of the lowest position tier."""
+    names = ("minSize", "maintenanceMarginRate")
+    page = pl.DataFrame(_objects(data, names), schema=dict.fromkeys(names, pl.String))
+    _require_text(page, names, _UNSIGNED, data)
+    if page.is_empty():
+        what = "no position tiers"
+        raise FormError(what, data)
+    lowest = page.cast(pl.Float64).sort("minSize").row(0, named=True)
+    return float(lowest["maintenanceMarginRate"])
+
+
+def tickers(data: object) -> pl.DataFrame:
+    """Return the market now with `TICKER_SCHEMA`, sorted by symbol."""
+    names = ("instId", "ts", *_TICKER)
+    page = pl.DataFrame(_objects(data, names), schema=dict.fromkeys(names, pl.String))
+    _require_text(page, tuple(_TICKER), _UNSIGNED, data)
+    _require_text(page, ("ts",), _MILLISECONDS, data)
+    return page.select(
+        symbol="instId",
+        ts=pl.from_epoch(pl.col("ts").cast(pl.Int64), time_unit="ms").cast(TS),
+        **{new: pl.col(old).cast(pl.Float64, strict=True) for old, new in _TICKER.items()},
+    ).sort("symbol")
+
+
+def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
+    """Return rows of texts as a frame of text columns, newest first."""
+    if not isinstance(data, list):
+        what = f"data is {type(data).__name__}, not a list"
+        raise FormError(what, data)
+    for number, row in enumerate(data):
+        if not (isinstance(row, list) and len(row) == len(names) and all(type(value) is str for value in row)):
+            what = f"row {number} is not {len(names)} texts ({', '.join(names)})"
+            raise FormError(what, row)
+    columns = zip(*data, strict=True) if data else [()] * len(names)
+    page = pl.DataFrame(
+        {name: list(column) for name, column in zip(names, columns, strict=True)},
+        schema=dict.fromkeys(names, pl.String),
+    )
+    _require_text(page, ("ts",), _MILLISECONDS, data)
+    _require_text(page, _PRICES, _UNSIGNED, data)
+    _require_exact(page, data)
+    _require_text(page, ("confirm",), "^[01]$", data)
+    return page
+
+
+def _closed(page: pl.DataFrame, data: object) -> pl.DataFrame:
+    """Return the closed bars of a page, oldest first, with their times."""
+    times = page["ts"].cast(pl.Int64)
+    _require_newest_first(times, data)
+    if (times % 60_000 != 0).any():
+        what = "a bar does not open on a full minute"
+        raise FormError(what, data)
+    ts = pl.from_epoch(pl.col("ts").cast(pl.Int64), time_unit="ms").cast(TS)
+    return page.with_columns(ts).filter(pl.col("confirm") == "1").reverse()
+
+
+def _objects(data: object, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the objects of an answer cut to `names`, each of which must be there as text."""
+    if not isinstance(data, list):
+        what = f"data is {type(data).__name__}, not a list"
+        raise FormError(what, data)
+    for row in data:
+        wrong = row if not isinstance(row, dict) else [name for name in names if type(row.get(name)) is not str]
+        if wrong:
+            what = f"an object without the texts {', '.join(wrong) if isinstance(wrong, list) else names}"
+            raise FormError(what, row)
+    return [{name: row[name] for name in names} for row in data]
+
+
+def _require_text(page: pl.DataFrame, names: Sequence[str], pattern: str, data: object) -> None:
+    wrong = page.filter(~pl.all_horizontal(pl.col(name).str.contains(pattern) for name in names))
+    if not wrong.is_empty():
+        what = f"not a number as documented among {', '.join(names)}: {wrong.select(names).row(0)}"
+        raise FormError(what, data)
+
+
+def _require_exact(page: pl.DataFrame, data: object) -> None:
+    digits = [
+        pl.col(name).str.replace(".", "", literal=True).str.strip_chars_start("0").str.len_chars() for name in _PRICES
+    ]
+    wrong = page.filter(pl.max_horizontal(digits) > _DIGITS)
+    if not wrong.is_empty():
+        what = f"a price of more digits than Float64 holds: {wrong.select(_PRICES).row(0)}"
+        raise FormError(what, data)
+
+
+def _require_newest_first(times: pl.Series, data: object) -> None:
+    if (times.diff().drop_nulls() >= 0).any():
+        what = "rows are not newest first, each time once"
+        raise FormError(what, data)
+
+
+def _require_symbol(page: pl.DataFrame, symbol: str, data: object) -> None:
+    if (page["instId"] != symbol).any():
+        what = f"rows of another instrument than {symbol}"
+        raise FormError(what, data)

@@ -1,0 +1,334 @@
+"""A Blofin that runs on this machine: the documented protocol over real HTTP, and every misbehaviour on demand.
+
+It serves frames of candles and funding that it is given, newest first, with exclusive paging, a forming bar and error
+codes in HTTP 200. A share of requests, chosen by a seeded generator, can be made to misbehave.
+"""
+
+import json
+import random
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+import polars as pl
+
+MINUTE_MS = 60_000
+
+FAULTS = (
+    "stall",
+    "hang_up",
+    "cut_json",
+    "html_502",
+    "duplicates",
+    "shuffled",
+    "wrong_types",
+    "nan",
+    "short_rows",
+    "no_envelope",
+    "http_429",
+    "code_429",
+    "http_403",
+    "code_500",
+)
+"""What a misbehaving request can get instead of its answer."""
+
+Rows = list[list[str]]
+
+
+@dataclass
+class Misbehaviour:
+    """Which share of the requests goes wrong, how, and by which seed."""
+
+    share: float = 0.0
+    kinds: Sequence[str] = FAULTS
+    seed: int = 0
+    stall_seconds: float = 2.0
+    retry_after: str = "1"
+
+
+@dataclass
+class Request:
+    """One request as it came in."""
+
+    moment: float
+    path: str
+    query: dict[str, str]
+    fault: str | None
+
+
+class Book:
+    """A market's history in the exchange's own texts, oldest first; made once, served by many exchanges.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        1-minute bars with `CANDLE_SCHEMA`; the bar that holds the clock's moment is served as forming.
+    funding : DataFrame
+        Payments with `FUNDING_SCHEMA`.
+    """
+
+    def __init__(self, candles: pl.DataFrame, funding: pl.DataFrame) -> None:
+        self.bars = {str(symbol): _bar_texts(frame) for (symbol,), frame in candles.group_by("symbol")}
+        self.rates = {str(symbol): _rate_texts(frame) for (symbol,), frame in funding.group_by("symbol")}
+
+
+@dataclass
+class FakeExchange:
+    """The server; a context manager. `url` is its address.
+
+    Parameters
+    ----------
+    book : Book
+        What it serves.
+    clock : callable
+        Tells the exchange's present.
+    """
+
+    book: Book
+    clock: Callable[[], datetime]
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    most_rows: int = 1440
+    down: bool = False
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._chance = random.Random(self.misbehaviour.seed)  # noqa: S311 - chooses faults, guards nothing
+        self._bars = dict(self.book.bars)
+        self._rates = dict(self.book.rates)
+        self._gone: set[str] = set()
+        exchange = self
+
+        class Handler(_Handler):
+            server_exchange = exchange
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def revise(self, symbol: str, moment: datetime, close: str) -> None:
+        """Give a past bar another close, as exchanges do."""
+        stamp = str(_ms(moment))
+        self._bars[symbol] = [_revised(row, close) if row[0] == stamp else row for row in self._bars[symbol]]
+
+    def outage(self, start: datetime, end: datetime) -> None:
+        """Lose the bars of every symbol between two times for ever."""
+        for symbol, rows in self._bars.items():
+            self._bars[symbol] = [row for row in rows if not _ms(start) <= int(row[0]) < _ms(end)]
+
+    def delist(self, symbol: str) -> None:
+        """Let an instrument disappear: it is listed no more and its history answers with code 152014."""
+        self._gone.add(symbol)
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of a request; an empty body with status 0 hangs up."""
+        with self._lock:
+            unlucky = self._chance.random() < self.misbehaviour.share
+            fault = self._chance.choice(list(self.misbehaviour.kinds)) if unlucky else None
+            self.requests.append(Request(time.time(), path, query, fault))
+        if self.down:
+            return 0, {}, b""
+        name = path.removeprefix("/api/v1/market/").replace("-", "_")
+        handler = getattr(self, f"_{name}", None)
+        if handler is None:
+            return 404, {}, b"not found"
+        code, data = handler(query)
+        return self._spoil(fault, code, data)
+
+    def _spoil(self, fault: str | None, code: str, data: Any) -> tuple[int, dict[str, str], bytes]:
+        good = _envelope(code, data)
+        if fault == "stall":
+            self._closing.wait(self.misbehaviour.stall_seconds)
+        if data and fault in ("duplicates", "shuffled", "wrong_types", "nan", "short_rows"):
+            return 200, {}, _envelope(code, self._garble(fault, data))
+        wait = {"Retry-After": self.misbehaviour.retry_after}
+        wrong: dict[str | None, tuple[int, dict[str, str], bytes]] = {
+            "hang_up": (0, {}, b""),
+            "cut_json": (200, {}, good[: len(good) * 2 // 3]),
+            "html_502": (502, {}, b"<html><body>502 Bad Gateway</body></html>"),
+            "no_envelope": (200, {}, json.dumps(data).encode()),
+            "http_429": (429, wait, b"too many requests"),
+            "code_429": (200, wait, _envelope("429", None)),
+            "http_403": (403, wait, b"<html>blocked</html>"),
+            "code_500": (200, {}, _envelope("500", None)),
+        }
+        return wrong.get(fault, (200, {}, good))
+
+    def _garble(self, fault: str, data: list[Any]) -> list[Any]:
+        rows = [dict(row) if isinstance(row, dict) else list(row) for row in data]
+        chosen = self._chance.randrange(len(rows))
+        row = rows[chosen]
+        if fault == "duplicates":
+            return [*rows[: chosen + 1], *rows[chosen:]]
+        if fault == "shuffled" and len(rows) > 1:
+            return rows[::-1]
+        key: Any = 1 if isinstance(row, list) else next(name for name in reversed(row) if name != "instId")
+        if fault == "short_rows":
+            del row[key]
+        else:
+            row[key] = "NaN" if fault == "nan" else 1.25
+        return rows
+
+    def _candles(self, query: dict[str, str]) -> tuple[str, Any]:
+        return self._paged(query, self._bars, lambda row: int(row[0]), 1440, 500)
+
+    def _mark_price_candles(self, query: dict[str, str]) -> tuple[str, Any]:
+        code, rows = self._candles(query)
+        return code, rows and [[*row[:5], row[8]] for row in rows]
+
+    def _funding_rate_history(self, query: dict[str, str]) -> tuple[str, Any]:
+        return self._paged(query, self._rates, lambda row: int(row["fundingTime"]), 100, 100)
+
+    def _paged(
+        self, query: dict[str, str], book: dict[str, Any], moment: Callable[[Any], int], most: int, usual: int
+    ) -> tuple[str, Any]:
+        symbol = query.get("instId", "")
+        if symbol not in book or symbol in self._gone:
+            return "152014", None
+        limit = int(query.get("limit", usual))
+        if not 1 <= limit <= most or query.get("bar", "1m") != "1m":
+            return "152002", None
+        limit = min(limit, self.most_rows)
+        now = _ms(self.clock())
+        rows = book[symbol]
+        upper = bisect_right(rows, now, key=moment)
+        if "after" in query:
+            upper = min(upper, bisect_left(rows, int(query["after"]), key=moment))
+        lower = bisect_right(rows, int(query["before"]), key=moment) if "before" in query else 0
+        rows = rows[max(lower, upper - limit, 0) : upper][::-1]
+        return "0", [_with_confirm(row, now) if isinstance(row, list) else row for row in rows]
+
+    def _instruments(self, query: dict[str, str]) -> tuple[str, Any]:
+        listed = [symbol for symbol in self._bars if symbol not in self._gone]
+        if "instId" in query:
+            listed = [symbol for symbol in listed if symbol == query["instId"]]
+        return "0", [self._instrument(symbol) for symbol in sorted(listed)]
+
+    def _instrument(self, symbol: str) -> dict[str, str]:
+        base, quote = symbol.split("-")
+        return {
+            "instId": symbol,
+            "baseCurrency": base,
+            "quoteCurrency": quote,
+            "contractValue": "0.001",
+            "listTime": self._bars[symbol][0][0],
+            "expireTime": "4102444800000",
+            "maxLeverage": "125",
+            "minSize": "0.1",
+            "lotSize": "0.1",
+            "tickSize": "0.1",
+            "instType": "SWAP",
+            "contractType": "linear",
+            "state": "live",
+        }
+
+    def _position_tiers(self, query: dict[str, str]) -> tuple[str, Any]:
+        tier = {"instId": query["instId"], "marginMode": query["marginMode"]}
+        return "0", [
+            {**tier, "minSize": "100001", "maxSize": "200000", "maintenanceMarginRate": "0.01", "maxLeverage": "50"},
+            {**tier, "minSize": "0", "maxSize": "100000", "maintenanceMarginRate": "0.004", "maxLeverage": "125"},
+        ]
+
+    def _tickers(self, query: dict[str, str]) -> tuple[str, Any]:
+        now = _ms(self.clock())
+        names = ("last", "askPrice", "bidPrice", "high24h", "low24h", "open24h")
+        rows = []
+        for symbol, bars in sorted(self._bars.items()):
+            last = [row for row in bars if int(row[0]) <= now][-1]
+            sizes = {"askSize": "3", "bidSize": "2", "vol24h": "1000", "volCurrency24h": "1", "ts": str(now)}
+            rows.append({"instId": symbol, **dict.fromkeys(names, last[4]), **sizes})
+        return "0", [row for row in rows if query.get("instId", row["instId"]) == row["instId"]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Writes the exchange's answers; connections stay open."""
+
+    protocol_version = "HTTP/1.1"
+    server_exchange: FakeExchange
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        status, headers, body = self.server_exchange.answer(parts.path, dict(parse_qsl(parts.query)))
+        if status == 0:
+            self.close_connection = True
+            return
+        try:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing: the requests are kept in a list."""
+
+
+def _envelope(code: str, data: Any) -> bytes:
+    message = "success" if code == "0" else f"error {code}"
+    return json.dumps({"code": code, "msg": message, **({} if data is None else {"data": data})}).encode()
+
+
+def _with_confirm(row: list[str], now: int) -> list[str]:
+    return [*row[:8], "1" if int(row[0]) + MINUTE_MS <= now else "0"]
+
+
+def _revised(row: list[str], close: str) -> list[str]:
+    high, low = max(row[2], close, key=float), min(row[3], close, key=float)
+    return [*row[:2], high, low, close, *row[5:]]
+
+
+def _bar_texts(frame: pl.DataFrame) -> Rows:
+    """Return bars as the exchange writes them, oldest first."""
+    ordered = frame.sort("ts")
+    columns = [ordered["ts"].dt.epoch("ms").cast(pl.String).to_list()]
+    columns += [
+        [_decimal(value) for value in ordered[name]]
+        for name in ("open", "high", "low", "close", "contracts", "volume", "quote_volume")
+    ]
+    return [[*row, "1"] for row in zip(*columns, strict=True)]
+
+
+def _rate_texts(frame: pl.DataFrame) -> list[dict[str, str]]:
+    return [
+        {"instId": symbol, "fundingRate": _decimal(rate), "fundingTime": str(_ms(ts))}
+        for symbol, ts, rate in frame.sort("ts").select("symbol", "ts", "rate").iter_rows()
+    ]
+
+
+def _decimal(value: float) -> str:
+    """Return the shortest decimal text, without an exponent, that reads back as `value`."""
+    return f"{Decimal(repr(value)):f}"
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1000)
