@@ -55,17 +55,14 @@ def exchange(book: Book) -> Make:
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opened:
-    def fast_clock() -> float:
-        return time.time() * HURRY
-
-    async def fast_sleep(seconds: float) -> None:
-        await asyncio.sleep(seconds / HURRY)
-
     def make(
-        exchange: FakeExchange, bound: float = 120.0, per_second: float = 5.0, attempt: float = 0.5
+        exchange: FakeExchange, *, bound: float = 120.0, attempt: float = 0.5, hurry: float = HURRY
     ) -> BlofinMarket:
+        async def fast_sleep(seconds: float) -> None:
+            await asyncio.sleep(seconds / hurry)
+
         def connect() -> BlofinClient:
-            limiter = SharedLimiter(tmp_path / "limit.json", per_second, fast_clock)
+            limiter = SharedLimiter(tmp_path / "limit.json", 5.0, lambda: time.time() * hurry)
             jitter = random.Random(5)  # noqa: S311 - spreads pauses, guards nothing
             return BlofinClient(exchange.url, limiter, bound=bound, attempt=attempt, sleep=fast_sleep, jitter=jitter)
 
@@ -85,15 +82,23 @@ def test_a_backfill_is_exactly_the_closed_bars(exchange: Make, opened: Opened, h
     assert candles["ts"].max() == NOW.replace(second=0) - timedelta(minutes=1)
 
 
+def test_a_bar_that_still_forms_over_there_is_dropped(book: Book, opened: Opened) -> None:
+    behind = NOW - timedelta(seconds=70)
+    with FakeExchange(book, lambda: behind) as server:
+        candles = opened(server).candles_1m(["BTC-USDT"], NOW - timedelta(hours=1), NOW)
+    assert candles["ts"].max() == datetime(2020, 2, 14, 23, 58, tzinfo=UTC)
+    assert len(candles) == 58
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_misbehaviour_in_a_fifth_of_requests_changes_nothing(
     exchange: Make, opened: Opened, history: pl.DataFrame, payments: pl.DataFrame, seed: int
 ) -> None:
     with exchange(misbehaviour=Misbehaviour(share=0.2, seed=seed)) as server:
-        market = opened(server, bound=1200.0)
+        market = opened(server, bound=1200.0, hurry=10.0)
         candles = market.candles_1m(SYMBOLS, START, NOW)
         funding = market.funding(SYMBOLS, START, NOW)
-        asked = sorted(request.moment * HURRY for request in server.requests)
+        asked = sorted(request.moment * 10.0 for request in server.requests)
         assert any(request.fault for request in server.requests)
     assert_frame_equal(candles, _closed(history), check_exact=True)
     assert_frame_equal(funding, payments, check_exact=True)
