@@ -1,18 +1,15 @@
 """Text from nobody: the same strategy as the import where it is one, a refusal with a reason where it is not."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hostile import CORPUS, GOOD, entry, text  # tests are no package; the corpus lies beside this file
-
 from strategies.base import StrategyError  # after the path
 from strategies.compiler import RefusedError, compile_strategy  # same
 from strategies.registry import LIBRARY, load_file  # same
+from tests.strategies.hostile import CORPUS, GOOD, entry, text
 
 FILES = sorted(path for path in LIBRARY.glob("*.py") if path.stem != "__init__")
 

@@ -1,0 +1,35 @@
+"""Which models there are, and which number each has.
+
+Belongs here: the list of types, each identity's number. Does not belong here: the models themselves.
+"""
+
+from typing import Final
+
+from features.bars import TRADED_TIMEFRAMES, Timeframe
+from model_zoo.base import Model, ModelError, ModelSpec
+from model_zoo.direction import DirectionModel
+
+TYPES: Final = ("direction", "risk", "price", "momentum", "volatility")
+"""Every type of the design, in the order that numbers the artifacts; never reorder, only append."""
+
+MODELS: Final[dict[str, type[Model]]] = {DirectionModel.type: DirectionModel}
+"""The types that exist."""
+
+HORIZON_MINUTES: Final = 60
+"""How far every model looks ahead."""
+
+
+def number(type_name: str, timeframe: Timeframe) -> int:
+    """Return the number of a model's identity, from 1: the same in every cycle and every warehouse."""
+    if type_name not in TYPES or timeframe not in TRADED_TIMEFRAMES:
+        msg = f"no model {type_name}_{timeframe}; types are {', '.join(TYPES)} on {', '.join(TRADED_TIMEFRAMES)}"
+        raise ModelError(msg)
+    return TYPES.index(type_name) * len(TRADED_TIMEFRAMES) + TRADED_TIMEFRAMES.index(timeframe) + 1
+
+
+def make(spec: ModelSpec) -> Model:
+    """Return an untrained model of the specification's type."""
+    if spec.type not in MODELS:
+        msg = f"no model type {spec.type}; there is {', '.join(MODELS)}"
+        raise ModelError(msg)
+    return MODELS[spec.type](spec)

@@ -1,0 +1,247 @@
+"""How good a model is beside the naive guess, and whether it is too good to be true.
+
+Belongs here: metrics of predictions out of sample, their baseline and bootstrap, the leakage checks. Does not belong
+here: making the predictions (`model_zoo.trainer`), profit and loss (`backtester`).
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.stats import rankdata
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+DRAWS: Final = 2_000
+"""Bootstrap draws."""
+CONFIDENCE: Final = 0.90
+"""Two-sided; its lower end is a one-sided test at 5 %."""
+HONEST_ACCURACY: Final = 0.70
+"""No honest classifier of the next hour is surely above this."""
+CHANCE_GAIN: Final = 0.005
+"""Log-loss gain, in nats, that chance may give a model of shuffled labels: an accuracy of 55 % against one of 50 %."""
+HONEST_AUC: Final = 0.80
+"""No honest single feature separates up from down better than this."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Classification metrics of predictions out of sample, 'up' being the positive class.
+
+    Attributes
+    ----------
+    rows : int
+        Predictions with a label.
+    accuracy, precision, recall, f1 : float or None
+        In [0, 1]; None where undefined (no row; nothing predicted up; nothing went up).
+    log_loss : float or None
+        Mean negative log-likelihood, in nats.
+    baseline_accuracy, baseline_log_loss : float or None
+        Of the guess that knows only how often it went up in training.
+    log_loss_gain, log_loss_gain_low, log_loss_gain_high : float or None
+        Baseline less model, and its 90 % block-bootstrap interval; above 0 is better than the baseline.
+    accuracy_gain, accuracy_gain_low, accuracy_gain_high : float or None
+        Model less baseline, and its interval.
+    better : bool
+        Whether the log-loss gain is above 0 at the one-sided 5 % level.
+    """
+
+    rows: int
+    accuracy: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+    log_loss: float | None = None
+    baseline_accuracy: float | None = None
+    baseline_log_loss: float | None = None
+    log_loss_gain: float | None = None
+    log_loss_gain_low: float | None = None
+    log_loss_gain_high: float | None = None
+    accuracy_gain: float | None = None
+    accuracy_gain_low: float | None = None
+    accuracy_gain_high: float | None = None
+    better: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics as plain JSON values."""
+        return asdict(self)
+
+
+def measure(predictions: pl.DataFrame, base_rate: float, block: timedelta, seed: int) -> Metrics:
+    """Return the metrics of predictions that were made out of sample.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        `ts`, `probability` (Float64) and `label_up` (Boolean); rows without either are left out. Symbols pooled.
+    base_rate : float
+        The baseline's constant probability, from the training labels alone; see `model_zoo.calibration.base_rate`.
+    block : timedelta
+        Length of the bootstrap's blocks. Labels of neighbouring bars and of different symbols overlap, so whole
+        stretches of time are drawn, with all symbols in them.
+    seed : int
+        Of the bootstrap.
+    """
+    rows = predictions.drop_nulls(["probability", "label_up"]).sort("ts", maintain_order=True)
+    if rows.is_empty():
+        return Metrics(rows=0)
+    probability, up = rows["probability"].to_numpy(), rows["label_up"].to_numpy().astype(np.bool_)
+    guess = float(np.clip(base_rate, 1e-6, 1 - 1e-6))
+    said = probability > 0.5  # noqa: PLR2004  # the more likely class
+    right, loss = (said == up).astype(np.float64), _log_loss(probability, up)
+    plain_right = (up if guess > 0.5 else ~up).astype(np.float64)  # noqa: PLR2004  # same
+    plain_loss = _log_loss(np.full(len(up), guess), up)
+    blocks = _blocks(rows["ts"], block)
+    loss_low, loss_high = _interval(plain_loss - loss, blocks, seed)
+    right_low, right_high = _interval(right - plain_right, blocks, seed)
+    hits = int((said & up).sum())
+    return Metrics(
+        rows=rows.height,
+        accuracy=float(right.mean()),
+        precision=hits / int(said.sum()) if said.any() else None,
+        recall=hits / int(up.sum()) if up.any() else None,
+        f1=2 * hits / int(said.sum() + up.sum()) if said.any() or up.any() else None,
+        log_loss=float(loss.mean()),
+        baseline_accuracy=float(plain_right.mean()),
+        baseline_log_loss=float(plain_loss.mean()),
+        log_loss_gain=float((plain_loss - loss).mean()),
+        log_loss_gain_low=loss_low,
+        log_loss_gain_high=loss_high,
+        accuracy_gain=float(right.mean() - plain_right.mean()),
+        accuracy_gain_low=right_low,
+        accuracy_gain_high=right_high,
+        better=loss_low > 0,
+    )
+
+
+@dataclass(frozen=True)
+class Check:
+    """One leakage check.
+
+    Attributes
+    ----------
+    name : str
+        What was checked.
+    passed : bool
+        False: the model must not be used.
+    value, bound : float
+        What was measured, and the limit that it must not exceed.
+    detail : str
+        One line for a person.
+    """
+
+    name: str
+    passed: bool
+    value: float
+    bound: float
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the check as plain JSON values."""
+        return asdict(self)
+
+
+def check_not_too_good(predictions: pl.DataFrame, block: timedelta, seed: int, bound: float = HONEST_ACCURACY) -> Check:
+    """Fail a model whose accuracy out of sample is surely above what anyone can know about the next hour.
+
+    Parameters
+    ----------
+    predictions, block, seed
+        As for `measure`.
+    bound : float
+        The lower end of the accuracy's 90 % interval must not exceed it.
+    """
+    rows = predictions.drop_nulls(["probability", "label_up"]).sort("ts", maintain_order=True)
+    right = ((rows["probability"] > 0.5) == rows["label_up"]).to_numpy().astype(np.float64)  # noqa: PLR2004  # as above
+    low = _interval(right, _blocks(rows["ts"], block), seed)[0] if rows.height else 0.0
+    mean = right.mean() if rows.height else 0.0
+    detail = (
+        f"accuracy {mean:.3f} on {rows.height} rows, at least {low:.3f} with 95 % confidence; honest up to {bound:g}"
+    )
+    return Check("accuracy is believable", low <= bound, low, bound, detail)
+
+
+def check_single_features(rows: pl.DataFrame, inputs: tuple[str, ...], bound: float = HONEST_AUC) -> Check:
+    """Fail a set of inputs of which one alone tells up from down too well: it probably holds the label.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Training rows: the inputs and `label_up`.
+    inputs : tuple of str
+        The inputs.
+    bound : float
+        Largest area under the ROC curve of a single input, in either direction.
+    """
+    known = rows.filter(pl.col("label_up").is_not_null())
+    areas = {name: _auc(known[name].cast(pl.Float64), known["label_up"]) for name in inputs}
+    worst = max(areas, key=lambda name: areas[name])
+    detail = f"{worst} alone has AUC {areas[worst]:.3f}; honest up to {bound:g}"
+    return Check("no input holds the label", areas[worst] <= bound, areas[worst], bound, detail)
+
+
+def check_shuffled(metrics: Metrics) -> Check:
+    """Fail a set-up in which a model that learned from shuffled labels still predicts.
+
+    Parameters
+    ----------
+    metrics : Metrics
+        Of such a model on rows that it has not seen, against their true labels.
+    """
+    low = metrics.log_loss_gain_low or 0.0
+    detail = f"with shuffled labels the log-loss gain is {metrics.log_loss_gain or 0.0:.5f}, at least {low:.5f}"
+    return Check("shuffled labels score as chance", low <= CHANCE_GAIN, low, CHANCE_GAIN, detail)
+
+
+def check_apart(learned: pl.DataFrame, judged: pl.DataFrame) -> Check:
+    """Fail a split in which a training label becomes known after the first judged decision.
+
+    Parameters
+    ----------
+    learned, judged : DataFrame
+        `label_known_at` of the training rows, `decided_at` of the judged ones.
+    """
+    if learned.is_empty() or judged.is_empty():
+        return Check("training and holdout are apart", True, 0.0, 0.0, "one side is empty")
+    last = cast("datetime", learned["label_known_at"].max())
+    first = cast("datetime", judged["decided_at"].min())
+    overlap = (last - first).total_seconds()
+    detail = f"last training label known {last:%Y-%m-%d %H:%M}, first judged decision {first:%Y-%m-%d %H:%M}"
+    return Check("training and holdout are apart", overlap <= 0, overlap, 0.0, detail)
+
+
+def _log_loss(probability: FloatArray, up: BoolArray) -> FloatArray:
+    return -np.log(np.where(up, probability, 1 - probability))
+
+
+def _blocks(ts: pl.Series, block: timedelta) -> npt.NDArray[np.int64]:
+    """Return the number of each row's block, counted from 0 without holes."""
+    index = (ts.cast(pl.Int64) - ts.cast(pl.Int64).min()) // (block // timedelta(microseconds=1))
+    return np.unique(index.to_numpy(), return_inverse=True)[1].astype(np.int64)
+
+
+def _interval(values: FloatArray, blocks: npt.NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Return the bootstrap interval of the mean, drawing whole blocks."""
+    sums = np.bincount(blocks, weights=values)
+    counts = np.bincount(blocks).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=DRAWS)
+    means = (draws @ sums) / (draws @ counts)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _auc(feature: pl.Series, up: pl.Series) -> float:
+    """Return the area under the ROC curve, in whichever direction is larger; 0.5 where it is undefined."""
+    known = (feature.is_not_null() & feature.is_finite()).fill_null(False)
+    x, y = feature.filter(known).to_numpy(), up.filter(known).to_numpy().astype(np.bool_)
+    ups, downs = int(y.sum()), int((~y).sum())
+    if not ups or not downs:
+        return 0.5
+    area = (rankdata(x)[y].sum() - ups * (ups + 1) / 2) / (ups * downs)
+    return float(max(area, 1 - area))

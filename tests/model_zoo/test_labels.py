@@ -1,0 +1,66 @@
+"""Labels measure what a decision could earn, by time, and are never inputs."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_zoo.labels import check_inputs, with_labels
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def bars(opens: list[float], symbol: str = "A", flags: dict[int, str] | None = None) -> pl.DataFrame:
+    ts = [START + timedelta(minutes=5 * i) for i in range(len(opens))]
+    flag = [(flags or {}).get(i) for i in range(len(opens))]
+    return pl.DataFrame(
+        {"symbol": [symbol] * len(opens), "ts": ts, "open": opens, "flag": pl.Series(flag, dtype=pl.String)}
+    )
+
+
+def test_from_the_next_open_to_the_open_a_horizon_later() -> None:
+    out = with_labels(bars([1.0, 10, 11, 12, 9]), "5m", 2)
+    assert out["label_return"].to_list() == pytest.approx([0.2, 9 / 11 - 1, None, None, None])
+    assert out["label_up"].to_list() == [True, False, None, None, None]
+    assert out["label_known_at"][0] == START + timedelta(minutes=15)
+
+
+def test_no_change_is_not_up() -> None:
+    assert with_labels(bars([1.0, 5, 5]), "5m", 1)["label_up"].to_list() == [False, None, None]
+
+
+def test_flagged_and_missing_bars_have_no_label() -> None:
+    whole = bars([1.0, 2, 3, 4, 5, 6, 7], flags={3: "single_price"})
+    out = with_labels(whole, "5m", 1)
+    # bar 3 is the exit of 1, the entry of 2 and the decision of 3
+    assert out["label_up"].to_list() == [True, None, None, None, True, None, None]
+    gap = with_labels(whole.filter(pl.col("ts") != START + timedelta(minutes=10)), "5m", 1)
+    assert gap["label_up"].to_list() == [None, None, None, True, None, None]
+
+
+def test_symbols_do_not_mix_and_order_is_kept() -> None:
+    both = pl.concat([bars([1.0, 2, 3], "B"), bars([3.0, 2, 1], "A")])
+    out = with_labels(both, "5m", 1)
+    assert out.select(both.columns).equals(both)
+    assert out["label_up"].to_list() == [True, None, None, False, None, None]
+
+
+@given(st.lists(st.floats(1, 100), min_size=3, max_size=30), st.integers(1, 6))
+def test_a_label_agrees_with_the_plain_definition(opens: list[float], horizon: int) -> None:
+    got = with_labels(bars(opens), "5m", horizon)["label_return"].to_list()
+    for i, value in enumerate(got):
+        j = i + 1 + horizon
+        assert value == (pytest.approx(opens[j] / opens[i + 1] - 1) if j < len(opens) else None)
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 bar"):
+        with_labels(bars([1.0]), "5m", 0)
+    with pytest.raises(ValueError, match="labels already"):
+        with_labels(with_labels(bars([1.0]), "5m", 1), "5m", 1)
+    check_inputs(["rsi_14", "60m:trend_direction"])
+    for wrong in ("label_up", "60m:label_return"):
+        with pytest.raises(ValueError, match=wrong):
+            check_inputs(["rsi_14", wrong])

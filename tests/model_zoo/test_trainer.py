@@ -1,0 +1,110 @@
+"""The whole training of one model: it finds what is there, nothing where nothing is, and never sees the holdout."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features.bars import FrameSource
+from features.feature_manager import FeatureManager
+from model_zoo.artifacts import load_artifact, save_artifact
+from model_zoo.base import ModelError, ModelSpec
+from model_zoo.trainer import Trained, default_spec, train_cycle
+from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
+
+SPEC = ModelSpec(
+    "direction", "5m", 12, ("returns", "returns_5", "rsi_14", "zscore_20", "bbands_percent", "volume_ratio", "adx_14")
+)
+
+
+@pytest.fixture(scope="module")
+def edge(manager_of: MakeManager) -> Trained:
+    return train_cycle(manager_of(0.9), SYMBOLS, T, SPEC)
+
+
+@pytest.fixture(scope="module")
+def null(manager_of: MakeManager) -> Trained:
+    return train_cycle(manager_of(0.0), SYMBOLS, T, SPEC)
+
+
+def test_an_edge_is_found(edge: Trained) -> None:
+    assert edge.sound
+    assert edge.metrics.better
+    assert edge.metrics.accuracy > 0.55
+    assert edge.model.calibration.slope > 0
+
+
+def test_nothing_is_found_where_nothing_is(null: Trained) -> None:
+    assert null.sound
+    assert not null.metrics.better
+    assert abs(null.metrics.log_loss_gain or 0) < 0.01
+
+
+def test_windows_and_rows(edge: Trained) -> None:
+    assert edge.train.end == edge.holdout.start == T - timedelta(days=1)
+    assert edge.holdout.end == T
+    # every decision before T, for both symbols; the last hour's labels need a bar that is not closed at T
+    assert edge.predictions.height == 2 * 288
+    assert edge.rows_holdout == 2 * (288 - 12)
+    assert edge.predictions["label_up"].null_count() == 2 * 12
+    assert edge.predictions["probability"].null_count() == 0
+    assert edge.out_of_fold["ts"].max() < edge.holdout.start
+    assert edge.out_of_fold.select("symbol", "ts").is_duplicated().sum() == 0
+
+
+def test_it_trades_through_the_backtester(edge: Trained) -> None:
+    assert edge.evaluation.name == "direction_5m"
+    assert edge.evaluation.version == edge.version
+    assert edge.evaluation.pooled is not None
+    assert edge.evaluation.pooled.trades == edge.evaluation.trades.height > 0
+    assert edge.evaluation.trades["entry_ts"].min() >= edge.holdout.start
+
+
+def test_the_same_again_is_the_same(edge: Trained, manager_of: MakeManager) -> None:
+    again = train_cycle(manager_of(0.9), SYMBOLS, T, SPEC)
+    assert again.version == edge.version
+    assert again.metrics == edge.metrics
+    assert again.predictions.equals(edge.predictions)
+
+
+def test_the_holdout_changes_nothing_that_was_learned(edge: Trained) -> None:
+    """Other prices in the holdout give the same model, calibration and threshold."""
+    changed = candles(0.9, 10).with_columns(
+        pl.when(pl.col("ts") >= T - timedelta(days=1))
+        .then(pl.col(name) * (1 + 0.3 * pl.col("ts").dt.minute() / 60))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in ("open", "high", "low", "close")
+    )
+    other = train_cycle(FeatureManager(FrameSource({"5m": changed}), T), SYMBOLS, T, SPEC)
+    assert other.version == edge.version
+    assert other.threshold == edge.threshold
+    assert not other.predictions.equals(edge.predictions)
+
+
+def test_too_little_history_is_refused() -> None:
+    short = FeatureManager(FrameSource({"5m": candles(0.0, 3)}), T)
+    with pytest.raises(ModelError, match="needs at least 3 days"):
+        train_cycle(short, SYMBOLS, T, SPEC)
+
+
+def test_default_specification_looks_an_hour_ahead_and_reads_no_price_levels() -> None:
+    horizons = {timeframe: default_spec("direction", timeframe).horizon for timeframe in ("1m", "5m", "60m")}
+    assert horizons == {"1m": 60, "5m": 12, "60m": 1}
+    inputs = default_spec("direction", "5m").inputs
+    assert {"rsi_14", "bbands_width"} <= set(inputs)
+    assert not {"close", "sma_20", "volume", "force_index_13", "hour_of_day"} & set(inputs)
+    with pytest.raises(ModelError, match="direction"):
+        default_spec("oracle", "5m")
+
+
+def test_the_artifact_predicts_what_the_model_predicted(edge: Trained, manager_of: MakeManager, tmp_path: Path) -> None:
+    saved = save_artifact(tmp_path, edge.model, edge.threshold, edge.metadata())
+    assert saved.version == edge.version
+    loaded = load_artifact(tmp_path / "model_002")
+    frame = manager_of(0.9).window(list(SYMBOLS), "5m", list(SPEC.inputs), T - timedelta(days=1, minutes=5), T)
+    frame = frame.filter(pl.col("ts") < T - timedelta(minutes=5))
+    assert loaded.model.predict(frame).equals(edge.predictions["probability"])
+    assert loaded.threshold == edge.threshold
+    assert loaded.metadata["metrics"]["better"] is True
