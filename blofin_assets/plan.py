@@ -18,7 +18,7 @@ from features.bars import floor_time
 MARKET_DATA: Final = "market_data"
 STRATEGY_CYCLE: Final = "strategy_cycle"
 ML_CYCLE: Final = "ml_cycle"
-DAILY_REPORT: Final = "daily_report"
+REPORT: Final = "report"
 
 MAX_DAYS_A_RUN: Final = 62
 """Days of market data that one run handles; longer ranges become several runs, oldest first."""
@@ -76,7 +76,7 @@ class Cadence:
 
     def key(self, as_of: datetime) -> str:
         """Return the partition key of an as-of. The report of day D is made at D+1 00:00 and named D."""
-        if self.job == DAILY_REPORT:
+        if self.job == REPORT:
             return day_key(as_of - DAY)
         return half_day_key(as_of) if self.job == ML_CYCLE else day_key(as_of)
 
@@ -89,7 +89,7 @@ class Cadence:
 CADENCES: Final = (
     Cadence(STRATEGY_CYCLE, timedelta(hours=48), catch_up=3),
     Cadence(ML_CYCLE, timedelta(hours=12), catch_up=6),
-    Cadence(DAILY_REPORT, DAY, catch_up=7),
+    Cadence(REPORT, DAY, catch_up=7),
 )
 """The cycles, in the order in which they run when they share an as-of."""
 

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, DAILY_REPORT, ML_CYCLE, STRATEGY_CYCLE, Cadence, Step, due_times
+from blofin_assets.plan import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
@@ -31,7 +31,7 @@ DATASETS: Final = (
 _DONE: Final = {
     STRATEGY_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'strategy'",
     ML_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'model'",
-    DAILY_REPORT: "SELECT DISTINCT as_of FROM reports.daily_reports",
+    REPORT: "SELECT DISTINCT as_of FROM reports.daily_reports",
 }
 
 _EVENTS: Final = "research.cycle_events"

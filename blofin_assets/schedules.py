@@ -10,6 +10,7 @@ from typing import Final
 
 import dagster as dg
 
+from blofin_assets.jobs import JOBS, MARKET_DATA_JOB
 from blofin_assets.plan import CADENCES, MARKET_CADENCE, MARKET_DATA, Cadence, Step
 from blofin_assets.progress import WarehouseProgress
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
@@ -18,14 +19,15 @@ from features.bars import floor_time
 TICK_WRITER: Final = "schedule"
 """What rows that a tick wrote carry in place of a run's id: a tick is no run."""
 
-_CRON: Final = {"strategy_cycle": "0 0 * * *", "ml_cycle": "0 0,12 * * *", "daily_report": "0 0 * * *"}
+_JOBS: Final = {job.name: job for job in JOBS}
+_CRON: Final = {"strategy_cycle": "0 0 * * *", "ml_cycle": "0 0,12 * * *", "report": "0 0 * * *"}
 
 
 def _cycle_schedule(cadence: Cadence) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{cadence.job}_schedule",
         cron_schedule=_CRON[cadence.job],
-        target=cadence.job,
+        job=_JOBS[cadence.job],
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Marks {cadence.job} as due on its grid of {cadence.every}, downtime included.",
@@ -43,7 +45,7 @@ def _cycle_schedule(cadence: Cadence) -> dg.ScheduleDefinition:
 @dg.schedule(
     name="market_data_schedule",
     cron_schedule="0 * * * *",
-    target=MARKET_DATA,
+    job=MARKET_DATA_JOB,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Marks market data as due up to the full hour.",

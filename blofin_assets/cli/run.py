@@ -13,7 +13,7 @@ from rich.table import Table
 
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, DAILY_REPORT, Plan, Step, plan
+from blofin_assets.plan import CADENCES, REPORT, Plan, Step, plan
 from blofin_assets.runner import console, execute
 from blofin_resources.errors import BlofinError
 
@@ -38,7 +38,7 @@ def run_due(as_of: datetime) -> None:
 def make_report(day: date) -> None:
     """Make one day's report again."""
     session = open_session()
-    cadence = next(cadence for cadence in CADENCES if cadence.job == DAILY_REPORT)
+    cadence = next(cadence for cadence in CADENCES if cadence.job == REPORT)
     as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
     if as_of > datetime.now(UTC):
         msg = f"{day} has not ended; its report is made at {as_of:%Y-%m-%dT%H:%MZ}"
@@ -95,6 +95,6 @@ def _summarise(session: Session, as_of: datetime, out: Console) -> None:
         table.add_row(kind, str(rank), name, shown, str(trades), f"{cycle:%Y-%m-%d %H:%M}")
     if ranked.height:
         out.print(table)
-    made = [time for time in session.progress.succeeded(DAILY_REPORT) if time <= as_of]
+    made = [time for time in session.progress.succeeded(REPORT) if time <= as_of]
     if made:
         out.print(f"report: {report_path(session.settings.warehouse, max(made))}", soft_wrap=True)

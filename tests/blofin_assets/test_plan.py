@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blofin_assets.plan import CADENCES, DAILY_REPORT, MARKET_DATA, ML_CYCLE, STRATEGY_CYCLE, Plan, plan
+from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Plan, plan
 
 START = date(2025, 1, 1)
 CLOCK_START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ def test_a_first_run_ends_with_a_report_that_has_cycles_to_report() -> None:
         (MARKET_DATA, "2026-10-06", "2026-11-20"),
         (STRATEGY_CYCLE, "2026-11-19", "2026-11-19"),
         (ML_CYCLE, "2026-11-20-00:00", "2026-11-20-00:00"),
-        (DAILY_REPORT, "2026-11-19", "2026-11-19"),
+        (REPORT, "2026-11-19", "2026-11-19"),
         (ML_CYCLE, "2026-11-20-12:00", "2026-11-20-12:00"),
     ]
     assert made.steps[0].as_of == datetime(2026, 11, 20, 17, tzinfo=UTC)
@@ -88,10 +88,10 @@ def test_after_three_missed_ticks_each_due_key_comes_once_in_order() -> None:
     assert cycles == [
         (STRATEGY_CYCLE, "2026-03-02"),
         (ML_CYCLE, "2026-03-02-00:00"),
-        (DAILY_REPORT, "2026-03-01"),
+        (REPORT, "2026-03-01"),
         (ML_CYCLE, "2026-03-02-12:00"),
         (ML_CYCLE, "2026-03-03-00:00"),
-        (DAILY_REPORT, "2026-03-02"),
+        (REPORT, "2026-03-02"),
     ]
 
 
