@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -53,8 +54,23 @@ def exchange(book: Book) -> Make:
     return make
 
 
+class RecordingLimiter(SharedLimiter):
+    """Remembers every slot that it gave."""
+
+    slots: list[float]
+
+    def reserve(self) -> float:
+        self.slots.append(super().reserve())
+        return self.slots[-1]
+
+
 @pytest.fixture
-def opened(tmp_path: Path) -> Opened:
+def slots() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def opened(tmp_path: Path, slots: list[float]) -> Opened:
     def make(
         exchange: FakeExchange, *, bound: float = 120.0, attempt: float = 0.5, hurry: float = HURRY
     ) -> BlofinMarket:
@@ -62,7 +78,8 @@ def opened(tmp_path: Path) -> Opened:
             await asyncio.sleep(seconds / hurry)
 
         def connect() -> BlofinClient:
-            limiter = SharedLimiter(tmp_path / "limit.json", 5.0, lambda: time.time() * hurry)
+            limiter = RecordingLimiter(tmp_path / "limit.json", 5.0, lambda: time.time() * hurry)
+            limiter.slots = slots
             jitter = random.Random(5)  # noqa: S311 - spreads pauses, guards nothing
             return BlofinClient(exchange.url, limiter, bound=bound, attempt=attempt, sleep=fast_sleep, jitter=jitter)
 
@@ -92,7 +109,7 @@ def test_a_bar_that_still_forms_over_there_is_dropped(book: Book, opened: Opened
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_misbehaviour_in_a_fifth_of_requests_changes_nothing(
-    exchange: Make, opened: Opened, history: pl.DataFrame, payments: pl.DataFrame, seed: int
+    exchange: Make, opened: Opened, history: pl.DataFrame, payments: pl.DataFrame, slots: list[float], seed: int
 ) -> None:
     with exchange(misbehaviour=Misbehaviour(share=0.2, seed=seed)) as server:
         market = opened(server, bound=1200.0, hurry=10.0)
@@ -102,8 +119,9 @@ def test_misbehaviour_in_a_fifth_of_requests_changes_nothing(
         assert any(request.fault for request in server.requests)
     assert_frame_equal(candles, _closed(history), check_exact=True)
     assert_frame_equal(funding, payments, check_exact=True)
-    # Slots are a fifth of a second apart; requests under way may have been late by their own delay, never early.
-    assert len(asked) <= (asked[-1] - asked[0]) * 5.0 + 1 + 8
+    assert len(asked) <= len(slots)
+    assert min(later - earlier for earlier, later in pairwise(sorted(slots))) > 0.2 - 1e-4
+    assert all(moment > slot - 1e-3 for moment, slot in zip(asked, sorted(slots), strict=False))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
