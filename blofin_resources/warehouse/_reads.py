@@ -3,7 +3,7 @@
 Belongs here: SQL that reads, as functions of a `read` callable. Does not belong here: connections, writes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -89,10 +89,11 @@ def _reaches(through: datetime | None, day: date, as_of: datetime | None) -> boo
     return needed <= midnight or (through is not None and through >= needed)
 
 
-def broken_keys(read: Read, keys: Mapping[str, Sequence[str]]) -> list[str]:
+def broken_keys(read: Read) -> list[str]:
     """See `Warehouse.integrity`."""
     broken = []
-    for table, key in sorted(keys.items()):
+    keys = read("SELECT table_name, columns FROM meta.table_keys ORDER BY table_name", [])
+    for table, key in keys.iter_rows():
         twice = f"SELECT 1 FROM {_sql.name(table)} GROUP BY {_sql.names(key)} HAVING count(*) > 1"
         number = read(f"SELECT count(*) AS number FROM ({twice})", [])["number"].item()
         if number:

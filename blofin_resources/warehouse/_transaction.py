@@ -15,10 +15,9 @@ import polars.selectors as cs
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _schema, _sql
-
-Columns = Mapping[str, tuple[str, bool]]
-"""Name -> (DuckDB type, may be null) of a table's columns, in order."""
+from blofin_resources.warehouse import _sql
+from blofin_resources.warehouse._place import ALIAS
+from blofin_resources.warehouse._tables import Columns, Tables
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,12 @@ class Transaction:
         After the block: what each call did, in order.
     """
 
-    def __init__(self, cursor: DuckDBPyConnection, run_id: str, keys: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, cursor: DuckDBPyConnection, run_id: str, tables: Tables) -> None:
         self.run_id = run_id
         self.snapshot: int | None = None
         self.changes: list[Change] = []
         self._cursor = cursor
-        self._keys = keys
+        self._tables = tables
         self._writes: list[_Write] = []
 
     def replace(
@@ -120,7 +119,7 @@ class Transaction:
             For an unknown table or column, an absent or null value where one is needed, rows outside the scope or
             twice the same key, or no scope at all. The message names what is wrong.
         """
-        columns = self._columns(table)
+        columns = self._tables.columns(table, frame.columns)
         scope = _scope(table, columns, start, end, time_column=time_column, equals=equals)
         _known(table, columns, ignore)
         compared = tuple(column for column in columns if column != "run_id" and column not in ignore)
@@ -145,10 +144,10 @@ class Transaction:
         WarehouseError
             As for `replace`, but for the scope.
         """
-        columns = self._columns(table)
+        columns = self._tables.columns(table, frame.columns)
         if key is not None:
             _known(table, columns, key)
-        own = self._keys.get(table, ())
+        own = self._tables.key(table)
         self._writes.append(self._stage(table, frame, columns, compared=tuple(key or own)))
 
     def apply(self) -> bool:
@@ -160,13 +159,6 @@ class Transaction:
             if added and write.may_take_keys:
                 self._refuse_taken_keys(write)
         return any(change.added or change.removed for change in self.changes)
-
-    def _columns(self, table: str) -> Columns:
-        columns = _schema.columns(self._cursor, table)
-        if not columns:
-            msg = f"the warehouse has no table {table}; see warehouse/schema for those that it has"
-            raise WarehouseError(msg)
-        return columns
 
     def _stage(
         self,
@@ -187,7 +179,7 @@ class Transaction:
             f"CAST({_sql.column(column) if column in frame.columns else 'NULL'} AS {kind}) AS {_sql.column(column)}"
             for column, (kind, _) in columns.items()
         )
-        own = self._keys.get(table, ())
+        own = self._tables.key(table)
         order = f" ORDER BY {_sql.names(own)}" if own else ""
         try:
             self._cursor.register("incoming", frame)
@@ -207,20 +199,21 @@ class Transaction:
     def _delete(self, write: _Write, scope: _Scope) -> int:
         """Remove the rows in scope that the staged rows do not repeat."""
         return self._count(
-            f"DELETE FROM {write.table} AS stored WHERE {scope.sql} "
+            f"DELETE FROM {ALIAS}.{write.table} AS stored WHERE {scope.sql} "
             f"AND NOT EXISTS (SELECT 1 FROM {write.staged} AS staged WHERE {_same(write.compared)})",
             scope.values,
         )
 
     def _insert(self, write: _Write) -> int:
         """Add the staged rows that are not stored: for a replace by all values, for an append by key."""
-        present = f"SELECT 1 FROM {write.table} AS stored WHERE {_same(write.compared)}"
+        present = f"SELECT 1 FROM {ALIAS}.{write.table} AS stored WHERE {_same(write.compared)}"
         values: list[object] = []
         if write.scope is not None:
             present += f" AND {write.scope.sql}"
             values = write.scope.values
         return self._count(
-            f"INSERT INTO {write.table} BY NAME SELECT * FROM {write.staged} AS staged WHERE NOT EXISTS ({present})",
+            f"INSERT INTO {ALIAS}.{write.table} BY NAME "
+            f"SELECT * FROM {write.staged} AS staged WHERE NOT EXISTS ({present})",
             values,
         )
 
@@ -248,7 +241,7 @@ class Transaction:
     def _refuse_taken_keys(self, write: _Write) -> None:
         found = self._first(
             f"SELECT {', '.join(_sql.column(column, 'staged') for column in write.key)} "
-            f"FROM {write.staged} AS staged JOIN {write.table} AS stored ON {_same(write.key)} "
+            f"FROM {write.staged} AS staged JOIN {ALIAS}.{write.table} AS stored ON {_same(write.key)} "
             f"GROUP BY ALL HAVING count(*) > 1 LIMIT 1",
             [],
         )

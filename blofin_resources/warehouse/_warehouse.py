@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection
 from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import _reads, _schema, _sql
 from blofin_resources.warehouse._place import ALIAS, Place, connect
+from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
 
@@ -42,6 +43,7 @@ class Warehouse:
         self._place = place
         self._connection = connection
         self._local = threading.local()
+        self._tables = Tables(self._find_columns, self._find_key)
 
     @classmethod
     def open(cls, folder: Path, *, market: str, market_id: str = "", catalog: str | None = None) -> Self:
@@ -240,7 +242,7 @@ class Warehouse:
 
     def integrity(self) -> list[str]:
         """Return a line for each table that holds a key twice; none if all is well."""
-        return _reads.broken_keys(self.read, self._keys())
+        return _reads.broken_keys(self.read)
 
     # --- writing -----------------------------------------------------------------------------------------------
 
@@ -264,9 +266,10 @@ class Warehouse:
         if not run_id.strip() or run_id == "none":
             msg = f"run id {run_id!r} names no run; every write says which Dagster run made it"
             raise WarehouseError(msg)
-        cursor = self.cursor()
+        # not `USE`d: each statement on a cursor in the lake first asks the catalog for the newest snapshot
+        cursor = self._connection.cursor()
         try:
-            writes = Transaction(cursor, run_id, self._keys())
+            writes = Transaction(cursor, run_id, self._tables)
             yield writes
             with self._place.locked():
                 with _transaction(cursor) as outcome:
@@ -336,9 +339,12 @@ class Warehouse:
         cursor: DuckDBPyConnection = self._local.cursor
         return cursor
 
-    def _keys(self) -> dict[str, tuple[str, ...]]:
-        rows = self.read("SELECT table_name, columns FROM meta.table_keys").iter_rows()
-        return {table: tuple(key) for table, key in rows}
+    def _find_columns(self, table: str) -> Columns:
+        return _schema.columns(self._own_cursor(), table)
+
+    def _find_key(self, table: str) -> tuple[str, ...]:
+        found = self.read("SELECT columns FROM meta.table_keys WHERE table_name = ?", [table])
+        return tuple(found["columns"].item()) if found.height else ()
 
 
 @contextmanager

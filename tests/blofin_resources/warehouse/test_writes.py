@@ -247,13 +247,13 @@ def test_scopes_by_null_by_list_and_by_nothing_in_a_list(warehouse: Warehouse, b
     ],
 )
 def test_a_bad_write_is_refused_by_name(
-    warehouse: Warehouse, bars: Bars, start: datetime, write: Write, message: str
+    shared: Warehouse, bars: Bars, start: datetime, write: Write, message: str
 ) -> None:
-    before = warehouse.snapshot_id()
-    with pytest.raises(WarehouseError, match=message) as refused, warehouse.transaction("r") as tx:
+    before = shared.snapshot_id()
+    with pytest.raises(WarehouseError, match=message) as refused, shared.transaction("r") as tx:
         write(tx, bars(3), start)
     assert "\n" not in str(refused.value)
-    assert warehouse.snapshot_id() == before
+    assert shared.snapshot_id() == before
 
 
 def test_a_replace_may_not_take_a_key_outside_its_scope(warehouse: Warehouse, bars: Bars) -> None:
@@ -268,8 +268,8 @@ def test_a_replace_may_not_take_a_key_outside_its_scope(warehouse: Warehouse, ba
 
 
 @pytest.mark.parametrize("run_id", ["", " ", "none"])
-def test_a_write_names_its_run(warehouse: Warehouse, run_id: str) -> None:
-    with pytest.raises(WarehouseError, match="names no run"), warehouse.transaction(run_id):
+def test_a_write_names_its_run(shared: Warehouse, run_id: str) -> None:
+    with pytest.raises(WarehouseError, match="names no run"), shared.transaction(run_id):
         pass
 
 
@@ -334,7 +334,7 @@ def test_views_say_who_is_active_and_ranked(warehouse: Warehouse, start: datetim
 def test_a_folder_that_is_gone_is_no_traceback(warehouse: Warehouse, bars: Bars, tmp_path: Path) -> None:
     warehouse.folder.rename(tmp_path / "away")
     (tmp_path / "warehouse").write_text("in the way")
-    with pytest.raises(WarehouseError, match="cannot be reached any more"), warehouse.transaction("r") as tx:
+    with pytest.raises(WarehouseError, match=r"cannot be (reached|written)"), warehouse.transaction("r") as tx:
         tx.append("market.candles_1m", bars(100))
 
 

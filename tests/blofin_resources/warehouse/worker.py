@@ -1,10 +1,10 @@
 """Another process at work on a warehouse: run by the tests in `test_processes`, not a test itself.
 
-Usage: worker.py WHAT FOLDER [NAME]
+Usage: worker.py write|days|forever|analyse FOLDER [SYMBOL]
 """
 
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +12,8 @@ import polars as pl
 from blofin_resources.warehouse import Warehouse
 
 START = datetime(2025, 5, 30, tzinfo=UTC)
-DAYS = 4
-COMMITS = 12
+DAYS = 3
+COMMITS = 8
 
 
 def day_of_bars(day: int, symbol: str) -> pl.DataFrame:
@@ -64,7 +64,6 @@ def erase_and_write_forever(warehouse: Warehouse, symbol: str) -> None:
         print("round", flush=True)  # noqa: T201 - tells the test that the commits have begun
         with warehouse.transaction("erase") as tx:
             tx.replace("market.candles_1m", day_of_bars(0, symbol).clear(), START, symbol=symbol)
-            tx.replace("market.coverage", coverage(0, symbol).clear(), day=date(2025, 5, 30), symbol=symbol)
             tx.replace("market.coverage", coverage(0, symbol).clear(), symbol=symbol)
 
 
@@ -90,7 +89,8 @@ def main(what: str, folder: str, name: str = "BTC-USDT") -> None:
         if what == "forever":
             erase_and_write_forever(warehouse, name)
         write_days(warehouse, name)
-        write_events(warehouse, name)
+        if what == "write":
+            write_events(warehouse, name)
 
 
 if __name__ == "__main__":
