@@ -7,6 +7,7 @@ labels (`model_zoo`), signals (`strategies`), anything that reads a database or 
 from features.definition import Definition, Kernel, feature, rolling
 from features.engine import compute
 from features.feature_manager import FeatureManager
+from features.loading import FeatureRefusedError, load_folder
 from features.registry import (
     STANDARD_SET,
     Registry,
@@ -21,6 +22,7 @@ __all__ = [
     "STANDARD_SET",
     "Definition",
     "FeatureManager",
+    "FeatureRefusedError",
     "Kernel",
     "Registry",
     "compute",
@@ -28,6 +30,7 @@ __all__ = [
     "definitions_hash",
     "dtype_of",
     "feature",
+    "load_folder",
     "rolling",
     "standard_registry",
     "warmup_bars",

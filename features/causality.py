@@ -21,6 +21,8 @@ from features.registry import Registry
 TOLERANCE = 1e-9
 """Relative difference that counts as none: sums may be taken in another order."""
 
+_EARLY = (1, 9, 40)
+
 Computation = Callable[[Market], pl.DataFrame]
 
 
@@ -44,11 +46,29 @@ class LookAhead:
         )
 
 
-def random_cuts(market: Market, timeframe: Timeframe, count: int, seed: int) -> list[datetime]:
-    """Return closing times of randomly chosen bars, in order."""
-    times = market.candles[timeframe]["ts"].unique().sort()
-    chosen = np.random.default_rng(seed).choice(len(times), size=min(count, len(times)), replace=False)
-    return sorted(times[int(i)] + bar_length(timeframe) for i in chosen)
+def telling_cuts(market: Market, timeframe: Timeframe, count: int, seed: int) -> list[datetime]:
+    """Return moments at which a look ahead would show: the closing times of bars, in order.
+
+    `count` bars at random and, since many formulas are peculiar only there, some of the first bars, a bar with unknown
+    volume, a flagged one, the last before a gap and one amid equal closes.
+    """
+    frame = market.candles[timeframe]
+    rng = np.random.default_rng(seed)
+    times = frame["ts"].unique().sort()
+    step = bar_length(timeframe)
+    same = pl.col("symbol") == pl.col("symbol").shift(-1)
+    peculiar = (
+        pl.col("volume").is_null() & pl.col("flag").is_null(),
+        pl.col("flag").is_not_null(),
+        same & (pl.col("ts").shift(-1) > pl.col("ts") + step),
+        same & (pl.col("close").shift(-1) == pl.col("close")) & (pl.col("close").shift(1) == pl.col("close")),
+    )
+    chosen = {times[row] for row in _EARLY if row < len(times)}
+    for condition, number in ((pl.lit(value=True), count), *((condition, 2) for condition in peculiar)):
+        candidates = frame.filter(condition)["ts"]
+        rows = rng.choice(len(candidates), size=min(number, len(candidates)), replace=False)
+        chosen |= {candidates[int(row)] for row in rows}
+    return sorted(moment + step for moment in chosen)
 
 
 def look_ahead(

@@ -86,9 +86,11 @@ def compute(
     bars = candles.select(CANDLE_SCHEMA.names()).with_columns(closed_at=pl.col("ts") + bar_length(own))
     if plan.funding:
         bars = _with_funding(bars, funding)
-    bars = _with_foreign(
-        bars, plan.foreign, own, known, {**(others or {}), own: _all_candles(candles, others, own)}, funding
-    )
+    if plan.foreign:
+        if others is None:
+            _check_symbols(plan.foreign, candles)
+        everything = {**(others or {}), own: _all_candles(candles, others, own)}
+        bars = _with_foreign(bars, plan.foreign, own, known, everything, funding)
     columns = _columns(bars, plan, own)
     return candles.with_columns(columns)
 
@@ -328,19 +330,12 @@ def _with_foreign(
 def _source(
     candles: Mapping[Timeframe, pl.DataFrame], symbol: str | None, timeframe: Timeframe, name: str
 ) -> pl.DataFrame:
-    """Return the candles that a prefixed feature reads."""
+    """Return the candles that a prefixed feature reads; none of a known symbol that has not begun yet."""
     frame = candles.get(timeframe)
     if frame is None:
         msg = f"feature {name!r} needs {timeframe} candles; pass others={{'{timeframe}': ...}} or use FeatureManager"
         raise LookupError(msg)
-    if symbol is None:
-        return frame
-    rows = frame.filter(pl.col("symbol") == symbol)
-    if rows.is_empty():
-        known = ", ".join(frame["symbol"].unique().sort()) or "none"
-        msg = f"feature {name!r} needs {timeframe} candles of {symbol}; there are those of {known}"
-        raise LookupError(msg)
-    return rows
+    return frame if symbol is None else frame.filter(pl.col("symbol") == symbol)
 
 
 def _all_candles(
@@ -363,6 +358,15 @@ def _timeframe_of(candles: pl.DataFrame) -> Timeframe:
             return timeframe
     msg = f"a bar holds {largest} minutes; the longest timeframe is 1d (1440)"
     raise ValueError(msg)
+
+
+def _check_symbols(requests: Sequence[Request], candles: pl.DataFrame) -> None:
+    """Refuse a symbol that can only be in the candles themselves, and is not."""
+    known = candles["symbol"].unique().sort()
+    for request in requests:
+        if request.symbol is not None and request.symbol not in known:
+            msg = f"feature {request.name!r}: no candles of {request.symbol}; there are those of {', '.join(known)}"
+            raise LookupError(msg)
 
 
 def _check_prefix(request: Request, own: Timeframe) -> None:

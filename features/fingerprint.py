@@ -69,8 +69,15 @@ def _plain(value: Any) -> Any:
 
 
 def _code_text(function: FunctionType) -> str:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    """Return what a function does as text, without its decorators and docstrings."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):  # a lambda within a longer line, or code without a file
+        code = function.__code__
+        return repr((code.co_code, code.co_names, [item for item in code.co_consts if isinstance(item, _PLAIN)]))
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = []
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)

@@ -21,22 +21,37 @@ BLOCK = 256
 @jit
 def moving_sum(x: FloatArray, n: int) -> FloatArray:
     """Sum of the last n values."""
+    return _moving(x, n, 1.0, float(n))
+
+
+@jit
+def moving_average(x: FloatArray, n: int) -> FloatArray:
+    """Mean of the last n values (TA-Lib SMA)."""
+    return _moving(x, n, 1.0 / n, 1.0)
+
+
+@jit
+def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray:
+    """Sum of the last n values times `scale`; where they are all equal exactly one of them times `of_equals`."""
     size = len(x)
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
     for begin in range(n - 1, size, block):
         total = 0.0
         unknown = 0
+        equal = 1
         for j in range(begin - n + 1, begin + 1):
             if math.isnan(x[j]):
                 unknown += 1
             else:
                 total += x[j]
+            equal = equal + 1 if j > begin - n + 1 and x[j] == x[j - 1] else 1
         if unknown == 0:
-            out[begin] = total
+            out[begin] = x[begin] * of_equals if equal >= n else total * scale
         for i in range(begin + 1, min(begin + block, size)):
             came = x[i]
             went = x[i - n]
+            equal = equal + 1 if came == x[i - 1] else 1
             if math.isnan(came):
                 unknown += 1
                 came = 0.0
@@ -45,17 +60,7 @@ def moving_sum(x: FloatArray, n: int) -> FloatArray:
                 went = 0.0
             total += came - went
             if unknown == 0:
-                out[i] = total
-    return out
-
-
-@jit
-def moving_average(x: FloatArray, n: int) -> FloatArray:
-    """Mean of the last n values (TA-Lib SMA)."""
-    out = moving_sum(x, n)
-    scale = 1.0 / n
-    for i in range(len(x)):
-        out[i] *= scale
+                out[i] = came * of_equals if equal >= n else total * scale
     return out
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.bars import Timeframe
-from features.causality import feature_look_ahead, random_cuts
+from features.causality import feature_look_ahead, telling_cuts
 from features.definition import Definition
 from features.engine import compute
 from features.market import Market, example_market
@@ -75,7 +75,7 @@ def refuse_unsound(definitions: Sequence[Definition], registry: Registry) -> Non
     market = example_market(2400)
     names = [definition.example for definition in definitions]
     for timeframe in ("1m", "5m"):
-        cuts = random_cuts(market, timeframe, _CUTS, seed=3)
+        cuts = telling_cuts(market, timeframe, _CUTS, seed=3)
         seen = feature_look_ahead(names, market, timeframe, cuts, registry)
         if seen:
             msg = f"feature {seen[0].column} looks ahead: {seen[0]}"

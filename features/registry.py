@@ -212,8 +212,8 @@ class Registry:
     def hash(self, name: str) -> str:
         """Return the fingerprint of a feature's definition, of all that it reads and of the code behind it.
 
-        Equal in every process; changes when a formula, a kernel, a parameter or a stated property changes, and not
-        when a comment or a docstring does.
+        Equal in every process; changes when a formula, a kernel, a parameter, a window or a dtype changes, and not
+        when a comment, a docstring or a unit does.
         """
         asked = self.request(name)
         definition = asked.feature.definition

@@ -164,4 +164,4 @@ def on_balance_volume(n: int) -> pl.Expr:
 def illiquidity(n: int) -> pl.Expr:
     """Price impact of trading, mean of n bars: 100 * |return| / (quote_volume / 1e6) (Amihud 2002)."""
     traded = pl.when(pl.col("quote_volume") > 0).then(pl.col("quote_volume"))
-    return rolling(kernels.moving_average, 1e8 * (CLOSE / CLOSE.shift(1) - 1).abs() / traded, by=(n,))
+    return rolling(kernels.moving_average, 1e8 * (CLOSE / CLOSE.shift(1) - 1).abs() / traded, by=(n,)).clip(0)
