@@ -109,7 +109,7 @@ _i8 = _pointer(types.int64)
 _u1 = _pointer(types.uint8)
 
 
-@_njit
+@_njit(error_model="numpy")
 def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]
     """Decide what a bar does to a position: (reason, reference price, whether the order of events mattered).
 
@@ -139,9 +139,8 @@ def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, f
             other, price = BY_TRAIL, ratcheted
         if mark_w <= liquidation and liquidation > price:
             other, price = BY_LIQUIDATION, liquidation
-        if other == BY_TRAIL and ratcheted > trail:
-            price = min(price, b)  # on the way down from the best price, so nothing was jumped over
-        elif other != 0:
+        # A ratcheted trail is met on the way down from the best price; any other level may have been jumped over.
+        if other != 0 and not (other == BY_TRAIL and ratcheted > trail):
             price = min(price, o)
     differs = reason != other or level != price
     if favourable:
@@ -149,7 +148,7 @@ def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, f
     return reason, level, differs
 
 
-@_njit
+@_njit(error_model="numpy")
 def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, favourable, use_mark):  # type: ignore[no-untyped-def]
     """Walk the 1-minute bars inside one bar: (whether they are complete, reason, reference price, still ambiguous).
 
@@ -194,7 +193,7 @@ def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, f
     return True, 0, -np.inf, ambiguous
 
 
-@_njit
+@_njit(error_model="numpy")
 def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     n, step = lane[N], lane[STEP]
     opens, highs, lows, closes, states, stamps = lane[OPEN], lane[HIGH], lane[LOW], lane[CLOSE], lane[STATE], lane[TS]
@@ -561,7 +560,7 @@ def compiled() -> Callable[..., None]:
 
     Where no cache directory can be written, the code is compiled for this process only.
     """
-    options = {"nogil": True, "boundscheck": False}
+    options = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
     run: Callable[..., None]
     try:
         run = _njit(SIGNATURE, cache=True, **options)(_run)
