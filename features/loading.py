@@ -59,8 +59,9 @@ def load_folder(folder: Path, registry: Registry | None = None) -> Registry:
         try:
             known = known.extended(new)
             refuse_unsound(new, known)
-        except (ValueError, LookupError, TypeError, pl.exceptions.PolarsError) as error:
-            msg = f"{path}: {error}"
+        except Exception as error:  # a user's formula can raise anything
+            kind = "" if isinstance(error, ValueError | LookupError | TypeError) else f"{type(error).__name__}: "
+            msg = f"{path}: {kind}{error}"
             raise FeatureRefusedError(msg) from error
     return known
 
