@@ -7,7 +7,7 @@ here: locking and BEGIN/COMMIT (`_warehouse`), which go around `Transaction.appl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 import polars as pl
@@ -18,6 +18,9 @@ from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import _sql
 from blofin_resources.warehouse._place import ALIAS
 from blofin_resources.warehouse._tables import Columns, Tables
+
+_OF_THE_WRITING: Final = frozenset({"run_id", "timestamp"})
+"""Columns that tell of the writing and not of what is written."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ class Transaction:
         time_column : str
             Column that `start` and `end` refer to.
         ignore : sequence of str
-            Columns in which a difference does not count, such as the wall-clock time of writing.
+            Further columns in which a difference does not count; in `run_id` and `timestamp` (when the row was
+            written, by the clock on the wall) it never does.
         **equals
             Scope: column = value, or in a list of values, or null for None.
 
@@ -122,7 +126,7 @@ class Transaction:
         columns = self._tables.columns(table, frame.columns)
         scope = _scope(table, columns, start, end, time_column=time_column, equals=equals)
         _known(table, columns, ignore)
-        compared = tuple(column for column in columns if column != "run_id" and column not in ignore)
+        compared = tuple(column for column in columns if column not in {*_OF_THE_WRITING, *ignore})
         write = self._stage(table, frame, columns, scope=scope, compared=compared)
         self._refuse_outside(write, scope)
         self._writes.append(write)

@@ -164,7 +164,7 @@ def test_no_lock_is_held_while_the_block_computes(warehouse: Warehouse, bars: Ba
         assert warehouse.read("SELECT count(*) FROM market.candles_1m").item() == 6
 
 
-def test_differences_in_ignored_columns_do_not_count(warehouse: Warehouse, start: datetime) -> None:
+def test_the_time_of_writing_and_ignored_columns_do_not_count(warehouse: Warehouse, start: datetime) -> None:
     row = pl.DataFrame(
         {
             "strategy": "a",
@@ -179,13 +179,16 @@ def test_differences_in_ignored_columns_do_not_count(warehouse: Warehouse, start
         with warehouse.transaction(f"r{later}") as tx:
             tx.replace(
                 "research.strategy_scores",
-                row.with_columns(timestamp=pl.lit(start + later * HOUR)),
-                ignore=["timestamp"],
+                row.with_columns(timestamp=pl.lit(start + later * HOUR), trades=later),
+                ignore=["trades"],
                 as_of=start,
                 window="7d",
             )
     assert tx.changes[0].added == 0
-    assert warehouse.read('SELECT "timestamp" FROM research.strategy_scores').item() == start
+    assert warehouse.read('SELECT "timestamp", trades FROM research.strategy_scores').row(0) == (start, 0)
+    with warehouse.transaction("r3") as tx:
+        tx.replace("research.strategy_scores", row.with_columns(score=pl.lit(2.0)), as_of=start)
+    assert tx.changes[0].added == 1
 
 
 def test_scopes_by_null_by_list_and_by_nothing_in_a_list(warehouse: Warehouse, bars: Bars, start: datetime) -> None:
