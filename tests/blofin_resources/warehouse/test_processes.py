@@ -22,9 +22,7 @@ DAYS, COMMITS = 3, 8
 
 def _begin(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, str(WORKER), *map(str, arguments)]
-    return subprocess.Popen(  # noqa: S603 - this interpreter, on the file beside
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _rows(warehouse: Warehouse) -> pl.DataFrame:
@@ -106,9 +104,7 @@ def test_a_killed_holder_of_the_lock_keeps_nobody_waiting(warehouse: Warehouse, 
         "import sys, time; from pathlib import Path; from blofin_resources.warehouse._place import Place\n"
         "with Place.of(Path(sys.argv[1]), None).locked():\n    print('held', flush=True); time.sleep(600)"
     )
-    holder = subprocess.Popen(  # noqa: S603 - this interpreter, on the program above
-        [sys.executable, "-c", program, str(warehouse.folder)], stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(warehouse.folder)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     holder.stdout.readline()
     holder.kill()

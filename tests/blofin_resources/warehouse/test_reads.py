@@ -138,7 +138,7 @@ def test_the_zone_of_the_machine_does_not_matter(warehouse: Warehouse, bars: Bar
         "w = Warehouse.open_readonly(Path(sys.argv[1]))\n"
         "print(w.read(\"SELECT count(*) FROM market.candles_1m WHERE ts >= '2025-05-31' AND day(ts) = 31\").item())"
     )
-    found = subprocess.run(  # noqa: S603 - this interpreter, on the program above
+    found = subprocess.run(
         [sys.executable, "-c", program, str(warehouse.folder)],
         env={**os.environ, "TZ": "America/New_York"},
         capture_output=True,
