@@ -111,7 +111,7 @@ def test_version_and_features_are_the_same_in_every_process() -> None:
         "print([(given.name, given.version, given.features()) for given in load_library()])"
     )
     seen = {
-        subprocess.run(  # noqa: S603  # our own interpreter, our own text
+        subprocess.run(  # our own interpreter, our own text
             [sys.executable, "-c", code],
             env={"PYTHONHASHSEED": seed},
             cwd=Path(__file__).parents[2],
