@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, ParamSpec
 
 import dagster as dg
@@ -116,6 +116,11 @@ class DayWindow:
     days: tuple[date, ...]
     start: datetime
     end: datetime
+
+    def by_day(self) -> list[tuple[datetime, datetime]]:
+        """Return start and end of each day, the last one cut at the as-of."""
+        starts = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in self.days]
+        return [(start, min(start + DAY, self.end)) for start in starts]
 
 
 def day_window(context: dg.AssetExecutionContext, clock: ClockResource) -> DayWindow:

@@ -36,7 +36,11 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
         store, symbols = warehouse.open(), market.symbols
         store.ensure_features_table(timeframe, {column.name: column.comment for column in feature_columns()})
         manager = FeatureManager(store, as_of=window.end)
-        computed = manager.window(symbols, timeframe, list(STANDARD_SET), window.start, window.end)
+        # Day by day: a rolling sum's last bits depend on where its warm-up began, and a day must come out the same
+        # whether it is made alone or in a range.
+        computed = pl.concat(
+            manager.window(symbols, timeframe, list(STANDARD_SET), start, end) for start, end in window.by_day()
+        )
         frame = computed.select(
             "symbol", "ts", *(pl.col(name).cast(pl.Float64) for name in STANDARD_SET),
             pl.lit(definitions_hash()).alias("definitions_hash"),

@@ -131,7 +131,13 @@ def _write(
     """Store results, predictions, trades, equity and the trial in one commit."""
     name, as_of, found = trained.model.spec.name, trained.as_of, [trained.evaluation]
     with store.transaction(run_id) as tx:
-        tx.replace("ml.ml_model_results", _result(trained, artifact, snapshot), as_of=as_of, model_name=name)
+        tx.replace(
+            "ml.ml_model_results",
+            _result(trained, artifact, snapshot),
+            as_of=as_of,
+            model_name=name,
+            ignore=["snapshot_id"],
+        )
         tx.replace("ml.predictions", _predictions(trained), as_of=as_of, model_name=name)
         tx.replace("research.trades", trade_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
         tx.replace("research.equity", equity_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)

@@ -83,7 +83,7 @@ def strategy_backtests(
     )
     results = backtest_rows(evaluations, as_of, snapshot)
     with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.strategy_backtest_results", results, as_of=as_of)
+        tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
         tx.replace("research.trades", trade_rows(evaluations, KIND, as_of), as_of=as_of, kind=KIND)
         tx.replace("research.equity", equity_rows(evaluations, KIND, as_of), as_of=as_of, kind=KIND)
         tx.append("research.trials", trial_rows(evaluations, KIND, "library", as_of, snapshot), key=["id"])

@@ -1,0 +1,154 @@
+"""A whole pass on the sample market: real runs, real rows, a report; again and in another place, the same."""
+
+import json
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from support.platform import AS_OF, Make, Platform
+
+from blofin_assets.partitions import two_days
+from blofin_assets.plan import MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.runner import CONSOLE, execute
+from blofin_resources.warehouse import Warehouse
+
+RESULTS = (
+    "market.instruments",
+    "market.candles_1m",
+    "market.candles_60m",
+    "market.funding_rates",
+    "market.coverage",
+    "features.features_5m",
+    "research.strategies",
+    "research.strategy_backtest_results",
+    "research.strategy_scores",
+    "research.trades",
+    "research.equity",
+    "research.trials",
+    "research.ranking_history",
+    "ml.ml_model_results",
+    "ml.predictions",
+)
+
+
+def content(warehouse: Warehouse, table: str) -> pl.DataFrame:
+    """Return a table's rows without what names the run or the order of writes."""
+    frame = warehouse.read(f"SELECT * EXCLUDE (run_id) FROM {table} ORDER BY ALL")
+    return frame.drop("snapshot_id", strict=False)
+
+
+def differing(left: pl.DataFrame, right: pl.DataFrame) -> list[str]:
+    """Return the columns in which two tables differ; all of them where they have other columns or lengths."""
+    if left.columns != right.columns or left.height != right.height:
+        return left.columns
+    return [name for name in left.columns if not left[name].equals(right[name])]
+
+
+def document(platform: Platform) -> dict[str, object]:
+    text = (platform.settings.warehouse / "reports" / "2026-03-12.json").read_text(encoding="utf-8")
+    made = json.loads(text)
+    assert isinstance(made, dict)
+    made.pop("provenance")
+    return made
+
+
+def test_a_pass_leaves_nothing_due_and_a_report_that_says_what_ran(done: Platform) -> None:
+    assert done.plan().steps == ()
+    report = document(done)
+    for key in ("report_date", "cycle", "strategy_changes", "ml_changes", "performance", "ai_next_steps"):
+        assert key in report
+    assert report["report_date"] == "2026-03-12"
+    states = {stage["name"]: stage["state"] for stage in report["stages"]}  # type: ignore[index, attr-defined]
+    assert states["models: training, validation and ranking"] == "done"
+    assert states["strategy design"] == states["ensembles"] == states["forward ledger and drift"] == "not run"
+    page = (done.settings.warehouse / "reports" / "2026-03-12.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "Synthetic market" in page
+    assert "https://" not in page.replace("http://www.w3.org", "")
+
+
+def test_every_row_names_a_run_that_exists(done: Platform) -> None:
+    runs = {run.run_id for run in done.instance.get_runs()}
+    for table in RESULTS:
+        written_by = set(done.warehouse.read(f"SELECT DISTINCT run_id FROM {table}")["run_id"])
+        assert written_by, table
+        assert written_by <= runs, table
+
+
+def test_the_numbers_in_the_report_are_those_in_the_tables(done: Platform) -> None:
+    first = document(done)["performance"]["top_5_strategies"][0]  # type: ignore[index]
+    row = done.warehouse.read(
+        "SELECT * FROM research.strategy_backtest_results WHERE strategy_name = ? AND symbol = '*'", [first["name"]]
+    ).row(0, named=True)
+    assert first["score"] == pytest.approx(row["score"], rel=1e-9)
+    assert first["score"] == pytest.approx(
+        40 * row["win_rate"] + 30 * row["avg_pnl_pct"] + 20 * row["sharpe"] - 10 * row["max_drawdown"], rel=1e-9
+    )
+    trades = done.warehouse.read(
+        "SELECT pnl_pct FROM research.trades AS t WHERE name = ? AND kind = 'strategy' AND as_of = ?",
+        [first["name"], row["as_of"]],
+    )
+    assert trades.height >= row["total_trades"] > 0
+
+
+def test_any_step_made_again_gives_the_same_rows(done: Platform) -> None:
+    before = {table: content(done.warehouse, table) for table in RESULTS}
+    report = document(done)
+    made = {MARKET_DATA: "2026-03-11", STRATEGY_CYCLE: "2026-03-12", ML_CYCLE: "2026-03-13-00:00", REPORT: "2026-03-12"}
+    for job, key in made.items():
+        result = done.defs.resolve_job_def(job).execute_in_process(
+            instance=done.instance, partition_key=key, run_config=CONSOLE, raise_on_error=False
+        )
+        assert result.success, job
+    for table in RESULTS:
+        assert differing(content(done.warehouse, table), before[table]) == [], table
+    assert document(done) == report
+
+
+def test_the_same_seed_and_as_of_give_the_same_report_elsewhere(done: Platform, make_platform: Make) -> None:
+    other = make_platform("elsewhere")
+    other.run()
+    assert document(other) == document(done)
+    page = [p.settings.warehouse / "reports" / "2026-03-12.html" for p in (done, other)]
+    bodies = [path.read_text(encoding="utf-8").split("<footer>")[0] for path in page]
+    assert bodies[0] == bodies[1]
+    for table in RESULTS:
+        assert differing(content(other.warehouse, table), content(done.warehouse, table)) == [], table
+
+
+def test_a_day_alone_and_a_range_in_one_run_store_the_same(make_platform: Make) -> None:
+    whole, single = make_platform("whole"), make_platform("single")
+    end = AS_OF - timedelta(days=10)
+    whole.run(end, (MARKET_DATA,))
+    for step in single.plan(end).steps[:1]:
+        for day in ("2026-03-01", "2026-03-02"):
+            one = type(step)(step.job, day, day, step.as_of)
+            assert execute(one, single.defs.resolve_job_def(step.job), single.instance).errors == ()
+    for table in ("market.candles_1m", "market.candles_1d", "market.funding_rates", "features.features_1m"):
+        assert differing(content(whole.warehouse, table), content(single.warehouse, table)) == [], table
+
+
+def test_today_can_be_materialised_again_as_it_goes_on(platform: Platform) -> None:
+    noon = AS_OF - timedelta(days=11, hours=12)
+    platform.run(noon, (MARKET_DATA,))
+    half = content(platform.warehouse, "market.candles_1m")
+    platform.run(noon + timedelta(hours=3), (MARKET_DATA,))
+    more = content(platform.warehouse, "market.candles_1m")
+    assert more.height == half.height + 2 * 180
+    assert more.join(half, on=["symbol", "ts", "close", "volume"], how="semi").height == half.height
+
+
+def test_a_cycle_without_its_market_data_fails_and_says_what_to_do(platform: Platform) -> None:
+    step = platform.plan().steps[-2]
+    assert step.job == ML_CYCLE
+    outcome = execute(step, platform.defs.resolve_job_def(ML_CYCLE), platform.instance)
+    assert any("run: blofin run --as-of 2026-03-13T00:00:00Z" in line for line in outcome.errors)
+    assert platform.warehouse.read("SELECT * FROM ml.ml_model_results").is_empty()
+
+
+def test_a_key_in_the_future_is_refused(platform: Platform) -> None:
+    result = platform.defs.resolve_job_def(STRATEGY_CYCLE).execute_in_process(
+        instance=platform.instance, partition_key=str(two_days.get_partition_keys()[-1]), raise_on_error=False
+    )
+    assert not result.success
+    assert "lies in the future" in str(result.all_events)

@@ -1,0 +1,68 @@
+"""A small platform for tests: two symbols of the sample market in a folder of its own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from blofin_assets.definitions import build_defs, build_resources
+from blofin_assets.instance import prepare_home
+from blofin_assets.plan import Plan, plan
+from blofin_assets.progress import WarehouseProgress
+from blofin_assets.runner import Outcome, console, execute
+from blofin_resources.settings import Settings
+from blofin_resources.warehouse import Warehouse
+
+AS_OF = datetime(2026, 3, 13, 0, tzinfo=UTC)
+START = date(2026, 3, 1)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Everything a test drives: settings, definitions, warehouse, instance."""
+
+    settings: Settings
+    defs: dg.Definitions
+    warehouse: Warehouse
+    instance: dg.DagsterInstance
+    progress: WarehouseProgress
+
+    def plan(self, as_of: datetime = AS_OF) -> Plan:
+        return plan(as_of, self.settings.start_for(as_of), self.progress)
+
+    def run(self, as_of: datetime = AS_OF, jobs: tuple[str, ...] | None = None) -> list[Outcome]:
+        steps = [step for step in self.plan(as_of).steps if jobs is None or step.job in jobs]
+        outcomes = [execute(step, self.defs.resolve_job_def(step.job), self.instance) for step in steps]
+        assert [outcome.errors for outcome in outcomes] == [()] * len(outcomes)
+        return outcomes
+
+
+Make = Callable[..., Platform]
+
+
+@contextmanager
+def platforms(root: Path) -> Iterator[Make]:
+    """Give a function that opens a platform in a folder below `root`."""
+    opened: list[dg.DagsterInstance] = []
+
+    def make(folder: str = "warehouse", **changes: object) -> Platform:
+        given = {"symbols": "BTC-USDT,ETH-USDT", "start": START.isoformat(), **changes}
+        settings = Settings(warehouse=root / folder, **given)
+        settings.warehouse.mkdir(parents=True, exist_ok=True)
+        warehouse = build_resources(settings)["warehouse"].open()
+        instance = dg.DagsterInstance.from_config(str(prepare_home(settings.warehouse)))
+        opened.append(instance)
+        return Platform(
+            settings,
+            build_defs(settings, console=console(lambda *_: None)),
+            warehouse,
+            instance,
+            WarehouseProgress(warehouse, settings.symbols),
+        )
+
+    yield make
+    for instance in opened:
+        instance.dispose()
