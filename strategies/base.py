@@ -32,10 +32,10 @@ import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
 import polars as pl
-from polars import selectors as cs
 
 from features.bars import CANDLE_SCHEMA, TRADED_TIMEFRAMES, Timeframe
 from features.registry import dtype_of
@@ -249,6 +249,10 @@ class Features:
         """Return the names read so far, sorted."""
         return sorted(self._read)
 
+    def items(self) -> list[tuple[str, Value]]:
+        """Return the features read so far, by name."""
+        return sorted(self._read.items(), key=lambda pair: pair[0])
+
 
 class Strategy:
     """Base of every strategy; see the module's docstring for a whole one.
@@ -369,39 +373,45 @@ class Strategy:
         -----
         No look-ahead: row t depends on rows up to t of its own symbol. Words like `previous` count sound bars.
         """
-        sound = self._prepared(frame)
-        plan = self._plan()
-        parts = [part.select(plan) for part in sound.partition_by("symbol", maintain_order=True)]
-        signals = pl.concat(parts) if parts else sound.select(plan)
+        self._check_columns(frame)
+        sound = frame.filter(pl.col("flag").is_null()) if _any_flagged(frame) else frame
+        signals = pl.concat([self._evaluated(part) for part in _by_symbol(sound)])
         if signals.height == frame.height:
             return signals
         every = frame.select("symbol", "ts").join(signals, on=["symbol", "ts"], how="left", maintain_order="left")
         return every.with_columns(pl.col(CONDITIONS).fill_null(False))
 
+    def _evaluated(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """Evaluate over the sound bars of one symbol."""
+        known = [_finite(name, bars.schema[name]).alias(name) for name in self._features.names()]
+        # in sequence: for some thousands of rows the threads' hand-over costs more than the work
+        signals = bars.select_seq("symbol", "ts", *known).select_seq(self._plan)
+        variable = [name for name, given in self.signal.levels().items() if isinstance(given, Value)]
+        if not variable:
+            return signals
+        sound = pl.all_horizontal(pl.col(name).is_not_null() for name in variable)
+        return signals.with_columns_seq(pl.col("long_entry") & sound, pl.col("short_entry") & sound)
+
+    @cached_property
     def _plan(self) -> list[pl.Expr]:
         conditions = self.signal.conditions()
-        levels = {name: _level(name, given) for name, given in self.signal.levels().items()}
-        variable = [name for name, given in self.signal.levels().items() if isinstance(given, Value)]
-        sound = pl.all_horizontal(levels[name].is_not_null() for name in variable) if variable else pl.lit(True)
-        columns = []
-        for name in CONDITIONS:
-            truth = conditions[name].expr.fill_null(False) if name in conditions else pl.lit(False)
-            columns.append((truth & sound if name.endswith("entry") else truth).alias(name))
-        return [pl.col("symbol", "ts"), *columns, *(level.alias(name) for name, level in levels.items())]
+        columns = [
+            (conditions[name].expr.fill_null(False) if name in conditions else pl.lit(False)).alias(name)
+            for name in CONDITIONS
+        ]
+        levels = [_level(name, given).alias(name) for name, given in self.signal.levels().items()]
+        return [pl.col("symbol", "ts"), *columns, *levels]
 
-    def _prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
-        names = self._features.names()
-        missing = [name for name in names if name not in frame.columns]
+    def _check_columns(self, frame: pl.DataFrame) -> None:
+        missing = [name for name in self._features.names() if name not in frame.columns]
         if missing:
             msg = f"{self.name}: the frame has no column {', '.join(missing)}; ask for the features() of the strategy"
             raise StrategyError(msg)
-        wrong = [name for name in names if (frame.schema[name] == pl.Boolean) != (feature_kind(name) == "boolean")]
-        if wrong:
-            msg = f"{self.name}: column {wrong[0]} is {frame.schema[wrong[0]]}, its feature is {feature_kind(wrong[0])}"
-            raise StrategyError(msg)
-        finite = pl.when(cs.float().is_finite()).then(cs.float())
-        sound = frame.filter(pl.col("flag").is_null()) if "flag" in frame.columns else frame
-        return sound.select("symbol", "ts", *names).with_columns(cs.integer().cast(pl.Float64)).with_columns(finite)
+        for name, value in self._features.items():
+            dtype = frame.schema[name]
+            if (dtype == pl.Boolean) != (value.kind == "boolean"):
+                msg = f"{self.name}: column {name} is {dtype}, but its feature is a {value.kind}"
+                raise StrategyError(msg)
 
     @classmethod
     def _check_class(cls) -> None:
@@ -458,6 +468,26 @@ class Strategy:
         if not self._features.names():
             self._refuse("detect reads no feature, so its signal is the same on every bar")
         return signal
+
+
+def _any_flagged(frame: pl.DataFrame) -> bool:
+    return "flag" in frame.columns and frame["flag"].null_count() < frame.height
+
+
+def _by_symbol(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the frame in parts of one symbol each; it is sorted by symbol, so equal ends mean one symbol."""
+    symbols = frame["symbol"]
+    if frame.is_empty() or symbols[0] == symbols[-1]:
+        return [frame]
+    return frame.partition_by("symbol", maintain_order=True)
+
+
+def _finite(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Return a column as the language counts it: numbers as Float64, null where not finite."""
+    column = pl.col(name)
+    if dtype == pl.Boolean:
+        return column
+    return pl.when(column.is_finite()).then(column) if dtype.is_float() else column.cast(pl.Float64)
 
 
 def _level(name: str, given: Value | float) -> pl.Expr:
