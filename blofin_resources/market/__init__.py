@@ -4,7 +4,7 @@ Belongs here: whatever turns the outside world into candles, funding and instrum
 not belong here: storing them (`blofin_resources.warehouse`), building higher timeframes (`backtester.aggregator`).
 """
 
-from blofin_resources.market.base import INSTRUMENT_SCHEMA, Coverage, MarketSource, require_start
+from blofin_resources.market.base import INSTRUMENT_SCHEMA, Coverage, Fetched, MarketSource, require_start
 from blofin_resources.market.factory import MARKETS, open_market
 
-__all__ = ["INSTRUMENT_SCHEMA", "MARKETS", "Coverage", "MarketSource", "open_market", "require_start"]
+__all__ = ["INSTRUMENT_SCHEMA", "MARKETS", "Coverage", "Fetched", "MarketSource", "open_market", "require_start"]

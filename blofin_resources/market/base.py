@@ -52,6 +52,20 @@ class Coverage(NamedTuple):
     through: datetime
 
 
+class Fetched(NamedTuple):
+    """What came, and what did not: `failures` holds the error of each symbol that has no rows in `frame`."""
+
+    frame: pl.DataFrame
+    failures: dict[str, MarketError]
+
+    def require_all(self) -> pl.DataFrame:
+        """Return the frame; raise one `MarketError` that names every symbol that failed."""
+        if self.failures:
+            msg = "; ".join(f"{symbol}: {error}" for symbol, error in sorted(self.failures.items()))
+            raise MarketError(msg)
+        return self.frame
+
+
 class MarketSource(Protocol):
     """A place that candles, funding and instruments come from.
 

@@ -8,7 +8,7 @@ returns a frame with `VIOLATION_SCHEMA`, sorted by (symbol, ts); no rows mean th
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -192,6 +192,61 @@ def jumps(candles: pl.DataFrame, factor: float = 25.0, floor: float = 0.02) -> p
     )
 
 
+def stale(candles: pl.DataFrame, symbols: list[str], as_of: datetime, limit: timedelta) -> pl.DataFrame:
+    """Return the symbols whose last bar closed more than `limit` before `as_of`.
+
+    Each is one violation at the last bar's opening, null where the symbol has none at all. The close is taken as the
+    opening plus the bar's own minutes.
+    """
+    closes = pl.col("ts") + pl.duration(minutes=pl.col("minutes"))
+    last = candles.group_by("symbol").agg(pl.col("ts").max(), closed=closes.max())
+    wanted = pl.DataFrame({"symbol": symbols}, schema={"symbol": pl.String}).join(last, on="symbol", how="left")
+    late = wanted.filter((pl.col("closed") < as_of - limit).fill_null(value=True))
+    minutes = (pl.lit(as_of, TS) - pl.col("closed")).dt.total_minutes()
+    age = pl.format("last bar closed {} minutes before the as-of", minutes)
+    return _violations(late, pl.coalesce(age, pl.lit("no bar at all")))
+
+
+def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the longer bars that are not what their 1-minute bars make, and those without any, and those lacking.
+
+    Parameters
+    ----------
+    minutes : DataFrame
+        1-minute bars with `CANDLE_SCHEMA` of whole periods.
+    candles : DataFrame
+        Bars of `timeframe` over the same range.
+    timeframe : Timeframe
+        Their length. Prices must be equal, volumes up to rounding.
+    """
+    sums = [pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in VOLUMES]
+    made = (
+        minutes.sort("symbol", "ts")
+        .group_by("symbol", pl.col("ts").dt.truncate(f"{MINUTES[timeframe]}m"), maintain_order=True)
+        .agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.len().cast(pl.Int32).alias("minutes"),
+            *sums,
+        )
+    )
+    both = candles.join(made, on=["symbol", "ts"], how="full", suffix="_made", coalesce=True)
+    exact = [pl.col(name).ne_missing(pl.col(f"{name}_made")).alias(name) for name in (*PRICES, "minutes")]
+    close = [_differs(name).alias(name) for name in VOLUMES]
+    differing = both.with_columns(
+        names=pl.concat_str(
+            [pl.when(rule).then(pl.lit(rule.meta.output_name())) for rule in (*exact, *close)],
+            separator=", ",
+            ignore_nulls=True,
+        )
+    )
+    return _violations(
+        differing.filter(pl.col("names") != ""), pl.format("not what its 1-minute bars make: {}", "names")
+    )
+
+
 ALWAYS: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
     "positive_prices": positive_prices,
     "ohlc_order": ohlc_order,
@@ -217,6 +272,13 @@ def check_all(
 
 def _sound(value: pl.Expr) -> pl.Expr:
     return value.is_finite().fill_null(value=False)
+
+
+def _differs(name: str) -> pl.Expr:
+    """Return whether a volume is not the sum made, beyond rounding."""
+    given, made = pl.col(name), pl.col(f"{name}_made")
+    apart = ((given - made).abs() > 1e-9 * made.abs() + 1e-12).fill_null(value=False)
+    return apart | (given.is_null() != made.is_null())
 
 
 def _flag() -> pl.Expr:

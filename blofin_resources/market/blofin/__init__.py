@@ -2,6 +2,6 @@
 
 from blofin_resources.market.blofin.client import BlofinClient
 from blofin_resources.market.blofin.limit import SharedLimiter
-from blofin_resources.market.blofin.market import BlofinMarket, Fetched
+from blofin_resources.market.blofin.market import BlofinMarket
 
-__all__ = ["BlofinClient", "BlofinMarket", "Fetched", "SharedLimiter"]
+__all__ = ["BlofinClient", "BlofinMarket", "SharedLimiter"]

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
@@ -23,20 +23,6 @@ T = TypeVar("T")
 
 _LISTING_SECONDS: Final = 3600.0
 _MINUTE: Final = timedelta(minutes=1)
-
-
-class Fetched(NamedTuple):
-    """What came, and what did not: `failures` holds the error of each symbol that has no rows in `frame`."""
-
-    frame: pl.DataFrame
-    failures: dict[str, MarketError]
-
-    def require_all(self) -> pl.DataFrame:
-        """Return the frame; raise one `MarketError` that names every symbol that failed."""
-        if self.failures:
-            msg = "; ".join(f"{symbol}: {error}" for symbol, error in sorted(self.failures.items()))
-            raise MarketError(msg)
-        return self.frame
 
 
 class BlofinMarket:
@@ -103,7 +89,7 @@ class BlofinMarket:
         """See `MarketSource.funding`; raises where any symbol fails: `fetch_funding` keeps the others' rows."""
         return self.fetch_funding(symbols, start, end).require_all()
 
-    def fetch_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched:
+    def fetch_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the 1-minute bars of every symbol that could be had, and the errors of the others."""
         base.require_range(start, end)
         until = min(end, self._clock())
@@ -116,7 +102,7 @@ class BlofinMarket:
 
         return self._each(known, one, base.no_candles(), failures)
 
-    def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched:
+    def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the 1-minute bars of the mark price, with `parse.MARK_SCHEMA`, as of `fetch_candles`."""
         base.require_range(start, end)
         until = min(end, self._clock())
@@ -127,7 +113,7 @@ class BlofinMarket:
 
         return self._each(known, one, pl.DataFrame(schema=MARK_SCHEMA), failures)
 
-    def fetch_funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched:
+    def fetch_funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the funding of every symbol that could be had, and the errors of the others."""
         base.require_range(start, end)
         until = min(end, self._clock())
@@ -178,7 +164,7 @@ class BlofinMarket:
         ask: Callable[[BlofinClient, str], Awaitable[pl.DataFrame]],
         nothing: pl.DataFrame,
         failures: dict[str, MarketError],
-    ) -> Fetched:
+    ) -> base.Fetched:
         """Ask for every symbol at once and keep what came apart from what failed."""
 
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame | MarketError:
@@ -200,7 +186,7 @@ class BlofinMarket:
                 failed[symbol] = answer
             else:
                 frames.append(answer)
-        return Fetched(pl.concat(frames), failed)
+        return base.Fetched(pl.concat(frames), failed)
 
     def _run(self, ask: Callable[[BlofinClient], Coroutine[Any, Any, T]]) -> T:
         """Run one conversation with the exchange in a thread of its own, which may be called from an event loop."""

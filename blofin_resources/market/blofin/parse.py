@@ -7,6 +7,7 @@ text; prices are accepted only where Float64 holds every digit.
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain, repeat
 from typing import Any, Final
 
 import polars as pl
@@ -85,9 +86,7 @@ def candles(symbol: str, data: object) -> pl.DataFrame:
 
     Raises `FormError` where a row has not nine texts, a number is none, or rows are not newest first on the minute.
     """
-    page = _page(data, _CANDLE)
-    _require_text(page, ("contracts", "volume", "quote_volume"), _UNSIGNED, data)
-    closed = _closed(page, data).with_columns(
+    closed = _closed(_page(data, _CANDLE), data).with_columns(
         symbol=pl.lit(symbol),
         minutes=pl.lit(1, pl.Int32),
         origin=pl.lit("blofin"),
@@ -184,19 +183,26 @@ def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
     if not isinstance(data, list):
         what = f"data is {type(data).__name__}, not a list"
         raise FormError(what, data)
-    for number, row in enumerate(data):
-        if not (isinstance(row, list) and len(row) == len(names) and all(type(value) is str for value in row)):
-            what = f"row {number} is not {len(names)} texts ({', '.join(names)})"
-            raise FormError(what, row)
+    lists = all(map(isinstance, data, repeat(list)))
+    if not lists or set(map(len, data)) - {len(names)} or set(map(type, chain.from_iterable(data))) - {str}:
+        number, row = next((n, r) for n, r in enumerate(data) if not _is_row(r, len(names)))
+        what = f"row {number} is not {len(names)} texts ({', '.join(names)})"
+        raise FormError(what, row)
     columns = zip(*data, strict=True) if data else [()] * len(names)
     page = pl.DataFrame(
         {name: list(column) for name, column in zip(names, columns, strict=True)},
         schema=dict.fromkeys(names, pl.String),
     )
-    _require_text(page, ("ts",), _MILLISECONDS, data)
-    _require_text(page, _PRICES, _UNSIGNED, data)
-    _require_exact(page, data)
-    _require_text(page, ("confirm",), "^[01]$", data)
+    volumes = [name for name in names if name not in (*_PRICES, "ts", "confirm")]
+    rules = {"ts": _MILLISECONDS, "confirm": "^[01]$", **dict.fromkeys((*_PRICES, *volumes), _UNSIGNED)}
+    # One query for all rules where all is well; which rule is broken is asked only when one is.
+    kept = [pl.col(name).str.contains(pattern).all().alias(name) for name, pattern in rules.items()]
+    if not all(page.select(*kept, exact=(_digits() <= _DIGITS).all()).row(0)):
+        for name, pattern in rules.items():
+            _require_text(page, (name,), pattern, data)
+        wrong = page.filter(_digits() > _DIGITS)
+        what = f"a price of more digits than Float64 holds: {wrong.select(_PRICES).row(0)}"
+        raise FormError(what, data)
     return page
 
 
@@ -231,14 +237,15 @@ def _require_text(page: pl.DataFrame, names: Sequence[str], pattern: str, data: 
         raise FormError(what, data)
 
 
-def _require_exact(page: pl.DataFrame, data: object) -> None:
-    digits = [
+def _is_row(row: object, length: int) -> bool:
+    return isinstance(row, list) and len(row) == length and all(type(value) is str for value in row)
+
+
+def _digits() -> pl.Expr:
+    """Return the expression of the number of significant digits of a row's longest price."""
+    return pl.max_horizontal(
         pl.col(name).str.replace(".", "", literal=True).str.strip_chars_start("0").str.len_chars() for name in _PRICES
-    ]
-    wrong = page.filter(pl.max_horizontal(digits) > _DIGITS)
-    if not wrong.is_empty():
-        what = f"a price of more digits than Float64 holds: {wrong.select(_PRICES).row(0)}"
-        raise FormError(what, data)
+    )
 
 
 def _require_newest_first(times: pl.Series, data: object) -> None:

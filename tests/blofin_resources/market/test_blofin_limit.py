@@ -40,7 +40,7 @@ def test_slots_are_spaced_and_idle_time_is_not_saved_up(tmp_path: Path) -> None:
 def test_processes_share_one_allowance(tmp_path: Path) -> None:
     state = tmp_path / "limit.json"
     command = [sys.executable, "-c", RESERVE, str(state)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]  # noqa: S603 - our own text
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     slots = sorted(float(slot) for process in running for slot in process.communicate()[0].split())
     assert all(process.returncode == 0 for process in running)
     assert len(slots) == 75

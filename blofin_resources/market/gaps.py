@@ -1,0 +1,207 @@
+"""The ledger of what the market data lacks: found, named, closed when the source fills it, never filled by us.
+
+Belongs here: pure functions from candles and the ledger so far to the ledger to store. Does not belong here: reading
+and writing `market.gaps`, fetching.
+
+Gaps are cut at midnight UTC, so that the ledger of a day is the same whether the day is looked at alone or in a range.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from blofin_resources.market.checks import missing
+from features.bars import TS
+
+OUTAGE: Final = "outage"
+"""All symbols that traded then lack most of the stretch: the source was down."""
+
+NOT_LISTED: Final = "not_yet_listed"
+DELISTED: Final = "delisted"
+
+SOURCE_HOLE: Final = "source_hole"
+"""This symbol lacks bars while others have them."""
+
+SINGLE_PRICE: Final = "single_price"
+"""Bars are there, but no trading made them."""
+
+GAP_SCHEMA: Final = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "from_ts": TS,
+        "to_ts": TS,
+        "bars": pl.Int32(),
+        "kind": pl.String(),
+        "found_at": TS,
+        "closed_at": TS,
+    }
+)
+"""Gaps of 1-minute bars: opening times of the first bar lacking and of the first one after, their number, why, when
+first seen, and when the source had filled them (null while open)."""
+
+_STRETCH: Final = ("symbol", "from_ts", "to_ts")
+_MINUTE: Final = timedelta(minutes=1)
+
+
+def find_gaps(
+    candles: pl.DataFrame,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    found_at: datetime,
+    listed: Mapping[str, datetime] | None = None,
+    delisted: Mapping[str, datetime] | None = None,
+) -> pl.DataFrame:
+    """Return every stretch without sound 1-minute bars between `start` and `end`.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        1-minute bars with `CANDLE_SCHEMA`.
+    symbols : sequence of str
+        Whose bars are expected.
+    start, end : datetime
+        Bars with `start <= ts` that are closed by `end` are expected.
+    found_at : datetime
+        The as-of of this look.
+    listed, delisted : dict of str to datetime, optional
+        When trading in a symbol began and ended, where that is known.
+
+    Returns
+    -------
+    DataFrame
+        `GAP_SCHEMA`, sorted by (symbol, from_ts), `closed_at` null.
+    """
+    absent = missing(candles, "1m", start, end, list(symbols)).select(_STRETCH)
+    began, ended = _moments(symbols, listed or {}), _moments(symbols, delisted or {})
+    early = _clip(absent, began, before=True).with_columns(kind=pl.lit(NOT_LISTED))
+    late = _clip(_clip(absent, began, before=False), ended, before=False, absent_means_none=True)
+    late = late.with_columns(kind=pl.lit(DELISTED))
+    traded = _clip(_clip(absent, began, before=False), ended, before=True, absent_means_all=True)
+    flat = _flat_stretches(candles, start, end).with_columns(kind=pl.lit(SINGLE_PRICE))
+    found = pl.concat([early, late, _with_cause(traded, began, ended), flat])
+    return (
+        _cut_at_midnight(found)
+        .with_columns(
+            bars=((pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes()).cast(pl.Int32),
+            found_at=pl.lit(found_at, TS),
+            closed_at=pl.lit(None, TS),
+        )
+        .select(GAP_SCHEMA.names())
+        .sort("symbol", "from_ts")
+    )
+
+
+def update_ledger(
+    ledger: pl.DataFrame, found: pl.DataFrame, symbols: Sequence[str], start: datetime, end: datetime, now: datetime
+) -> pl.DataFrame:
+    """Return the ledger rows of `symbols` that begin in [`start`, `end`), brought up to what was found now.
+
+    A gap that is still there keeps the time at which it was first seen; an open one that is not found any more is
+    closed at `now`; closed ones stay as the record of what was once lacking, until a gap begins there anew.
+
+    Parameters
+    ----------
+    ledger : DataFrame
+        `GAP_SCHEMA`: rows stored so far; others than those of the symbols and the range are ignored.
+    found : DataFrame
+        What `find_gaps` gives for the same symbols and range.
+
+    Returns
+    -------
+    DataFrame
+        `GAP_SCHEMA`, at most one row for each (symbol, from_ts), sorted: it replaces the stored rows of the range.
+    """
+    stored = ledger.select(GAP_SCHEMA.names()).filter(
+        pl.col("symbol").is_in(list(symbols)), pl.col("from_ts").is_between(start, end, closed="left")
+    )
+    still_open = stored.filter(pl.col("closed_at").is_null())
+    since = still_open.select("symbol", "from_ts", since="found_at")
+    current = found.join(since, on=["symbol", "from_ts"], how="left").with_columns(
+        found_at=pl.coalesce("since", "found_at")
+    )
+    gone = stored.join(found, on=["symbol", "from_ts"], how="anti")
+    closed = gone.with_columns(closed_at=pl.coalesce("closed_at", pl.lit(now, TS)))
+    return pl.concat([current.select(GAP_SCHEMA.names()), closed]).sort("symbol", "from_ts")
+
+
+def _moments(symbols: Sequence[str], known: Mapping[str, datetime]) -> pl.DataFrame:
+    rows = {"symbol": list(symbols), "moment": [known.get(symbol) for symbol in symbols]}
+    return pl.DataFrame(rows, schema={"symbol": pl.String(), "moment": TS})
+
+
+def _clip(
+    stretches: pl.DataFrame,
+    moments: pl.DataFrame,
+    *,
+    before: bool,
+    absent_means_all: bool = False,
+    absent_means_none: bool = False,
+) -> pl.DataFrame:
+    """Return the parts of stretches before, or from, their symbol's moment; by default none is as if long ago."""
+    joined = stretches.join(moments, on="symbol", how="left")
+    if before and not absent_means_all:
+        joined = joined.drop_nulls("moment")
+    if not before and absent_means_none:
+        joined = joined.drop_nulls("moment")
+    if before:
+        clipped = joined.with_columns(to_ts=pl.min_horizontal("to_ts", "moment"))
+    else:
+        clipped = joined.with_columns(from_ts=pl.max_horizontal("from_ts", "moment"))
+    return clipped.filter(pl.col("from_ts") < pl.col("to_ts")).select(_STRETCH)
+
+
+def _with_cause(stretches: pl.DataFrame, began: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
+    """Return stretches with `kind`: an outage where all who traded then lack at least half of it, else a hole."""
+    shared = (
+        stretches.join(stretches, how="cross", suffix="_other")
+        .filter(pl.col("symbol") != pl.col("symbol_other"))
+        .with_columns(
+            overlap=pl.min_horizontal("to_ts", "to_ts_other") - pl.max_horizontal("from_ts", "from_ts_other"),
+            length=pl.col("to_ts") - pl.col("from_ts"),
+        )
+        .filter(pl.col("overlap") * 2 >= pl.col("length"))
+        .group_by(_STRETCH)
+        .agg(lacking=pl.col("symbol_other").n_unique())
+    )
+    lives = began.join(ended, on="symbol", suffix="_ended")
+    trading = (
+        stretches.join(lives, how="cross", suffix="_other")
+        .filter(
+            pl.col("symbol") != pl.col("symbol_other"),
+            (pl.col("moment") <= pl.col("from_ts")).fill_null(value=True),
+            (pl.col("moment_ended") > pl.col("from_ts")).fill_null(value=True),
+        )
+        .group_by(_STRETCH)
+        .agg(trading=pl.col("symbol_other").n_unique())
+    )
+    joined = stretches.join(shared, on=_STRETCH, how="left").join(trading, on=_STRETCH, how="left")
+    everybody = (pl.col("lacking") >= pl.col("trading")).fill_null(value=False)
+    return joined.select(*_STRETCH, kind=pl.when(everybody).then(pl.lit(OUTAGE)).otherwise(pl.lit(SOURCE_HOLE)))
+
+
+def _flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the runs of neighbouring bars that are flagged as single prices."""
+    flat = candles.filter(
+        pl.col("flag").fill_null("").str.split(",").list.contains(SINGLE_PRICE),
+        pl.col("ts").is_between(start, end - _MINUTE),
+    ).sort("symbol", "ts")
+    begins = (pl.col("ts").diff().over("symbol") != _MINUTE).fill_null(value=True)
+    return (
+        flat.with_columns(run=begins.cum_sum())
+        .group_by("symbol", "run")
+        .agg(from_ts=pl.col("ts").min(), to_ts=pl.col("ts").max() + _MINUTE)
+        .select(_STRETCH)
+    )
+
+
+def _cut_at_midnight(stretches: pl.DataFrame) -> pl.DataFrame:
+    first = pl.col("from_ts").dt.truncate("1d")
+    last = (pl.col("to_ts") - _MINUTE).dt.truncate("1d")
+    by_day = stretches.with_columns(day=pl.datetime_ranges(first, last, interval="1d")).explode("day")
+    return by_day.with_columns(
+        from_ts=pl.max_horizontal("from_ts", "day"), to_ts=pl.min_horizontal("to_ts", pl.col("day").dt.offset_by("1d"))
+    ).drop("day")
