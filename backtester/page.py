@@ -1,0 +1,220 @@
+"""One backtest as one HTML page: equity, drawdown, trades on the price, costs, and every number with its name.
+
+Belongs here: a pure function from results to text. The page needs no network: styles and plots are inside it. Does not
+belong here: writing files, the daily report, running anything.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from backtester.evaluation import Evaluation
+from backtester.evidence import Evidence
+from backtester.lanes import LaneResult
+from backtester.overfitting import SharpeEvidence
+from backtester.pooling import FEW_TRADES, PooledResult
+
+MOST_POINTS: Final = 1500
+"""Points of a price line; more would not be seen."""
+MOST_LANES: Final = 6
+"""Lanes whose trades are drawn, those with the most trades first."""
+
+_INK, _GAIN, _LOSS, _MUTED = "#1f4e79", "#2e7d32", "#b3261e", "#8a8f98"
+
+
+def backtest_page(
+    evaluation: Evaluation,
+    candles: pl.DataFrame,
+    *,
+    evidence: Evidence | None = None,
+    sharpe: SharpeEvidence | None = None,
+    market: str = "",
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a backtest as an HTML page.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Evaluated with trades.
+    candles : DataFrame
+        `symbol`, `ts`, `close` (and `timeframe`, where there are several) of the window, for the price behind the
+        trades. A symbol without candles gets no price plot.
+    evidence : Evidence, optional
+        What stands beside the score.
+    sharpe : SharpeEvidence, optional
+        Deflated Sharpe ratio and its company.
+    market : str
+        Where the candles came from, e.g. `sample (synthetic)`; printed under the title.
+    notes : sequence of str
+        Lines printed below it.
+
+    Raises
+    ------
+    ValueError
+        If the evaluation failed.
+
+    Notes
+    -----
+    The same input gives the same text, byte for byte.
+    """
+    pooled = evaluation.pooled
+    if pooled is None:
+        msg = f"{evaluation.name} has no result to show: {evaluation.error}"
+        raise ValueError(msg)
+    drawn = sorted((lane for lane in evaluation.scored if lane.trades), key=lambda lane: -lane.trades)[:MOST_LANES]
+    environment = Environment(
+        loader=PackageLoader("backtester"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, share=_share, percent=_percent, cost=_cost)
+    return environment.get_template("backtest.html.j2").render(
+        name=evaluation.name,
+        version=evaluation.version,
+        market=market,
+        notes=list(notes),
+        pooled=pooled,
+        few=FEW_TRADES,
+        costs=evaluation.costs,
+        lanes=evaluation.lanes,
+        evidence=evidence,
+        sharpe=sharpe,
+        equity_plot=_svg(_equity_figure(pooled), "equity"),
+        cost_plot=_svg(_cost_figure(evaluation.scored), "costs"),
+        trade_plots=[
+            (f"{lane.symbol} {lane.timeframe}", _svg(figure, f"{lane.symbol}{lane.timeframe}"))
+            for lane in drawn
+            if (figure := _trades_figure(lane, evaluation.trades, candles)) is not None
+        ],
+        reasons=evaluation.trades.group_by("exit_reason")
+        .len()
+        .sort("len", "exit_reason", descending=[True, False])
+        .rows(),
+    )
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:+.{digits}f} %"
+
+
+def _share(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100.0 * value:.{digits}f} %"
+
+
+def _cost(value: float | None) -> str:
+    """Write a rate a side in basis points."""
+    if value is None:
+        return "none: below zero without it"
+    return "above 500 bp" if math.isinf(value) else f"{1e4 * value:.1f} bp"
+
+
+def _axes(height: float, rows: int = 1, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(10.0, height), layout="constrained")
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios or [1.0] * rows})
+    axes: list[Axes] = list(grid[:, 0])
+    for each in axes:
+        each.grid(visible=True, color="#e6e8eb", linewidth=0.6)
+        for side in ("top", "right"):
+            each.spines[side].set_visible(False)
+    return figure, axes
+
+
+def _svg(figure: Figure, salt: str) -> Markup:
+    """Return a figure as inline SVG without a date or random ids."""
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704 - drawn here; its labels are escaped by matplotlib
+
+
+def _times(micros: Any) -> Any:
+    return np.asarray(micros, dtype="datetime64[us]")
+
+
+def _equity_figure(pooled: PooledResult) -> Figure:
+    figure, (top, bottom) = _axes(4.6, 2, (2.0, 1.0))
+    times = _times(pooled.hours)
+    top.plot(times, 100.0 * (pooled.equity - 1.0), color=_INK, linewidth=1.4)
+    top.axhline(0.0, color=_MUTED, linewidth=0.8)
+    top.set_ylabel("pooled equity, %")
+    peaks = np.maximum.accumulate(np.concatenate([[1.0], pooled.equity]))[1:]
+    bottom.fill_between(times, 100.0 * (pooled.equity / peaks - 1.0), 0.0, color=_LOSS, alpha=0.35, linewidth=0.0)
+    bottom.set_ylabel("drawdown, %")
+    return figure
+
+
+def _cost_figure(lanes: Sequence[LaneResult]) -> Figure:
+    """Draw for each lane what it would have been worth and what each cost took."""
+    figure, (axes,) = _axes(0.9 + 0.34 * len(lanes))
+    names = [f"{lane.symbol} {lane.timeframe}" for lane in lanes]
+    left = np.zeros(len(lanes))
+    for label, colour, values in (
+        ("fees", "#c77700", [lane.fees_pct for lane in lanes]),
+        ("slippage", "#7b5ea7", [lane.slippage_pct for lane in lanes]),
+        ("funding paid", "#00838f", [max(lane.funding_pct, 0.0) for lane in lanes]),
+    ):
+        axes.barh(names, values, left=left, color=colour, label=label)
+        left = left + np.array(values)
+    axes.plot([lane.total_pnl_pct for lane in lanes], names, "o", color=_INK, label="net result")
+    axes.axvline(0.0, color=_MUTED, linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("% of starting capital")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25 - 0.1 / max(len(lanes), 1)), ncols=4, frameon=False)
+    return figure
+
+
+def _trades_figure(lane: LaneResult, trades: pl.DataFrame, candles: pl.DataFrame) -> Figure | None:
+    price = candles.filter(pl.col("symbol") == lane.symbol)
+    if "timeframe" in price.columns:
+        price = price.filter(pl.col("timeframe") == lane.timeframe)
+    price = price.filter(pl.col("ts").is_between(lane.start, lane.end)).sort("ts")
+    if price.is_empty():
+        return None
+    price = price.gather_every(max(1, -(-len(price) // MOST_POINTS)))
+    own = trades.filter(pl.col("symbol") == lane.symbol, pl.col("timeframe") == lane.timeframe)
+    figure, (axes,) = _axes(3.4)
+    axes.plot(_times(price["ts"].dt.epoch("us").to_numpy()), price["close"].to_numpy(), color=_MUTED, linewidth=0.8)
+    for side, marker in (("long", "^"), ("short", "v")):
+        some = own.filter(pl.col("side") == side)
+        axes.plot(
+            _times(some["entry_ts"].dt.epoch("us").to_numpy()),
+            some["entry_price"].to_numpy(),
+            marker,
+            color=_INK,
+            markersize=4,
+            label=f"{side} entry",
+            linestyle="none",
+        )
+    for won, colour, label in ((True, _GAIN, "exit with gain"), (False, _LOSS, "exit with loss")):
+        some = own.filter((pl.col("pnl_pct") > 0.0) == won)
+        axes.plot(
+            _times(some["exit_ts"].dt.epoch("us").to_numpy()),
+            some["exit_price"].to_numpy(),
+            "x",
+            color=colour,
+            markersize=4,
+            label=label,
+            linestyle="none",
+        )
+    axes.set_ylabel("price")
+    axes.legend(loc="best", ncols=4, frameon=False, fontsize="small")
+    return figure

@@ -1,0 +1,70 @@
+"""How the kernel is compiled and called."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+from lane_cases import random_case
+
+from backtester import kernel
+from backtester.lanes import run_arrays
+
+RUN = """
+import sys
+sys.path.insert(0, {here!r})
+from lane_cases import random_case
+from backtester import kernel
+from backtester.lanes import run_arrays
+print(run_arrays([random_case(11).lane]).sums[0, kernel.S_EQUITY].hex())
+"""
+
+
+def in_a_new_process(**environment: str) -> str:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.format(here=str(here))],
+        cwd=here.parents[1],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_a_new_process_reads_the_same_code_from_the_cache(tmp_path: Path) -> None:
+    here = float(run_arrays([random_case(11).lane]).sums[0, kernel.S_EQUITY]).hex()
+    assert in_a_new_process(NUMBA_CACHE_DIR=str(tmp_path)) == here
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
+    assert kept
+    assert in_a_new_process(NUMBA_CACHE_DIR=str(tmp_path)) == here
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == kept
+
+
+def test_it_works_where_no_cache_can_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "a file, not a folder"
+    blocked.write_text("")
+    here = float(run_arrays([random_case(11).lane]).sums[0, kernel.S_EQUITY]).hex()
+    assert in_a_new_process(NUMBA_CACHE_DIR=str(blocked / "cache")) == here
+
+
+def test_threads_may_call_it_at_the_same_time() -> None:
+    lanes = [random_case(seed).lane for seed in range(60)]
+    expected = run_arrays(lanes, threads=1).sums
+    results: list[np.ndarray] = []
+    callers = [threading.Thread(target=lambda: results.append(run_arrays(lanes).sums)) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(results) == 6
+    assert all(np.array_equal(each, expected) for each in results)
+
+
+def test_nothing_to_run_is_nothing() -> None:
+    assert run_arrays([]).sums.shape == (0, kernel.SUM_COLUMNS)

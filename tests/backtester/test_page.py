@@ -1,0 +1,66 @@
+import re
+import xml.etree.ElementTree as ET
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from toy import START, SYMBOLS, Broken, Momentum, ToyManager, toy_source
+
+from backtester import evaluate
+from backtester.evidence import gather
+from backtester.overfitting import sharpe_evidence
+from backtester.page import backtest_page
+
+END = START + timedelta(days=2)
+
+
+def test_the_page_shows_the_result_and_needs_no_network() -> None:
+    source = toy_source(2)
+    manager = ToyManager(source)
+    result = evaluate([Momentum()], manager, SYMBOLS, START, END)[0]
+    candles = source.candles(SYMBOLS, "5m", None, END)
+    texts = [
+        backtest_page(
+            result,
+            candles,
+            evidence=gather(result, seed=1, draws=5),
+            sharpe=sharpe_evidence(result.pooled.returns, 20),
+            market="sample (synthetic)",
+            notes=["a <b>note</b>"],
+        )
+        for _ in range(2)
+    ]
+    page = texts[0]
+    assert page == texts[1]
+    assert "sample (synthetic)" in page
+    assert "a &lt;b&gt;note&lt;/b&gt;" in page
+    assert f"<dd>{result.pooled.score:,.2f}</dd>" in page
+    plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(plots) == 2 + 4
+    for plot in plots:
+        ET.fromstring(plot)  # noqa: S314 - our own drawing
+    loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]*)\"", page)
+    assert loaded == []
+    assert "<script" not in page
+
+
+def test_a_strategy_that_never_trades_has_a_page_too() -> None:
+    manager = ToyManager(toy_source(2))
+
+    class Idle(Momentum):
+        def signals(self, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as its parent's
+            return super().signals(frame).with_columns(long_entry=False, short_entry=False)
+
+    result = evaluate([Idle("idle")], manager, SYMBOLS, START, END)[0]
+    page = backtest_page(
+        result, manager.source.candles(SYMBOLS, "60m", None, END), sharpe=sharpe_evidence(np.zeros(9), 1)
+    )
+    assert "No trades." in page
+    assert "0 trades: too little data" in page
+
+
+def test_a_failed_evaluation_has_none() -> None:
+    manager = ToyManager(toy_source(2))
+    failed = evaluate([Broken("broken")], manager, SYMBOLS, START, END, on_error="report")[0]
+    with pytest.raises(ValueError, match="broken has no result to show: SignalError"):
+        backtest_page(failed, manager.source.candles(SYMBOLS, "5m", None, END))
