@@ -50,8 +50,8 @@ class Memory(Strategy):
 
 @pytest.mark.parametrize("strategy", LIBRARY, ids=lambda strategy: strategy.name)
 def test_every_strategy_of_the_library_may_be_ranked(strategy: Strategy, market: Market) -> None:
-    assert validate(strategy, market, cuts=1, timeframes=strategy.timeframes[-2:]) == []
-    entries = signals_on(strategy, market, strategy.timeframes[0]).select(pl.col("long_entry").sum()).item()
+    assert validate(strategy, market, cuts=1, timeframes=("5m",)) == []
+    entries = signals_on(strategy, market, "5m").select(pl.col("long_entry").sum()).item()
     assert entries > 0, "the checks above had nothing to see"
 
 

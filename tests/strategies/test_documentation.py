@@ -1,0 +1,21 @@
+"""The example of the documentation is a strategy, and the table names every word."""
+
+import re
+from pathlib import Path
+
+from strategies.compiler import compile_strategy
+from strategies.language import FUNCTIONS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "STRATEGY_DESIGN.md").read_text()
+
+
+def test_the_example_is_a_strategy() -> None:
+    example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert example is not None
+    strategy = compile_strategy(example.group(1))
+    assert strategy.name == "band_fade"
+    assert strategy.features() == ["60m:trend_direction"]
+
+
+def test_every_word_is_explained() -> None:
+    assert [word for word in FUNCTIONS if not re.search(rf"\b{word}\b", PAGE)] == []
