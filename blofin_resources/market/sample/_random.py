@@ -3,6 +3,9 @@
 Belongs here: the hash, uniforms, normals and the table of heavy-tailed variances. Does not belong here: what they
 drive. The generator is SplitMix64 (Steele, Lea & Flood 2014) read at a counter, so a minute's numbers depend on the
 seed, the symbol, the purpose and the minute alone: the same whether a day is made by itself or in a range.
+
+Numba notices a change of a compiled function's own file only: after a change here, clear the `__pycache__` folder
+beside it, or the compiled `_process` and `_path` go on with the old numbers.
 """
 
 import hashlib
@@ -12,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy import stats
+from scipy import special
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -42,7 +45,7 @@ def tail_table(degrees: float) -> npt.NDArray[np.float64]:
     the last level lies; since every level is finite, so is the expectation of its exponential.
     """
     levels = (np.arange(TAIL_LEVELS) + 0.5) / TAIL_LEVELS
-    multipliers = stats.invgamma.ppf(levels, degrees / 2, scale=degrees / 2)
+    multipliers = (degrees / 2) / special.gammainccinv(degrees / 2, levels)
     table: npt.NDArray[np.float64] = multipliers / multipliers.mean()
     return table
 

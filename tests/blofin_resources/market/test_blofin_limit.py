@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from blofin_resources.market.blofin import SharedLimiter
+from blofin_resources.market.blofin import SharedLimiter, limit
 from blofin_resources.market.blofin.limit import default_state
 
 RESERVE = """
-import sys
+import runpy, sys
 from pathlib import Path
-from blofin_resources.market.blofin.limit import SharedLimiter
+# By its path: the processes need nothing else of the package.
+SharedLimiter = runpy.run_path(sys.argv[2])["SharedLimiter"]
 limiter = SharedLimiter(Path(sys.argv[1]), 5.0, lambda: 1000.0)
 print(*[repr(limiter.reserve()) for _ in range(25)])
 """
@@ -39,7 +40,7 @@ def test_slots_are_spaced_and_idle_time_is_not_saved_up(tmp_path: Path) -> None:
 
 def test_processes_share_one_allowance(tmp_path: Path) -> None:
     state = tmp_path / "limit.json"
-    command = [sys.executable, "-c", RESERVE, str(state)]
+    command = [sys.executable, "-c", RESERVE, str(state), limit.__file__]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     slots = sorted(float(slot) for process in running for slot in process.communicate()[0].split())
     assert all(process.returncode == 0 for process in running)
