@@ -3,14 +3,12 @@
 import json
 from datetime import timedelta
 
-import polars as pl
 import pytest
-from support.platform import AS_OF, Make, Platform
+from support.platform import AS_OF, Make, Platform, content, differing
 
 from blofin_assets.partitions import two_days
 from blofin_assets.plan import MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
 from blofin_assets.runner import CONSOLE, execute
-from blofin_resources.warehouse import Warehouse
 
 RESULTS = (
     "market.instruments",
@@ -29,19 +27,6 @@ RESULTS = (
     "ml.ml_model_results",
     "ml.predictions",
 )
-
-
-def content(warehouse: Warehouse, table: str) -> pl.DataFrame:
-    """Return a table's rows without what names the run or the order of writes."""
-    frame = warehouse.read(f"SELECT * EXCLUDE (run_id) FROM {table} ORDER BY ALL")
-    return frame.drop("snapshot_id", strict=False)
-
-
-def differing(left: pl.DataFrame, right: pl.DataFrame) -> list[str]:
-    """Return the columns in which two tables differ; all of them where they have other columns or lengths."""
-    if left.columns != right.columns or left.height != right.height:
-        return left.columns
-    return [name for name in left.columns if not left[name].equals(right[name])]
 
 
 def document(platform: Platform) -> dict[str, object]:

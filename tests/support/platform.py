@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 
 from blofin_assets.definitions import build_defs, build_resources
 from blofin_assets.instance import prepare_home
@@ -66,3 +67,16 @@ def platforms(root: Path) -> Iterator[Make]:
     yield make
     for instance in opened:
         instance.dispose()
+
+
+def content(warehouse: Warehouse, table: str) -> pl.DataFrame:
+    """Return a table's rows without what names the run or the order of writes."""
+    frame = warehouse.read(f"SELECT * EXCLUDE (run_id) FROM {table} ORDER BY ALL")
+    return frame.drop("snapshot_id", strict=False)
+
+
+def differing(left: pl.DataFrame, right: pl.DataFrame) -> list[str]:
+    """Return the columns in which two tables differ; all of them where they have other columns or lengths."""
+    if left.columns != right.columns or left.height != right.height:
+        return left.columns
+    return [name for name in left.columns if not left[name].equals(right[name])]

@@ -1,0 +1,206 @@
+"""The daemon's side: schedules mark, the conductor starts what is due once and in order, dead runs hold nothing up."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+from support.platform import START, Platform
+
+from blofin_assets.instance import close_dead_runs
+from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.progress import DATASETS
+from blofin_assets.runner import STEP_TAG
+from blofin_assets.sensors import MAX_ATTEMPTS, next_step, request
+from blofin_resources.processes import process_identity
+
+LAST = datetime(2026, 3, 4, 0, tzinfo=UTC)
+NOW = LAST + timedelta(days=1, hours=12, minutes=20)
+
+
+def tick(platform: Platform, schedule: str, moment: datetime) -> dg.SkipReason:
+    definition = platform.defs.resolve_schedule_def(schedule)
+    with dg.build_schedule_context(
+        instance=platform.instance, scheduled_execution_time=moment, resources=dict(platform.defs.resources or {})
+    ) as context:
+        result = definition.evaluate_tick(context)
+    assert not result.run_requests
+    return dg.SkipReason(result.skip_message or "")
+
+
+def evaluate(platform: Platform) -> dg.RunRequest | None:
+    sensor = platform.defs.resolve_sensor_def("conductor")
+    with dg.build_sensor_context(
+        instance=platform.instance,
+        repository_def=platform.defs.get_repository_def(),
+        resources=dict(platform.defs.resources or {}),
+    ) as context:
+        requests = sensor.evaluate_tick(context).run_requests or []
+    assert len(requests) <= 1
+    return requests[0] if requests else None
+
+
+def succeed(platform: Platform, step_job: str, as_of: datetime) -> None:
+    """Write the row that a cycle's last asset would have written."""
+    if step_job == REPORT:
+        frame = pl.DataFrame(
+            {"id": [str(as_of)], "report_date": [as_of.date()], "report_json": ["{}"], "timestamp": [as_of]}
+        )
+        table = "reports.daily_reports"
+    else:
+        kind = "strategy" if step_job == STRATEGY_CYCLE else "model"
+        frame = pl.DataFrame({"kind": [kind], "name": ["a"], "version": ["1"], "rank": [1], "status": ["active"]})
+        table = "research.ranking_history"
+    times = [name for name, dtype in frame.schema.items() if dtype == pl.Datetime]
+    frame = frame.with_columns(
+        pl.lit(as_of).cast(pl.Datetime("us", "UTC")).alias("as_of"), pl.col(times).cast(pl.Datetime("us", "UTC"))
+    )
+    with platform.warehouse.transaction("test") as tx:
+        tx.append(table, frame)
+
+
+def have_market(platform: Platform, through: datetime) -> None:
+    """Write the coverage that the market data job would have written."""
+    days = pl.date_range(START, through.date(), eager=True)
+    ends = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(days=1)
+    frame = (
+        pl.DataFrame({"dataset": list(DATASETS)})
+        .join(pl.DataFrame({"symbol": list(platform.settings.symbols)}), how="cross")
+        .join(pl.DataFrame({"day": days}), how="cross")
+        .with_columns(pl.min_horizontal(ends, pl.lit(through)).alias("through"), pl.lit(0).alias("rows"))
+    )
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("market.coverage", frame)
+
+
+def miss_three_ticks(platform: Platform) -> None:
+    """Leave a platform that stopped after `LAST`, then ticks once, as Dagster does after downtime."""
+    have_market(platform, NOW)
+    for cadence in CADENCES:
+        succeed(platform, cadence.job, cadence.floor(LAST))
+    for job in (STRATEGY_CYCLE, ML_CYCLE, REPORT):
+        tick(platform, f"{job}_schedule", (LAST + timedelta(days=1)) if job != ML_CYCLE else NOW.replace(minute=0))
+
+
+def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    started = []
+    for _ in range(10):
+        found = evaluate(platform)
+        if found is None:
+            break
+        assert found.job_name is not None
+        started.append((found.job_name, found.partition_key))
+        succeed(platform, found.job_name, datetime.fromisoformat(found.tags["blofin/as_of"]))
+    assert started == [
+        (ML_CYCLE, "2026-03-04-12:00"),
+        (ML_CYCLE, "2026-03-05-00:00"),
+        (REPORT, "2026-03-04"),
+        (ML_CYCLE, "2026-03-05-12:00"),
+    ]
+    assert evaluate(platform) is None
+
+
+def test_a_tick_that_comes_twice_marks_once(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    events = platform.warehouse.read("SELECT * FROM research.cycle_events").height
+    tick(platform, f"{ML_CYCLE}_schedule", NOW.replace(minute=0))
+    assert platform.warehouse.read("SELECT * FROM research.cycle_events").height == events
+
+
+def test_market_data_comes_before_the_cycle_that_needs_it(platform: Platform) -> None:
+    have_market(platform, LAST - timedelta(hours=6))
+    for cadence in CADENCES:
+        succeed(platform, cadence.job, cadence.floor(LAST - timedelta(hours=6)))
+    tick(platform, f"{ML_CYCLE}_schedule", LAST)
+    step = next_step(platform.progress, platform.settings)
+    assert step is not None
+    assert (step.job, step.as_of) == (MARKET_DATA, LAST)
+
+
+def test_the_hourly_schedule_makes_market_data_due(platform: Platform) -> None:
+    tick(platform, "market_data_schedule", LAST)
+    found = evaluate(platform)
+    assert found is not None
+    assert found.job_name == MARKET_DATA
+    assert found.tags["dagster/asset_partition_range_end"] == "2026-03-03"
+
+
+def test_nothing_is_started_while_a_step_runs_and_a_failed_one_is_tried_again_later(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    step = next_step(platform.progress, platform.settings)
+    assert step is not None
+    now = datetime.now(UTC)
+    running = platform.instance.create_run_for_job(
+        platform.defs.resolve_job_def(step.job), status=dg.DagsterRunStatus.STARTED, tags={STEP_TAG: step.run_key}
+    )
+    assert isinstance(request(step, platform.instance, now), dg.SkipReason)
+    platform.instance.report_run_failed(running, "for the test")
+    assert isinstance(request(step, platform.instance, now), dg.SkipReason)
+    again = request(step, platform.instance, now + timedelta(minutes=6))
+    assert isinstance(again, dg.RunRequest)
+    assert again.run_key == f"{step.run_key}#2"
+    for _ in range(MAX_ATTEMPTS - 1):
+        platform.instance.create_run_for_job(
+            platform.defs.resolve_job_def(step.job), status=dg.DagsterRunStatus.FAILURE, tags={STEP_TAG: step.run_key}
+        )
+    assert isinstance(request(step, platform.instance, now + timedelta(days=1)), dg.SkipReason)
+
+
+def test_two_killed_runs_do_not_stop_the_next(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    step = next_step(platform.progress, platform.settings)
+    assert step is not None
+    for _ in range(2):
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        platform.instance.create_run_for_job(
+            platform.defs.resolve_job_def(step.job),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={STEP_TAG: step.run_key, **process_identity(sleeper.pid)},
+        )
+        assert close_dead_runs(platform.instance) == []
+        sleeper.send_signal(signal.SIGKILL)
+        sleeper.wait()
+        assert len(close_dead_runs(platform.instance)) == 1
+    found = request(step, platform.instance, datetime.now(UTC) + timedelta(minutes=6))
+    assert isinstance(found, dg.RunRequest)
+
+
+def test_a_run_of_this_very_process_is_not_dead(platform: Platform) -> None:
+    platform.instance.create_run_for_job(
+        platform.defs.resolve_job_def(ML_CYCLE), status=dg.DagsterRunStatus.STARTED, tags=process_identity()
+    )
+    assert close_dead_runs(platform.instance) == []
+
+
+@pytest.mark.slow
+def test_the_real_daemon_runs_what_is_due(platform: Platform) -> None:
+    """Start `dagster-daemon` on a platform whose market data is due and see it come in."""
+    home = platform.settings.warehouse / ".dagster"
+    tick(platform, "market_data_schedule", LAST)
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "BLOFIN_WAREHOUSE": str(platform.settings.warehouse),
+        "BLOFIN_SYMBOLS": ",".join(platform.settings.symbols),
+        "BLOFIN_START": "2026-03-01",
+    }
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "dagster._daemon", "run", "-m", "blofin_assets.definitions"], env=environment
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while platform.progress.missing_days(datetime(2026, 3, 1, tzinfo=UTC).date(), LAST):
+            assert daemon.poll() is None, "the daemon has ended"
+            assert time.monotonic() < deadline, "nothing came in within four minutes"
+            time.sleep(2)
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=60)
+    runs = platform.instance.get_runs(dg.RunsFilter(job_name=MARKET_DATA))
+    assert [run.status for run in runs if STEP_TAG in run.tags]
