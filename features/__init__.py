@@ -4,6 +4,7 @@ Belongs here: the vocabulary of bars, the feature registry, the features, `Featu
 labels (`model_zoo`), signals (`strategies`), anything that reads a database or a network.
 """
 
+from features.arrays import compute_arrays
 from features.definition import Definition, Kernel, feature, rolling
 from features.engine import compute
 from features.feature_manager import FeatureManager
@@ -26,6 +27,7 @@ __all__ = [
     "Kernel",
     "Registry",
     "compute",
+    "compute_arrays",
     "definition_hash",
     "definitions_hash",
     "dtype_of",

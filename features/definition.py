@@ -45,6 +45,9 @@ LARGEST_PARAMETER: Final = 10_000
 SETTLED: Final = 1e-8
 """A recursive feature is warm once the weight of its seed has fallen to this."""
 
+RULES: Final = 1
+"""Raised by hand when `engine` treats flagged bars, gaps or starts differently: part of every definition's hash."""
+
 _PARAMETER = re.compile(r"<([a-z]+)>")
 _OPTIONAL_PART = re.compile(r"_<[a-z]+>")
 
@@ -196,6 +199,12 @@ class Feature:
     name: str
     definition: Definition
     params: Params
+
+    @property
+    def canonical(self) -> str:
+        """The name with all parameters in it: ``rsi_14`` for ``rsi``."""
+        numbers = iter(self.params)
+        return _PARAMETER.sub(lambda _: str(next(numbers)), self.definition.pattern)
 
     def formula(self) -> Formula:
         """Return the Polars expression or kernel.

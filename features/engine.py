@@ -25,7 +25,8 @@ import polars as pl
 
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length
 from features.definition import Feature, Kernel
-from features.registry import BAR_COLUMNS, FUNDING_COLUMNS, Registry, Request, standard_registry
+from features.plan import Plan
+from features.registry import Registry, Request, standard_registry
 
 STALE_FUNDING: Final = timedelta(hours=24)
 """A payment older than this is no longer taken for the last one."""
@@ -80,7 +81,7 @@ def compute(
     requests = known.requests(names)
     _check_candles(candles)
     own = timeframe or _timeframe_of(candles)
-    plan = _Plan.of(requests, known)
+    plan = Plan.of(requests, known)
     for column in plan.foreign:
         _check_prefix(column, own)
     bars = candles.select(CANDLE_SCHEMA.names()).with_columns(closed_at=pl.col("ts") + bar_length(own))
@@ -93,51 +94,6 @@ def compute(
         bars = _with_foreign(bars, plan.foreign, own, known, everything, funding)
     columns = _columns(bars, plan, own)
     return candles.with_columns(columns)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Features in levels, each of which reads only what earlier levels made."""
-
-    levels: tuple[tuple[Feature, ...], ...]
-    foreign: tuple[Request, ...]
-    outputs: tuple[str, ...]
-    windows: Mapping[str, int]
-    funding: bool
-
-    @classmethod
-    def of(cls, requests: Sequence[Request], registry: Registry) -> "_Plan":
-        depth: dict[str, int] = {}
-        features: dict[str, Feature] = {}
-        foreign: dict[str, Request] = {}
-        plain: set[str] = set()
-
-        def visit(request: Request, path: tuple[str, ...]) -> int:
-            name = request.name
-            if name in BAR_COLUMNS:
-                return 0
-            if request.foreign:
-                foreign[name] = request
-                return 0
-            if name in path:
-                msg = f"feature {name!r} reads itself: {' -> '.join((*path, name))}"
-                raise ValueError(msg)
-            if name not in depth:
-                found, columns = registry.reads(request.feature)
-                plain.update(columns)
-                features[name] = request.feature
-                depth[name] = 1 + max((visit(read, (*path, name)) for read in found), default=0)
-            return depth[name]
-
-        for request in requests:
-            visit(request, ())
-        levels = tuple(
-            tuple(features[name] for name, level in depth.items() if level == wanted)
-            for wanted in range(1, max(depth.values(), default=0) + 1)
-        )
-        outputs = tuple(request.name for request in requests if request.name not in BAR_COLUMNS)
-        windows = {name: registry.window(features[name]) for name in outputs if name in features}
-        return cls(levels, tuple(foreign.values()), outputs, windows, bool(plain & set(FUNDING_COLUMNS)))
 
 
 @dataclass(frozen=True)
@@ -172,7 +128,7 @@ def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None 
 
     def visit(requests: Sequence[Request], symbol: str | None, own: Timeframe) -> None:
         nonlocal funding
-        plan = _Plan.of(requests, known)
+        plan = Plan.of(requests, known)
         funding = funding or plan.funding
         for request in plan.foreign:
             _check_prefix(request, own)
@@ -185,7 +141,7 @@ def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None 
     return Needs(candles, funding)
 
 
-def _columns(bars: pl.DataFrame, plan: _Plan, timeframe: Timeframe) -> pl.DataFrame:
+def _columns(bars: pl.DataFrame, plan: Plan, timeframe: Timeframe) -> pl.DataFrame:
     """Compute the plan's outputs for every row of `bars`."""
     if not plan.outputs:
         return pl.DataFrame()
@@ -197,7 +153,7 @@ def _columns(bars: pl.DataFrame, plan: _Plan, timeframe: Timeframe) -> pl.DataFr
     return pl.concat(done)
 
 
-def _evaluate(bars: pl.DataFrame, plan: _Plan, timeframe: Timeframe) -> pl.DataFrame:
+def _evaluate(bars: pl.DataFrame, plan: Plan, timeframe: Timeframe) -> pl.DataFrame:
     """Compute the plan for the sound bars of one symbol.
 
     One query for each level, whose columns are computed in parallel: as a single lazy query the standard set took
@@ -207,7 +163,9 @@ def _evaluate(bars: pl.DataFrame, plan: _Plan, timeframe: Timeframe) -> pl.DataF
         bars = bars.with_columns(_expression(feature) for feature in level)
         bars = bars.with_columns(_finite(feature) for feature in level if _may_be_infinite(feature))
     masks = _gap_masks(bars, set(plan.windows.values()), timeframe)
-    return bars.select(_masked(name, plan.windows.get(name, 1), masks) for name in plan.outputs)
+    return bars.select(
+        _masked(pl.col(column), plan.windows.get(name, 1), masks).alias(name) for name, column in plan.outputs.items()
+    )
 
 
 def _expression(feature: Feature) -> pl.Expr:
@@ -249,15 +207,14 @@ def _gap_masks(bars: pl.DataFrame, windows: set[int], timeframe: Timeframe) -> d
     return masks
 
 
-def _masked(name: str, window: int, masks: Mapping[int, pl.Series]) -> pl.Expr:
+def _masked(column: pl.Expr, window: int, masks: Mapping[int, pl.Series]) -> pl.Expr:
     """Return a computed column, null in the first bars and where its window spans a gap."""
-    column = pl.col(name)
     conditions = []
     if window > 1:
         conditions.append(pl.int_range(pl.len()) >= window - 1)
     if window in masks:
         conditions.append(pl.lit(masks[window]))
-    return pl.when(*conditions).then(column).alias(name) if conditions else column
+    return pl.when(*conditions).then(column) if conditions else column
 
 
 def _spread(bars: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,9 @@ from features.jit import jit
 BLOCK = 256
 """Bars after which a moving sum is computed afresh."""
 
+EXTREME_BLOCK = 2048
+"""Bars whose extremes are computed together."""
+
 
 @jit
 def moving_sum(x: FloatArray, n: int) -> FloatArray:
@@ -37,31 +40,43 @@ def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
     for begin in range(n - 1, size, block):
+        end = min(begin + block, size)
+        if not _is_plain(x, begin - n + 1, end, n):
+            _moving_carefully(x, out, begin, end, n, scale, of_equals)
+            continue
         total = 0.0
-        unknown = 0
-        equal = 1
         for j in range(begin - n + 1, begin + 1):
-            if math.isnan(x[j]):
-                unknown += 1
-            else:
-                total += x[j]
-            equal = equal + 1 if j > begin - n + 1 and x[j] == x[j - 1] else 1
-        if unknown == 0:
-            out[begin] = x[begin] * of_equals if equal >= n else total * scale
-        for i in range(begin + 1, min(begin + block, size)):
-            came = x[i]
-            went = x[i - n]
-            equal = equal + 1 if came == x[i - 1] else 1
-            if math.isnan(came):
-                unknown += 1
-                came = 0.0
-            if math.isnan(went):
-                unknown -= 1
-                went = 0.0
-            total += came - went
-            if unknown == 0:
-                out[i] = came * of_equals if equal >= n else total * scale
+            total += x[j]
+        out[begin] = total * scale
+        for i in range(begin + 1, end):
+            total += x[i] - x[i - n]
+            out[i] = total * scale
     return out
+
+
+@jit
+def _moving_carefully(
+    x: FloatArray, out: FloatArray, begin: int, end: int, n: int, scale: float, of_equals: float
+) -> None:
+    """One block of `_moving` in which values are unknown or equal."""
+    total = 0.0
+    unknown = 0
+    equal = 0
+    for i in range(begin - n + 1, end):
+        if math.isnan(x[i]):
+            unknown += 1
+        else:
+            total += x[i]
+        equal = equal + 1 if equal > 0 and x[i] == x[i - 1] else 1
+        if i < begin:
+            continue
+        if unknown == 0:
+            out[i] = x[i] * of_equals if equal >= n else total * scale
+        went = x[i - n + 1]
+        if math.isnan(went):
+            unknown -= 1
+        else:
+            total -= went
 
 
 @jit
@@ -74,43 +89,72 @@ def moving_deviation(x: FloatArray, n: int) -> FloatArray:
     size = len(x)
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
-    equal = 1
+    scale = 1.0 / n
     for begin in range(n - 1, size, block):
+        end = min(begin + block, size)
+        if not _is_plain(x, begin - n + 1, end, n):
+            _deviation_carefully(x, out, begin, end, n)
+            continue
         centre = x[begin - n + 1]
-        if math.isnan(centre):
-            centre = 0.0
         total = 0.0
         squares = 0.0
-        unknown = 0
         for j in range(begin - n + 1, begin):
             d = x[j] - centre
-            if math.isnan(d):
-                unknown += 1
-            else:
-                total += d
-                squares += d * d
-        equal = 1
-        for j in range(begin - n + 2, begin):
-            equal = equal + 1 if x[j] == x[j - 1] else 1
-        for i in range(begin, min(begin + block, size)):
+            total += d
+            squares += d * d
+        went = 0.0
+        for i in range(begin, end):
             came = x[i] - centre
-            if math.isnan(came):
-                unknown += 1
-            else:
-                total += came
-                squares += came * came
-            equal = equal + 1 if i > 0 and x[i] == x[i - 1] else 1
-            if unknown == 0:
-                mean = total / n
-                variance = squares / n - mean * mean
-                out[i] = math.sqrt(variance) if variance > 0.0 and equal < n else 0.0
+            total += came - went
+            squares += came * came - went * went
             went = x[i - n + 1] - centre
-            if math.isnan(went):
-                unknown -= 1
-            else:
-                total -= went
-                squares -= went * went
+            mean = total * scale
+            out[i] = math.sqrt(max(squares * scale - mean * mean, 0.0))
     return out
+
+
+@jit
+def _deviation_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: int) -> None:
+    """One block of `moving_deviation` in which values are unknown or equal."""
+    centre = 0.0
+    for j in range(begin - n + 1, end):
+        if not math.isnan(x[j]):
+            centre = x[j]
+            break
+    total = 0.0
+    squares = 0.0
+    unknown = 0
+    equal = 0
+    for i in range(begin - n + 1, end):
+        came = x[i] - centre
+        if math.isnan(came):
+            unknown += 1
+        else:
+            total += came
+            squares += came * came
+        equal = equal + 1 if equal > 0 and x[i] == x[i - 1] else 1
+        if i < begin:
+            continue
+        if unknown == 0:
+            mean = total / n
+            out[i] = 0.0 if equal >= n else math.sqrt(max(squares / n - mean * mean, 0.0))
+        went = x[i - n + 1] - centre
+        if math.isnan(went):
+            unknown -= 1
+        else:
+            total -= went
+            squares -= went * went
+
+
+@jit
+def _is_plain(x: FloatArray, begin: int, end: int, n: int) -> bool:
+    """Whether no value of a stretch is NaN and no n neighbours in it can all be equal."""
+    unknown = int(math.isnan(x[begin]))
+    equal = 1
+    for i in range(begin + 1, end):
+        unknown += int(x[i] != x[i])
+        equal += int(x[i] == x[i - 1])
+    return unknown == 0 and equal < n
 
 
 @jit
@@ -219,55 +263,77 @@ def average_true_range(high: FloatArray, low: FloatArray, close: FloatArray, n: 
 @jit
 def moving_maximum(x: FloatArray, n: int) -> FloatArray:
     """Largest of the last n values (TA-Lib MAX)."""
-    size = len(x)
-    out = np.full(size, np.nan)
-    best = -1
-    value = -np.inf
-    unknown = -1
-    for i in range(size):
-        if math.isnan(x[i]):
-            unknown = i
-        first = i - n + 1
-        if best < first:
-            best = first
-            value = -np.inf
-            for j in range(max(first, 0), i + 1):
-                if x[j] >= value:
-                    best = j
-                    value = x[j]
-        elif x[i] >= value:
-            best = i
-            value = x[i]
-        if first > unknown or (first >= 0 and unknown < 0):
-            out[i] = value
-    return out
+    return _extreme(x, n, 1.0)
 
 
 @jit
 def moving_minimum(x: FloatArray, n: int) -> FloatArray:
     """Least of the last n values (TA-Lib MIN)."""
+    return _extreme(x, n, -1.0)
+
+
+@jit
+def _extreme(x: FloatArray, n: int, sign: float) -> FloatArray:
+    """Largest of the last n values, or least where `sign` is -1.
+
+    By doubling: the largest of 2k neighbours is that of two groups of k, so a window takes log2(n) passes without a
+    branch over a block that stays in the cache. A block with NaN in it is done value by value.
+    """
     size = len(x)
     out = np.full(size, np.nan)
-    best = -1
-    value = np.inf
-    unknown = -1
-    for i in range(size):
-        if math.isnan(x[i]):
-            unknown = i
-        first = i - n + 1
-        if best < first:
-            best = first
-            value = np.inf
-            for j in range(max(first, 0), i + 1):
-                if x[j] <= value:
-                    best = j
-                    value = x[j]
-        elif x[i] <= value:
-            best = i
-            value = x[i]
-        if first > unknown or (first >= 0 and unknown < 0):
-            out[i] = value
+    one = np.empty(EXTREME_BLOCK + n)
+    two = np.empty(EXTREME_BLOCK + n)
+    for begin in range(n - 1, size, EXTREME_BLOCK):
+        end = min(begin + EXTREME_BLOCK, size)
+        first = begin - n + 1
+        left = end - first
+        unknown = 0
+        for i in range(left):
+            one[i] = sign * x[first + i]
+            unknown += int(x[first + i] != x[first + i])
+        if unknown > 0:
+            _extreme_carefully(x, out, begin, end, n, sign)
+            continue
+        reach = 1
+        swapped = False
+        while 2 * reach <= n:
+            left -= reach
+            if swapped:
+                _larger(two, one, left, reach)
+            else:
+                _larger(one, two, left, reach)
+            swapped = not swapped
+            reach *= 2
+        if swapped:
+            _larger(two, out[begin:end], end - begin, n - reach)
+        else:
+            _larger(one, out[begin:end], end - begin, n - reach)
+        if sign < 0.0:
+            for i in range(begin, end):
+                out[i] = -out[i]
     return out
+
+
+@jit
+def _larger(x: FloatArray, out: FloatArray, count: int, apart: int) -> None:
+    """Write the larger of each value and the one `apart` places on."""
+    for i in range(count):
+        here = x[i]
+        there = x[i + apart]
+        out[i] = here if here > there else there  # noqa: FURB136 - max() minds NaN, which stops vectorising
+
+
+@jit
+def _extreme_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: int, sign: float) -> None:
+    """One block of `_extreme` in which values are unknown."""
+    for i in range(begin, end):
+        best = sign * x[i]
+        for j in range(i - n + 1, i):
+            if not sign * x[j] <= best:  # also where x[j] is NaN, and from then on for the rest of the window
+                best = sign * x[j]
+            if math.isnan(best):
+                break
+        out[i] = sign * best
 
 
 @jit
@@ -307,15 +373,59 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
 
 
 @jit
-def fast_stochastic(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> FloatArray:
-    """Place of the close in the range of n bars, 0 to 100 (raw %K); NaN where the range is empty."""
-    top = moving_maximum(high, n)
-    bottom = moving_minimum(low, n)
-    out = np.full(len(close), np.nan)
-    for i in range(len(close)):
-        span = top[i] - bottom[i]
-        if span > 0.0:
-            out[i] = 100.0 * (close[i] - bottom[i]) / span
+def place_in_range(value: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Place of a value between two others, 0 to 100 (raw %K); NaN where these are equal."""
+    out = np.empty(len(value))
+    for i in range(len(value)):
+        out[i] = 100.0 * ((value[i] - low[i]) / (high[i] - low[i])) if high[i] > low[i] else np.nan
+    return out
+
+
+@jit
+def distance_from_top(value: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Distance of a value below the higher of two others, -100 to 0 (TA-Lib WILLR); NaN where these are equal."""
+    out = np.empty(len(value))
+    for i in range(len(value)):
+        out[i] = -100.0 * ((high[i] - value[i]) / (high[i] - low[i])) if high[i] > low[i] else np.nan
+    return out
+
+
+@jit
+def bounded_average(x: FloatArray, n: int, low: float, high: float) -> FloatArray:
+    """Mean of the last n values, kept within bounds that rounding could pass."""
+    out = moving_average(x, n)
+    for i in range(len(x)):
+        if out[i] > high:
+            out[i] = high
+        elif out[i] < low:
+            out[i] = low
+    return out
+
+
+@jit
+def change(x: FloatArray, n: int) -> FloatArray:
+    """Difference to the value n bars before (TA-Lib MOM)."""
+    out = np.full(len(x), np.nan)
+    for i in range(n, len(x)):
+        out[i] = x[i] - x[i - n]
+    return out
+
+
+@jit
+def relative_change(x: FloatArray, n: int) -> FloatArray:
+    """Change over n bars in percent (TA-Lib ROC)."""
+    out = np.full(len(x), np.nan)
+    for i in range(n, len(x)):
+        out[i] = 100.0 * (x[i] / x[i - n] - 1.0)
+    return out
+
+
+@jit
+def combination(x: FloatArray, y: FloatArray, factor: float) -> FloatArray:
+    """One value plus another times a factor."""
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        out[i] = x[i] + factor * y[i]
     return out
 
 

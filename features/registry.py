@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Final, get_args
 
 from features.bars import CANDLE_SCHEMA, MINUTES, Timeframe
-from features.definition import GROUPS, Definition, DType, Feature, Formula, Kernel, feature
+from features.definition import GROUPS, RULES, Definition, DType, Feature, Formula, Kernel, feature
 from features.fingerprint import fingerprint
 from features.library import (
     custom,
@@ -219,7 +219,7 @@ class Registry:
         definition = asked.feature.definition
         found, plain = self.reads(asked.feature)
         text = [
-            f"{asked.symbol}:{asked.timeframe}",
+            f"{RULES}:{asked.symbol}:{asked.timeframe}",
             definition.pattern,
             repr(asked.feature.params),
             str(definition.dtype),

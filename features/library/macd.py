@@ -54,9 +54,9 @@ def macd_signal(n: int) -> Kernel:
     warmup=ema_warmup(SLOW) + ema_warmup(SIGNAL),
     window=SLOW + SIGNAL - 1,
 )
-def macd_histogram() -> pl.Expr:
+def macd_histogram() -> Kernel:
     """MACD line minus signal line: macd_12_26 - macd_signal_9 (TA-Lib MACD)."""
-    return pl.col(f"macd_{FAST}_{SLOW}") - pl.col(f"macd_signal_{SIGNAL}")
+    return Kernel(kernels.combination, (f"macd_{FAST}_{SLOW}", f"macd_signal_{SIGNAL}"), (-1.0,))
 
 
 @feature(

@@ -40,9 +40,9 @@ def rsi(n: int) -> Kernel:
     standard=("momentum_10",),
     minimum=1,
 )
-def momentum(n: int) -> pl.Expr:
+def momentum(n: int) -> Kernel:
     """Change of price over n bars: close - close n bars ago (TA-Lib MOM)."""
-    return CLOSE - CLOSE.shift(n)
+    return Kernel(kernels.change, ("close",), (n,))
 
 
 @feature(
@@ -55,9 +55,9 @@ def momentum(n: int) -> pl.Expr:
     standard=("rate_of_change_12",),
     minimum=1,
 )
-def rate_of_change(n: int) -> pl.Expr:
+def rate_of_change(n: int) -> Kernel:
     """Rate of change over n bars: 100 * (close / close n bars ago - 1) (TA-Lib ROC)."""
-    return 100 * (CLOSE / CLOSE.shift(n) - 1)
+    return Kernel(kernels.relative_change, ("close",), (n,))
 
 
 @feature(

@@ -9,7 +9,6 @@ import polars as pl
 from features import kernels
 from features.definition import Kernel, feature, rolling, wilder_warmup
 
-CLOSE = pl.col("close")
 EMPTY = "highest equals lowest in the window"
 SMOOTH = 3
 
@@ -24,10 +23,9 @@ SMOOTH = 3
     default=(14,),
     standard=("stoch_fast_14",),
 )
-def stoch_fast(n: int) -> pl.Expr:
-    """Raw stochastic %K: place of the close in the range of n bars (Lane; TA-Lib STOCHF)."""
-    low, high = pl.col(f"lowest_{n}"), pl.col(f"highest_{n}")
-    return 100 * ((CLOSE - low) / (high - low))
+def stoch_fast(n: int) -> Kernel:
+    """Raw stochastic %K: place of the close in the range of n bars, 100 * (close - lowest) / (highest - lowest)."""
+    return Kernel(kernels.place_in_range, ("close", f"lowest_{n}", f"highest_{n}"))
 
 
 @feature(
@@ -40,9 +38,9 @@ def stoch_fast(n: int) -> pl.Expr:
     default=(14,),
     standard=("stoch_k",),
 )
-def stoch_k(n: int) -> pl.Expr:
+def stoch_k(n: int) -> Kernel:
     """Slow stochastic %K: mean of 3 values of stoch_fast_<n> (TA-Lib STOCH n, 3, 3)."""
-    return rolling(kernels.moving_average, pl.col(f"stoch_fast_{n}"), by=(SMOOTH,)).clip(0, 100)
+    return Kernel(kernels.bounded_average, (f"stoch_fast_{n}",), (SMOOTH, 0.0, 100.0))
 
 
 @feature(
@@ -55,9 +53,9 @@ def stoch_k(n: int) -> pl.Expr:
     default=(14,),
     standard=("stoch_d",),
 )
-def stoch_d(n: int) -> pl.Expr:
+def stoch_d(n: int) -> Kernel:
     """Slow stochastic %D: mean of 3 values of stoch_k_<n> (TA-Lib STOCH n, 3, 3)."""
-    return rolling(kernels.moving_average, pl.col(f"stoch_k_{n}"), by=(SMOOTH,)).clip(0, 100)
+    return Kernel(kernels.bounded_average, (f"stoch_k_{n}",), (SMOOTH, 0.0, 100.0))
 
 
 @feature(
@@ -89,10 +87,9 @@ def stoch_rsi(n: int) -> pl.Expr:
     default=(14,),
     standard=("williams_r",),
 )
-def williams_r(n: int) -> pl.Expr:
+def williams_r(n: int) -> Kernel:
     """Williams %R: distance of the close from the high of n bars, in percent of their range (TA-Lib WILLR)."""
-    low, high = pl.col(f"lowest_{n}"), pl.col(f"highest_{n}")
-    return -100 * ((high - CLOSE) / (high - low))
+    return Kernel(kernels.distance_from_top, ("close", f"lowest_{n}", f"highest_{n}"))
 
 
 @feature(

@@ -74,9 +74,9 @@ def std_dev(n: int) -> Kernel:
     default=(20,),
     standard=("bbands_upper",),
 )
-def bbands_upper(n: int) -> pl.Expr:
+def bbands_upper(n: int) -> Kernel:
     """Upper Bollinger band: sma_<n> + 2 std_dev_<n> (TA-Lib BBANDS)."""
-    return pl.col(f"sma_{n}") + BANDS * pl.col(f"std_dev_{n}")
+    return Kernel(kernels.combination, (f"sma_{n}", f"std_dev_{n}"), (BANDS,))
 
 
 @feature(
@@ -87,9 +87,9 @@ def bbands_upper(n: int) -> pl.Expr:
     default=(20,),
     standard=("bbands_lower",),
 )
-def bbands_lower(n: int) -> pl.Expr:
+def bbands_lower(n: int) -> Kernel:
     """Lower Bollinger band: sma_<n> - 2 std_dev_<n> (TA-Lib BBANDS)."""
-    return pl.col(f"sma_{n}") - BANDS * pl.col(f"std_dev_{n}")
+    return Kernel(kernels.combination, (f"sma_{n}", f"std_dev_{n}"), (-BANDS,))
 
 
 @feature(

@@ -97,7 +97,7 @@ def test_kernels_run_without_a_folder_for_compiled_code(tmp_path: Path) -> None:
     code = "import numpy as np; from features import kernels; print(kernels.moving_sum(np.arange(5.0), 2).tolist()[1:])"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA", "XDG", "COV"))}
     environment |= {"HOME": str(home), "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(  # noqa: S603 - fixed
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
     )
     assert done.stdout.strip() == "[1.0, 3.0, 5.0, 7.0]", done.stderr

@@ -153,7 +153,7 @@ def test_a_warmup_that_is_too_short_is_seen(market: Market) -> None:
 
 def test_hashes_are_equal_in_another_process() -> None:
     code = "import features; print(features.definitions_hash(), features.definition_hash('adx_14'))"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - fixed
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert there.stdout.split() == [definitions_hash(), definition_hash("adx_14")]
 
 
