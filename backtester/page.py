@@ -98,7 +98,8 @@ def backtest_page(
             for lane in drawn
             if (figure := _trades_figure(lane, evaluation.trades, candles)) is not None
         ],
-        reasons=evaluation.trades.group_by("exit_reason")
+        reasons=evaluation.trades.filter(pl.col("timeframe").is_in(list(evaluation.timeframes)))
+        .group_by("exit_reason")
         .len()
         .sort("len", "exit_reason", descending=[True, False])
         .rows(),

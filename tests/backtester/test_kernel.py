@@ -12,6 +12,7 @@ from lane_cases import random_case
 from backtester import kernel
 from backtester.lanes import run_arrays
 
+ONLY_THERE = "UserProvidedCacheLocator"
 RUN = """
 import sys
 sys.path.insert(0, {here!r})
@@ -50,7 +51,7 @@ def test_it_works_where_no_cache_can_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "a file, not a folder"
     blocked.write_text("")
     here = float(run_arrays([random_case(11).lane]).sums[0, kernel.S_EQUITY]).hex()
-    assert in_a_new_process(NUMBA_CACHE_DIR=str(blocked / "cache")) == here
+    assert in_a_new_process(NUMBA_CACHE_DIR=str(blocked / "cache"), NUMBA_CACHE_LOCATOR_CLASSES=ONLY_THERE) == here
 
 
 def test_threads_may_call_it_at_the_same_time() -> None:
