@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from blofin_resources.market import base, checks
@@ -25,6 +26,7 @@ _MARK: Final = ("ts", *_PRICES, "confirm")
 _UNSIGNED: Final = r"^[0-9]+(\.[0-9]+)?$"
 _SIGNED: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 _MILLISECONDS: Final = r"^[0-9]{12,14}$"
+_MINUTE_MS: Final = 60_000
 _DIGITS: Final = 15
 """Decimal digits that Float64 always holds: reading and writing them again gives the same text."""
 
@@ -86,19 +88,17 @@ def candles(symbol: str, data: object) -> pl.DataFrame:
 
     Raises `FormError` where a row has not nine texts, a number is none, or rows are not newest first on the minute.
     """
-    closed = _closed(_page(data, _CANDLE), data).with_columns(
-        symbol=pl.lit(symbol),
-        minutes=pl.lit(1, pl.Int32),
-        origin=pl.lit("blofin"),
-        flag=pl.lit(None, pl.String),
-    )
-    return checks.flag_single_price(closed.select(CANDLE_SCHEMA.names()).cast(CANDLE_SCHEMA))
+    numbers = [pl.col(name).cast(pl.Float64) for name in (*_PRICES, *checks.VOLUMES)]
+    constant = {"symbol": pl.lit(symbol), "minutes": pl.lit(1, pl.Int32), "origin": pl.lit("blofin")}
+    bars = _closed(_page(data, _CANDLE), data).with_columns(*numbers, **constant, flag=pl.lit(None, pl.String))
+    return bars.select(CANDLE_SCHEMA.names()).collect().pipe(checks.flag_single_price)
 
 
 def mark_candles(symbol: str, data: object) -> pl.DataFrame:
     """Return the closed mark-price bars of one page with `MARK_SCHEMA`, oldest first; errors as of `candles`."""
-    closed = _closed(_page(data, _MARK), data).with_columns(symbol=pl.lit(symbol))
-    return closed.select(MARK_SCHEMA.names()).cast(MARK_SCHEMA)
+    numbers = [pl.col(name).cast(pl.Float64) for name in _PRICES]
+    bars = _closed(_page(data, _MARK), data).with_columns(*numbers, symbol=pl.lit(symbol))
+    return bars.select(MARK_SCHEMA.names()).collect()
 
 
 def oldest(data: object) -> int | None:
@@ -206,15 +206,15 @@ def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
     return page
 
 
-def _closed(page: pl.DataFrame, data: object) -> pl.DataFrame:
-    """Return the closed bars of a page, oldest first, with their times."""
+def _closed(page: pl.DataFrame, data: object) -> pl.LazyFrame:
+    """Return the closed bars of a page, oldest first, with their times, other columns still as texts."""
     times = page["ts"].cast(pl.Int64)
     _require_newest_first(times, data)
-    if (times % 60_000 != 0).any():
+    if (times.to_numpy() % _MINUTE_MS).any():
         what = "a bar does not open on a full minute"
         raise FormError(what, data)
     ts = pl.from_epoch(pl.col("ts").cast(pl.Int64), time_unit="ms").cast(TS)
-    return page.with_columns(ts).filter(pl.col("confirm") == "1").reverse()
+    return page.lazy().with_columns(ts).filter(pl.col("confirm") == "1").reverse()
 
 
 def _objects(data: object, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -249,7 +249,7 @@ def _digits() -> pl.Expr:
 
 
 def _require_newest_first(times: pl.Series, data: object) -> None:
-    if (times.diff().drop_nulls() >= 0).any():
+    if (np.diff(times.to_numpy()) >= 0).any():
         what = "rows are not newest first, each time once"
         raise FormError(what, data)
 
