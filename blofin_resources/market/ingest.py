@@ -106,6 +106,22 @@ def stretches_to_fetch(
     return [Stretch(tuple(names), first, last) for (first, last), names in sorted(lacking.items())]
 
 
+def in_chunks(stretches: Sequence[Stretch], days: int = 7) -> list[Stretch]:
+    """Cut stretches at midnight UTC into pieces of at most `days` days.
+
+    Each piece is fetched and stored by itself, so an interruption costs one piece and memory stays bounded.
+    """
+    pieces = []
+    for stretch in stretches:
+        first = stretch.start
+        while first < stretch.end:
+            midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+            last = min(midnight + timedelta(days=days), stretch.end)
+            pieces.append(Stretch(stretch.symbols, first, last))
+            first = last
+    return pieces
+
+
 def revisions(stored: pl.DataFrame, fresh: pl.DataFrame, seen_at: datetime) -> pl.DataFrame:
     """Return every value of a stored bar that the source now gives differently.
 

@@ -16,6 +16,7 @@ from blofin_resources.market.ingest import (
     Stretch,
     fetch_candles,
     fetch_funding,
+    in_chunks,
     merged,
     revisions,
     stretches_to_fetch,
@@ -80,6 +81,17 @@ def test_stretches_are_exactly_the_minutes_not_covered(through: dict[int, int], 
         if moment >= START + timedelta(days=(moment - START).days, minutes=through.get((moment - START).days, 0))
     ]
     assert asked == expected
+
+
+def test_pieces_make_up_their_stretches_and_end_at_midnight() -> None:
+    whole = Stretch(("BTC-USDT",), START + timedelta(hours=5), START + 20 * DAY + timedelta(minutes=3))
+    pieces = in_chunks([whole], days=7)
+    assert [(piece.start, piece.end) for piece in pieces] == [
+        (START + timedelta(hours=5), START + 7 * DAY),
+        (START + 7 * DAY, START + 14 * DAY),
+        (START + 14 * DAY, START + 20 * DAY + timedelta(minutes=3)),
+    ]
+    assert in_chunks([Stretch(("A",), START, START)]) == []
 
 
 def test_one_symbol_that_fails_does_not_cost_the_others() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from blofin_resources.market.sample import SampleMarket, Variant
 from blofin_resources.market.sample._path import bars
-from blofin_resources.market.sample._process import world
+from blofin_resources.market.sample._process import NULL, first_state, walk, world
 
 Floats = npt.NDArray[np.float64]
 
@@ -125,6 +125,16 @@ def test_the_null_market_pays_nothing_on_average(null: list[pl.DataFrame]) -> No
     pooled = [_t_statistic(frame["gain"].to_numpy()) for frame in null]
     assert max(abs(t) for t in pooled) < 3.5
     assert abs(_t_statistic(np.concatenate([frame["gain"].to_numpy()[:-1] for frame in null]))) < 3
+
+
+def test_returns_of_the_null_market_are_fair_in_price_not_in_log_price() -> None:
+    # At real volatility half the variance hides in the noise of any sample, so this market is wilder.
+    wild = world("BTC-USDT", 1, NULL)._replace(own_sd=0.03, beta=0.0)
+    walked = np.empty((365 * 1440, 4))
+    walk(first_state(wild)[0], wild, 0, walked, np.empty(365 * 3))
+    change, variance = walked[:, 1], walked[:, 2]
+    assert abs((change + variance / 2).sum()) < 3 * math.sqrt(variance.sum())
+    assert abs(change.sum()) > 6 * math.sqrt(variance.sum())
 
 
 def test_the_null_market_has_no_memory(null: list[pl.DataFrame]) -> None:
