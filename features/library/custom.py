@@ -4,6 +4,8 @@ Belongs here: examples that are useful on their own. A user's features live in f
 `features.loading`. Does not belong here: anything with a loop.
 """
 
+import math
+
 import polars as pl
 
 from features.definition import ema_warmup, feature, wilder_warmup
@@ -42,3 +44,14 @@ def breakout_strength() -> pl.Expr:
 def volume_confirmed_momentum() -> pl.Expr:
     """rate_of_change_12 times volume_ratio, the latter at most 3."""
     return pl.col("rate_of_change_12") * pl.col("volume_ratio_20").clip(0, 3)
+
+
+@feature(
+    "scaled_move_<n>_<m>",
+    unit="standard deviations",
+    warmup=max,
+    nulls="the price has not moved for m bars",
+)
+def scaled_move(n: int, m: int) -> pl.Expr:
+    """Log return of n bars in units of the volatility of m bars: large or small against what is usual of late."""
+    return pl.col(f"log_returns_{n}") / (pl.col(f"realized_volatility_{m}") * math.sqrt(n))
