@@ -13,15 +13,17 @@ How it is written, and why:
 - No parallel compilation: `run` releases the interpreter lock and `backtester.lanes` calls it from threads, one call
   for many lanes. That is safe under threads and forks, compiles in a third of the time, and each lane writes only to
   its own memory, so the result does not depend on the number of threads.
+- Most bars of a held position do nothing but move the mark. `_calm_blocks` takes them eight at a time with explicit
+  vector instructions: four times as fast as a plain loop, and, unlike with fast-math, the same sums on every machine.
 - Compiled on first use, not on import, and kept on disk where there is a place to keep it.
 
 Everything in this file is one cache entry: Numba notices a changed file, not a changed import.
 """
 
-# ruff: noqa: ANN001, ANN202, C901, PLR0911, PLR0912, PLR0915
+# ruff: noqa: ANN001, ANN202, ARG001, C901, PLR0911, PLR0912, PLR0915
 # One lane is one loop whose order of events is the specification: cutting it into many functions would hide the order
 # and cost a third of the speed. The lettered comments name the events of the guide. Compiled functions take the types
-# of SIGNATURE and carry no annotations.
+# of SIGNATURE and carry no annotations; Numba fixes the arguments of those that write machine code.
 
 from collections.abc import Callable
 from functools import cache
@@ -29,7 +31,9 @@ from typing import Any, Final
 
 import numba
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # Columns of the lane table (int64): addresses are of contiguous arrays, 0 where there is none.
@@ -74,13 +78,15 @@ SUM_COLUMNS: Final = 23
 
 _intrinsic: Final[Any] = intrinsic  # Numba's own types know nothing of the arguments that the compiler fills in
 _njit: Final[Any] = numba.njit
+_cgutils: Final[Any] = cgutils
+_types: Final[Any] = types
 
 
 def _pointer(dtype: types.Type) -> Any:
     """Return a compiled function that reads one element of a contiguous array from the array's address."""
 
     @_intrinsic  # type: ignore[untyped-decorator]
-    def load(typingctx: Any, address: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def load(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             data = context.get_data_type(signature.return_type)
             base = builder.inttoptr(args[0], data.as_pointer())
@@ -92,16 +98,193 @@ def _pointer(dtype: types.Type) -> Any:
 
 
 @_intrinsic  # type: ignore[untyped-decorator]
-def _store(typingctx: Any, address: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _store(typingctx: Any, address: Any, index: Any, value: Any) -> Any:
     """Write one float64 to an array given by its address."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.get_data_type(types.float64)
         base = builder.inttoptr(args[0], data.as_pointer())
         builder.store(args[2], builder.gep(base, [args[1]]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float64), codegen
+
+
+WIDTH: Final = 8
+"""Bars that `_calm_blocks` takes at once: a fixed number, so that sums do not depend on the machine."""
+
+_CALM_RESULT: Final = _types.Tuple([types.int64, types.int64, *[types.float64] * 7])
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def _calm_blocks(
+    typingctx: Any, lane: Any, t: Any, until: Any, limits: Any, heard: Any, book: Any, extremes: Any
+) -> Any:
+    """Walk blocks of 8 bars in which a held position meets nothing, as vector instructions.
+
+    `lane` addresses of open, low, high, close, state, signals and equity output; `limits` the prices that end it;
+    `book` cash, signed quantity and entry; `extremes` peak and trough. Returns the first bar not taken,
+    how many had known funding, the five sums of returns (powers one to four, squared losses), peak and trough.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _Calm(context, builder, args).build()
+
+    return (
+        _CALM_RESULT(
+            _types.UniTuple(types.int64, 7),
+            types.int64,
+            types.int64,
+            _types.UniTuple(types.float64, 2),
+            types.uint8,
+            _types.UniTuple(types.float64, 3),
+            _types.UniTuple(types.float64, 2),
+        ),
+        codegen,
+    )
+
+
+class _Calm:
+    """Writes the loop of `_calm_blocks`; every value is a vector of `WIDTH` bars unless its name says otherwise."""
+
+    number, byte = ir.DoubleType(), ir.IntType(8)
+
+    def __init__(self, context: Any, builder: Any, args: Any) -> None:
+        self.context, self.builder = context, builder
+        lane, self.start, self.until, limits, self.heard, book, extremes = args
+        unpack = _cgutils.unpack_tuple
+        self.open, self.low, self.high, self.close, self.state, self.bits, self.equity_out = unpack(builder, lane, 7)
+        self.floor, self.ceiling = (self.spread(each) for each in unpack(builder, limits, 2))
+        self.cash, self.signed, self.entry = (self.spread(each) for each in unpack(builder, book, 3))
+        self.row = _cgutils.alloca_once_value(builder, self.start)
+        self.known = _cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
+        self.peak, self.trough = (_cgutils.alloca_once_value(builder, each) for each in unpack(builder, extremes, 2))
+        self.sums = [_cgutils.alloca_once_value(builder, self.all(0.0)) for _ in range(5)]
+
+    def all(self, value: float) -> Any:
+        return ir.Constant(ir.VectorType(self.number, WIDTH), [value] * WIDTH)
+
+    def spread(self, scalar: Any) -> Any:
+        vector = ir.VectorType(scalar.type, WIDTH)
+        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        return self.builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes)
+
+    def load(self, address: Any, row: Any, element: Any) -> Any:
+        base = self.builder.inttoptr(address, element.as_pointer())
+        at = self.builder.bitcast(self.builder.gep(base, [row]), ir.VectorType(element, WIDTH).as_pointer())
+        return self.builder.load(at, align=1 if element is self.byte else 8)
+
+    def folded(self, vector: Any, operation: Callable[[Any, Any], Any]) -> Any:
+        """Combine the elements of a vector in a fixed order: halves, quarters, pairs."""
+        width = WIDTH
+        while width > 1:
+            width //= 2
+            undefined = ir.Constant(vector.type, ir.Undefined)
+            index = ir.VectorType(ir.IntType(32), width)
+            one, two = (
+                self.builder.shuffle_vector(vector, undefined, ir.Constant(index, list(range(first, first + width))))
+                for first in (0, width)
+            )
+            vector = operation(one, two)
+        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    def chosen(self, comparison: str, one: Any, two: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered(comparison, one, two), one, two)
+
+    def marks(self, row: Any) -> Any:
+        b = self.builder
+        move = b.fsub(self.load(self.close, row, self.number), self.entry)
+        return b.fadd(self.cash, b.fmul(self.signed, move))
+
+    def events(self, row: Any) -> tuple[Any, Any]:
+        """Return a bit for each bar that ends the walk, and one for each with known funding."""
+        b = self.builder
+        state, bits = self.load(self.state, row, self.byte), self.load(self.bits, row, self.byte)
+
+        def has(bytes_: Any, mask: Any) -> Any:
+            zero = ir.Constant(bytes_.type, [0] * WIDTH)
+            return b.icmp_unsigned("!=", b.and_(bytes_, mask), zero)
+
+        fillable = has(state, ir.Constant(state.type, [FILLABLE] * WIDTH))
+        hit = b.or_(
+            b.or_(b.not_(fillable), has(bits, self.spread(self.heard))),
+            b.or_(
+                b.fcmp_ordered("<=", self.load(self.low, row, self.number), self.floor),
+                b.fcmp_ordered(">=", self.load(self.high, row, self.number), self.ceiling),
+            ),
+        )
+        known = has(state, ir.Constant(state.type, [FUNDING_KNOWN] * WIDTH))
+        return b.bitcast(hit, self.byte), b.bitcast(known, self.byte)
+
+    def build(self) -> Any:
+        b = self.builder
+        head, check, body, done = (b.append_basic_block(f"calm.{name}") for name in ("head", "check", "body", "done"))
+        b.branch(head)
+        b.position_at_end(head)
+        row = b.load(self.row)
+        after = b.add(row, ir.Constant(row.type, WIDTH))
+        b.cbranch(b.icmp_signed("<=", after, self.until), check, done)
+        b.position_at_end(check)
+        self.fetch_open(row)
+        hit, known = self.events(row)
+        mark = self.marks(row)
+        lowest = self.folded(mark, lambda one, two: self.chosen("<", one, two))
+        calm = b.and_(
+            b.icmp_unsigned("==", hit, ir.Constant(self.byte, 0)),
+            b.fcmp_ordered(">", lowest, ir.Constant(self.number, 0.0)),
+        )
+        b.cbranch(calm, body, done)
+        b.position_at_end(body)
+        self.add_returns(b.fsub(b.fdiv(mark, self.marks(b.sub(row, ir.Constant(row.type, 1)))), self.all(1.0)))
+        self.lower_trough(mark, lowest)
+        with b.if_then(b.icmp_unsigned("!=", self.equity_out, ir.Constant(self.equity_out.type, 0)), likely=False):
+            base = b.inttoptr(self.equity_out, self.number.as_pointer())
+            b.store(mark, b.bitcast(b.gep(base, [row]), mark.type.as_pointer()), align=8)
+        b.store(b.add(b.load(self.known), b.zext(b.ctpop(known), row.type)), self.known)
+        b.store(after, self.row)
+        b.branch(head)
+        b.position_at_end(done)
+        totals = [self.folded(b.load(each), b.fadd) for each in self.sums]
+        values = [b.load(self.row), b.load(self.known), *totals, b.load(self.peak), b.load(self.trough)]
+        return self.context.make_tuple(b, _CALM_RESULT, values)
+
+    def fetch_open(self, row: Any) -> None:
+        """Ask for this block's opens: needed only where something happens, and then without waiting for memory."""
+        b = self.builder
+        pointer = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        prefetch = _cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+        base = b.inttoptr(self.open, self.number.as_pointer())
+        at = b.bitcast(b.gep(base, [row]), pointer)
+        b.call(prefetch, [at, *(ir.Constant(flag, value) for value in (0, 3, 1))])
+
+    def add_returns(self, change: Any) -> None:
+        b = self.builder
+        square = b.fmul(change, change)
+        loss = self.chosen("<", change, self.all(0.0))
+        terms = (change, square, b.fmul(square, change), b.fmul(square, square), b.fmul(loss, loss))
+        for total, term in zip(self.sums, terms, strict=True):
+            b.store(b.fadd(b.load(total), term), total)
+
+    def lower_trough(self, mark: Any, lowest: Any) -> None:
+        """Take the block into peak and trough; bar by bar only where it may hold a deeper drawdown."""
+        b = self.builder
+        highest = self.chosen(">", self.folded(mark, lambda one, two: self.chosen(">", one, two)), b.load(self.peak))
+        deeper = b.fcmp_ordered("<", lowest, b.fmul(highest, b.load(self.trough)))
+        with b.if_else(deeper, likely=False) as (then, otherwise):
+            with then:
+                peak, trough = b.load(self.peak), b.load(self.trough)
+                for k in range(WIDTH):
+                    each = b.extract_element(mark, ir.Constant(ir.IntType(32), k))
+                    peak = self.chosen(">", each, peak)
+                    below = b.fcmp_ordered("<", each, b.fmul(peak, trough))
+                    trough = b.select(below, b.fdiv(each, peak), trough)
+                b.store(peak, self.peak)
+                b.store(trough, self.trough)
+            with otherwise:
+                b.store(highest, self.peak)
 
 
 _f8 = _pointer(types.float64)
@@ -252,6 +435,28 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 until = t
             signed = s * quantity
             start = t
+            if t + WIDTH <= until:
+                t, more, sum1, sum2, sum3, sum4, sum5, peak, trough = _calm_blocks(
+                    (opens, lows, highs, closes, states, signals, equity_out),
+                    t,
+                    until,
+                    (floor, ceiling),
+                    heard,
+                    (cash, signed, entry),
+                    (peak, trough),
+                )
+                r1 += sum1
+                r2 += sum2
+                r3 += sum3
+                r4 += sum4
+                down2 += sum5
+                held_known += more
+                if t > start:
+                    equity = cash + signed * (_f8(closes, t - 1) - entry)
+                    while 0 <= next_hour < t:
+                        _store(lane[HOUR_OUT], hour, cash + signed * (_f8(closes, next_hour) - entry))
+                        hour += 1
+                        next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
             while t < until:
                 state = _u1(states, t)
                 if (

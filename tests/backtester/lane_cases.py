@@ -113,7 +113,7 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
     rng = np.random.default_rng(seed)
     timeframe: Timeframe = str(rng.choice(["1m", "5m"]))  # type: ignore[assignment]
     step = MINUTES[timeframe] * MINUTE
-    count = int(rng.integers(1, 60))
+    count = int(rng.integers(1, 60) if rng.random() < 0.85 else rng.integers(60, 200))
     minutes = None
     if timeframe == "5m" and rng.random() < 0.6:
         minutes = random_walk(rng, count * 5, START, MINUTE)
