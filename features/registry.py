@@ -287,6 +287,11 @@ def definition_hash(name: str) -> str:
 
 def definitions_hash(names: Sequence[str] = STANDARD_SET) -> str:
     """Return the fingerprint of several standard features, by default of the standard set."""
+    return _definitions_hash(tuple(names))
+
+
+@functools.cache
+def _definitions_hash(names: tuple[str, ...]) -> str:
     return standard_registry().hashes(names)
 
 
