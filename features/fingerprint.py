@@ -5,7 +5,6 @@ Belongs here: reading a function's source and that of what it calls. Does not be
 """
 
 import ast
-import functools
 import hashlib
 import inspect
 import textwrap
@@ -16,7 +15,6 @@ from typing import Any
 _PLAIN = (int, float, str, bool, tuple, type(None))
 
 
-@functools.cache
 def fingerprint(function: Callable[..., Any]) -> str:
     """Return a hash of a function's code and of the functions and constants that it names, without comments.
 
