@@ -16,9 +16,12 @@ FloatArray = npt.NDArray[np.float64]
 
 SLOPE_PRIOR: Final = 0.5
 """Precision of the slope's prior around 0: where the scores say little, they are believed little."""
-INTERCEPT_PRIOR: Final = 400.0
-"""Precision of the prior of the base rate's log-odds around 0, a standard deviation of 0.05: over an hour a price
-goes up about as often as down, and one week's share of ups says little about the next day's."""
+INTERCEPT_PRIOR: Final = 2500.0
+"""Precision of the prior of the base rate's log-odds around 0, a standard deviation of 0.02: over an hour a price
+goes up about as often as down, and one week's share of ups says next to nothing about the next day's."""
+LEAST_SLOPE: Final = 0.05
+"""A model that was wrong out of fold is nearly silenced, not turned round. Not quite, so that its calls keep their
+order and its backtest shows what the surest of them are worth."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Calibration:
     Attributes
     ----------
     slope : float
-        Not negative: a model that was wrong out of fold is silenced, not turned round.
+        At least `LEAST_SLOPE` where it was fitted.
     intercept : float
         Log-odds of the base rate where the slope is 0.
     """
@@ -67,7 +70,7 @@ def fit_calibration(score: FloatArray, up: npt.NDArray[np.bool_], overlap: float
             [error @ score + SLOPE_PRIOR * slope, error.sum() + INTERCEPT_PRIOR * intercept]
         )
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, 5.0), (-5.0, 5.0)])
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(LEAST_SLOPE, 5.0), (-5.0, 5.0)])
     return Calibration(float(found.x[0]), float(found.x[1]))
 
 

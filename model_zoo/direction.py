@@ -20,17 +20,21 @@ from model_zoo.folds import Window, judged, learnable
 
 DEFAULTS: Final[dict[str, float]] = {
     "learning_rate": 0.03,
-    "num_leaves": 12,
-    "min_data_in_leaf": 100,
+    "num_leaves": 4,
+    "min_data_in_leaf": 200,
     "feature_fraction": 0.6,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "lambda_l2": 10.0,
+    "lambda_l2": 20.0,
 }
 """Hyper-parameters where the specification names none."""
 
-MAX_ROUNDS: Final = 200
-PATIENCE: Final = 25
+SMALL_LEAF: Final = 20
+"""At least so many leaves' worth of rows: with less data the leaves become smaller."""
+LEAST_ROUNDS: Final = 30
+MOST_ROUNDS: Final = 120
+"""Bounds of early stopping: one day of judging is too noisy to be believed beyond them."""
+PATIENCE: Final = 30
 INNER_SHARE: Final = 0.2
 """Share of the training window, at its end, on which early stopping judges."""
 
@@ -99,10 +103,10 @@ class DirectionModel(Model):
         timeframe = self.spec.timeframe
         early = rows.filter(learnable(Window(whole.start, cut), timeframe, self.spec.horizon * bar_length(timeframe)))
         late = rows.filter(judged(Window(cut, whole.end), timeframe))
-        if min(early.height, late.height) < DEFAULTS["min_data_in_leaf"] or early["label_up"].n_unique() == 1:
-            return PATIENCE
-        booster = self._boosted(early, MAX_ROUNDS, late)
-        return max(1, booster.best_iteration)
+        if not late.height or early["label_up"].n_unique() < 2:  # noqa: PLR2004  # up and not up
+            return LEAST_ROUNDS
+        booster = self._boosted(early, MOST_ROUNDS, late)
+        return max(LEAST_ROUNDS, booster.best_iteration)
 
     def _boosted(self, rows: pl.DataFrame, rounds: int, judge: pl.DataFrame | None = None) -> lgb.Booster:
         data = lgb.Dataset(self.matrix(rows), _target(rows), weight=_balance(rows), params={"verbosity": -1})
@@ -112,9 +116,11 @@ class DirectionModel(Model):
             else [lgb.Dataset(self.matrix(judge), _target(judge), weight=_balance(judge), reference=data)]
         )
         stop: list[Callable[..., Any]] = [] if judge is None else [lgb.early_stopping(PATIENCE, verbose=False)]
-        return lgb.train(self._settings(), data, rounds, valid_sets=sets, callbacks=stop)
+        return lgb.train(self._settings(rows.height), data, rounds, valid_sets=sets, callbacks=stop)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, rows: int) -> dict[str, Any]:
+        wanted = {**DEFAULTS, **self.spec.hyper}
+        leaf = min(wanted["min_data_in_leaf"], max(5, rows // SMALL_LEAF))
         return {
             "objective": "binary",
             "metric": "binary_logloss",
@@ -123,8 +129,8 @@ class DirectionModel(Model):
             "force_row_wise": True,
             "num_threads": 1,
             "verbosity": -1,
-            **DEFAULTS,
-            **self.spec.hyper,
+            **wanted,
+            "min_data_in_leaf": int(leaf),
         }
 
 

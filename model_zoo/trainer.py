@@ -19,7 +19,6 @@ from backtester.costs import Costs
 from backtester.evaluation import Evaluation, evaluate
 from features.bars import Timeframe, bar_length
 from features.feature_manager import FeatureManager
-from features.registry import standard_registry
 from model_zoo.artifacts import version_of
 from model_zoo.base import Model, ModelError, ModelSpec
 from model_zoo.calibration import base_rate, fit_calibration
@@ -44,15 +43,12 @@ BLOCK: Final = timedelta(hours=2)
 """Block of the bootstraps: twice the horizon, so that overlapping labels mostly stay together."""
 LEAST_DAYS: Final = timedelta(days=3)
 """A training window with less market than this trains nothing."""
-LEVELS: Final = ("quote", "base", "contracts")
-"""Units with one of these words differ from symbol to symbol: no input for a model of several."""
-TOO_FEW_VALUES: Final = frozenset(
-    {
-        *("day_of_week", "is_weekend", "hour_of_day", "minute_of_hour", "hour_sin", "hour_cos"),
-        *("funding_rate", "hours_to_funding"),
-    }
-)
-"""In one week each hour of the day comes seven times: such inputs name single days to be learned by heart."""
+SPANS: Final = (15, 30, 60, 120, 240, 480, 1440)
+"""Minutes over which a model sees the last move, on whatever timeframe."""
+A_DAY: Final = 1440
+"""Minutes whose volatility a move is measured against."""
+BESIDE: Final = ("volatility_ratio_10_60", "volume_zscore_20", "close_location")
+"""What a model sees beside the moves."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +129,23 @@ class Trained:
 
 
 def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSpec:
-    """Return the specification that the cycle trains: the standard features that mean the same on every symbol."""
-    registry = standard_registry()
-    inputs = tuple(
-        name
-        for name in registry.standard()
-        if name not in TOO_FEW_VALUES and not set(LEVELS) & set(registry.feature(name).definition.unit.split())
-    )
-    minutes = bar_length(timeframe) // timedelta(minutes=1)
+    """Return the specification that the cycle trains.
+
+    Its inputs mean the same on every symbol and timeframe: moves over round spans of time in units of the last day's
+    volatility, and little else. A week holds few independent hours, and each further input is a further way to be
+    fooled: on the sample market with planted edges, 82 standard features gained 0.001 nats over the baseline out of
+    sample, these 0.008.
+
+    Raises
+    ------
+    ModelError
+        If there is no such type of model.
+    """
     number(type_name, timeframe)
-    return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), inputs, seed)
+    minutes = bar_length(timeframe) // timedelta(minutes=1)
+    spans = [span // minutes for span in SPANS if span // minutes > 1]
+    moves = [f"scaled_move_{span}_{A_DAY // minutes}" for span in spans]
+    return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), (*moves, *BESIDE), seed)
 
 
 def train_cycle(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_zoo.calibration import base_rate, fit_calibration
+from model_zoo.calibration import LEAST_SLOPE, base_rate, fit_calibration
 
 
 def drawn(slope: float, rows: int = 20_000, intercept: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -22,11 +22,11 @@ def test_the_slope_is_found(slope: float) -> None:
         assert up[inside].mean() == pytest.approx(said[inside].mean(), abs=0.03)
 
 
-def test_a_model_that_is_wrong_is_silenced_not_turned_round() -> None:
+def test_a_model_that_is_wrong_is_nearly_silenced_not_turned_round() -> None:
     score, up = drawn(-1.0)
     found = fit_calibration(score, up)
-    assert found.slope == 0
-    assert np.ptp(found.apply(score)) == 0
+    assert found.slope == LEAST_SLOPE
+    assert np.ptp(found.apply(score)) < 0.12
 
 
 def test_overlapping_rows_count_less() -> None:
@@ -36,6 +36,6 @@ def test_overlapping_rows_count_less() -> None:
 
 def test_the_base_rate_of_one_week_is_drawn_towards_a_half() -> None:
     up = np.arange(500) < 300
-    assert base_rate(up) == pytest.approx(0.525, abs=0.005)
+    assert base_rate(up) == pytest.approx(0.505, abs=0.002)
     assert base_rate(np.tile(up, 12), overlap=12) == pytest.approx(base_rate(up))
-    assert base_rate(np.tile(up, 1_000)) == pytest.approx(0.6, abs=0.001)
+    assert base_rate(np.tile(up, 1_000)) == pytest.approx(0.6, abs=0.003)

@@ -8,6 +8,7 @@ import pytest
 
 from features.bars import FrameSource
 from features.feature_manager import FeatureManager
+from features.registry import standard_registry
 from model_zoo.artifacts import load_artifact, save_artifact
 from model_zoo.base import ModelError, ModelSpec
 from model_zoo.trainer import Trained, default_spec, train_cycle
@@ -89,12 +90,16 @@ def test_too_little_history_is_refused() -> None:
         train_cycle(short, SYMBOLS, T, SPEC)
 
 
-def test_default_specification_looks_an_hour_ahead_and_reads_no_price_levels() -> None:
-    horizons = {timeframe: default_spec("direction", timeframe).horizon for timeframe in ("1m", "5m", "60m")}
-    assert horizons == {"1m": 60, "5m": 12, "60m": 1}
-    inputs = default_spec("direction", "5m").inputs
-    assert {"rsi_14", "bbands_width"} <= set(inputs)
-    assert not {"close", "sma_20", "volume", "force_index_13", "hour_of_day"} & set(inputs)
+def test_default_specification_looks_an_hour_ahead_at_moves_over_the_same_spans() -> None:
+    specs = {timeframe: default_spec("direction", timeframe) for timeframe in ("1m", "5m", "60m")}
+    assert {timeframe: spec.horizon for timeframe, spec in specs.items()} == {"1m": 60, "5m": 12, "60m": 1}
+    assert "scaled_move_120_1440" in specs["1m"].inputs
+    assert "scaled_move_24_288" in specs["5m"].inputs
+    assert "scaled_move_2_24" in specs["60m"].inputs
+    registry = standard_registry()
+    for spec in specs.values():
+        units = {registry.feature(name).definition.unit for name in spec.inputs}
+        assert units == {"standard deviations", "ratio"}, "prices and volumes differ from symbol to symbol"
     with pytest.raises(ModelError, match="direction"):
         default_spec("oracle", "5m")
 
