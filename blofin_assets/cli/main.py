@@ -47,6 +47,21 @@ def run(as_of: AsOf = None) -> None:
 
 
 @app.command()
+def backtest(
+    strategy: Annotated[str, typer.Argument(help="A name in the library, or a .py file.")],
+    symbols: Annotated[str | None, typer.Option(help="Comma list.", show_default="all that are traded")] = None,
+    timeframes: Annotated[str | None, typer.Option(help="Comma list of 1m, 5m, 60m.", show_default="its own")] = None,
+    days: Annotated[int, typer.Option(help="Length of the window.")] = 7,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; can be repeated.")] = None,
+    as_of: AsOf = None,
+) -> None:
+    """Backtest one strategy on stored candles: a table here, and a page with plots."""
+    from blofin_assets.cli.backtest import Request, run_backtest
+
+    run_backtest(Request(strategy, symbols, timeframes, days, param or [], parse_moment(as_of)))
+
+
+@app.command()
 def report(day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")]) -> None:
     """Make the report of a day again from what is stored, and print where it is."""
     from blofin_assets.cli.run import make_report
@@ -75,7 +90,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="dagster")
     try:
         app()
-    except BlofinError as error:
+    except (BlofinError, ValueError, LookupError) as error:  # the domain packages raise the latter two
         if "--verbose" in sys.argv:
             traceback.print_exc()
         typer.secho(f"blofin: {error}", fg=typer.colors.RED, err=True)
