@@ -17,6 +17,9 @@ from features.jit import jit
 BLOCK = 256
 """Bars after which a moving sum is computed afresh."""
 
+FEW = 8
+"""Up to so many values a deviation is computed afresh for each bar."""
+
 EXTREME_BLOCK = 2048
 """Bars whose extremes are computed together."""
 
@@ -88,7 +91,7 @@ def moving_deviation(x: FloatArray, n: int) -> FloatArray:
     """
     size = len(x)
     out = np.full(size, np.nan)
-    block = max(BLOCK, n)
+    block = max(BLOCK, n) if n > FEW else 1  # few values can be close to each other and far from the block's first
     scale = 1.0 / n
     for begin in range(n - 1, size, block):
         end = min(begin + block, size)
@@ -227,7 +230,7 @@ def relative_strength(x: FloatArray, n: int) -> FloatArray:
     up /= n
     down /= n
     if up + down > 0.0:
-        out[n] = 100.0 * up / (up + down)
+        out[n] = 100.0 * (up / (up + down))
     weight = 1.0 / n
     keep = 1.0 - weight
     for i in range(n + 1, size):
@@ -236,7 +239,7 @@ def relative_strength(x: FloatArray, n: int) -> FloatArray:
         down = keep * down + weight * max(-change, 0.0)
         both = up + down
         if both > 0.0:
-            out[i] = 100.0 * up / both
+            out[i] = 100.0 * (up / both)
     return out
 
 
@@ -329,10 +332,10 @@ def _extreme_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: 
     for i in range(begin, end):
         best = sign * x[i]
         for j in range(i - n + 1, i):
-            if not sign * x[j] <= best:  # also where x[j] is NaN, and from then on for the rest of the window
+            if math.isnan(x[j]):
+                best = np.nan
+            elif sign * x[j] > best:  # never, once it is NaN
                 best = sign * x[j]
-            if math.isnan(best):
-                break
         out[i] = sign * best
 
 
@@ -549,7 +552,7 @@ def directional(high: FloatArray, low: FloatArray, close: FloatArray, n: int, up
         moved = keep * moved + step
         ranged = keep * ranged + span
         if ranged > 0.0:
-            out[i] = 100.0 * moved / ranged
+            out[i] = 100.0 * min(moved / ranged, 1.0)
     return out
 
 
@@ -568,7 +571,7 @@ def money_flow(high: FloatArray, low: FloatArray, close: FloatArray, volume: Flo
     down = moving_sum(falling, n)
     for i in range(size):
         both = up[i] + down[i]
-        up[i] = min(100.0 * max(up[i], 0.0) / both, 100.0) if both > 0.0 else np.nan
+        up[i] = 100.0 * min(max(up[i], 0.0) / both, 1.0) if both > 0.0 else np.nan
     return up
 
 
@@ -587,7 +590,7 @@ def ultimate(high: FloatArray, low: FloatArray, close: FloatArray, short: int, m
         for i in range(size):
             out[i] += weight * part[i] / whole[i] if whole[i] > 0.0 else np.nan
     for i in range(size):
-        out[i] *= 100.0 / 7.0
+        out[i] = 100.0 * min(max(out[i] / 7.0, 0.0), 1.0)
     return out
 
 
