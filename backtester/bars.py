@@ -7,12 +7,14 @@ full hours). Does not belong here: signals (`backtester.signals`), results (`bac
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backtester import kernel
 from backtester.kernel import ADJACENT, FILLABLE, FUNDING_KNOWN
 from features.bars import MINUTES, Timeframe
 
@@ -131,6 +133,35 @@ class Bars:
         """Full hours of the window, microseconds since 1970."""
         return full_hours(self.start, self.end)
 
+    @cached_property
+    def packed(self) -> Longs:
+        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these bars exist."""
+        row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
+        row[kernel.N], row[kernel.STEP] = len(self), self.step
+        for column, array in (
+            (kernel.OPEN, self.open),
+            (kernel.HIGH, self.high),
+            (kernel.LOW, self.low),
+            (kernel.CLOSE, self.close),
+            (kernel.STATE, self.state),
+            (kernel.TS, self.ts),
+            (kernel.FUND_ROW, self.funding_row),
+            (kernel.FUND_RATE, self.funding_rate),
+            (kernel.FUND_TS, self.funding_ts),
+            (kernel.HOUR_ROW, self.hour_row),
+        ):
+            row[column] = address(array)
+        row[kernel.FUND_N], row[kernel.HOUR_N] = len(self.funding_row), len(self.hour_row)
+        if self.mark is not None:
+            row[[kernel.MARK_OPEN, kernel.MARK_HIGH, kernel.MARK_LOW]] = [address(array) for array in self.mark]
+        finer = self.minutes
+        if finer is not None and self.timeframe != "1m":
+            row[kernel.MINUTE_N] = len(finer.ts)
+            row[kernel.MINUTE_TS], row[kernel.MINUTE_OK] = address(finer.ts), address(finer.sound)
+            row[kernel.MINUTE_OPEN] = address(finer.open)
+            row[kernel.MINUTE_HIGH], row[kernel.MINUTE_LOW] = address(finer.high), address(finer.low)
+        return row
+
     def with_minutes(self, candles: pl.DataFrame) -> Self:
         """Return the same bars with 1-minute candles that settle the order of events inside each."""
         return replace(self, minutes=Minutes.from_frame(candles))
@@ -202,6 +233,11 @@ class Bars:
             hour_row=hour_rows(ts, step, first, last),
             mark=None if mark is None else _checked_mark(mark, ts, name, timeframe),
         )
+
+
+def address(array: npt.NDArray[np.generic]) -> int:
+    """Return where a contiguous array lies; whoever uses it keeps the array."""
+    return int(array.__array_interface__["data"][0])
 
 
 def full_hours(start: int, end: int) -> Longs:

@@ -223,27 +223,49 @@ class _Calm:
         b.branch(head)
         b.position_at_end(head)
         row = b.load(self.row)
-        after = b.add(row, ir.Constant(row.type, WIDTH))
-        b.cbranch(b.icmp_signed("<=", after, self.until), check, done)
+        room = b.icmp_signed("<=", b.add(row, ir.Constant(row.type, WIDTH)), self.until)
+        b.cbranch(room, check, done)
         b.position_at_end(check)
         self.fetch_open(row)
         hit, known = self.events(row)
         mark = self.marks(row)
+        before = self.marks(b.sub(row, ir.Constant(row.type, 1)))
+        whole = b.block
+        some, walk = b.append_basic_block("calm.some"), b.append_basic_block("calm.walk")
+        b.cbranch(b.icmp_unsigned("==", hit, ir.Constant(self.byte, 0)), walk, some)
+        # Bars before the first hit are taken; those from it on repeat the last mark before it, which changes nothing.
+        b.position_at_end(some)
+        index = ir.IntType(32)
+        taken = b.zext(b.cttz(hit, ir.Constant(ir.IntType(1), 0)), index)
+        inside = b.icmp_unsigned("<", ir.Constant(ir.VectorType(index, WIDTH), list(range(WIDTH))), self.spread(taken))
+        previous = b.extract_element(mark, b.and_(b.sub(taken, ir.Constant(index, 1)), ir.Constant(index, WIDTH - 1)))
+        none = b.icmp_unsigned("==", taken, ir.Constant(index, 0))
+        last = self.spread(b.select(none, b.extract_element(before, ir.Constant(index, 0)), previous))
+        cut = [b.select(inside, each, last) for each in (mark, before)] + [
+            b.and_(known, b.bitcast(inside, self.byte)),
+            taken,
+        ]
+        b.branch(walk)
+        b.position_at_end(walk)
+        merged = []
+        for full, part in zip((mark, before, known, ir.Constant(index, WIDTH)), cut, strict=True):
+            phi = b.phi(full.type)
+            phi.add_incoming(full, whole)
+            phi.add_incoming(part, some)
+            merged.append(phi)
+        mark, before, known, taken = merged
+        after = b.add(row, b.zext(taken, row.type))
         lowest = self.folded(mark, lambda one, two: self.chosen("<", one, two))
-        calm = b.and_(
-            b.icmp_unsigned("==", hit, ir.Constant(self.byte, 0)),
-            b.fcmp_ordered(">", lowest, ir.Constant(self.number, 0.0)),
-        )
-        b.cbranch(calm, body, done)
+        b.cbranch(b.fcmp_ordered(">", lowest, ir.Constant(self.number, 0.0)), body, done)
         b.position_at_end(body)
-        self.add_returns(b.fsub(b.fdiv(mark, self.marks(b.sub(row, ir.Constant(row.type, 1)))), self.all(1.0)))
+        self.add_returns(b.fsub(b.fdiv(mark, before), self.all(1.0)))
         self.lower_trough(mark, lowest)
         with b.if_then(b.icmp_unsigned("!=", self.equity_out, ir.Constant(self.equity_out.type, 0)), likely=False):
             base = b.inttoptr(self.equity_out, self.number.as_pointer())
             b.store(mark, b.bitcast(b.gep(base, [row]), mark.type.as_pointer()), align=8)
         b.store(b.add(b.load(self.known), b.zext(b.ctpop(known), row.type)), self.known)
         b.store(after, self.row)
-        b.branch(head)
+        b.cbranch(b.icmp_unsigned("==", hit, ir.Constant(self.byte, 0)), head, done)
         b.position_at_end(done)
         totals = [self.folded(b.load(each), b.fadd) for each in self.sums]
         values = [b.load(self.row), b.load(self.known), *totals, b.load(self.peak), b.load(self.trough)]

@@ -17,20 +17,18 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from backtester import kernel
-from backtester.bars import Bars, Floats, Longs, from_micros
+from backtester.bars import Bars, Floats, Longs, address, from_micros
 from backtester.costs import Costs, MarginRules
 from backtester.metrics import Moments, bars_per_year, score
-from backtester.signals import PARAMETER_COLUMNS, Signals
+from backtester.signals import Signals
 from features.bars import TS, Timeframe
 
 DEFAULT_CAPITAL: Final = 10_000.0
 """Starting capital of a lane in quote currency; returns do not depend on it, margin tiers and volume shares do."""
 
-_ONE: Final = np.ones(1)
 _GROUPS_PER_THREAD: Final = 4
 
 TRADE_SCHEMA: Final = pl.Schema(
@@ -301,31 +299,26 @@ def run_arrays(
     hourly = [np.empty(len(lane.bars.hour_row)) for lane in lanes]
     rows = [np.empty((lane.signals.entries, kernel.TRADE_COLUMNS)) for lane in lanes] if trades else None
     curves = [np.empty(len(lane.bars)) for lane in lanes] if equity else None
-    tiers = {id(lane.rules): _tiers(lane.rules) for lane in lanes}
-    columns: dict[int, npt.NDArray[np.int64]] = {}
+    tiers = {key: _tiers(rules) for key, rules in {id(lane.rules): lane.rules for lane in lanes}.items()}
     for index, lane in enumerate(lanes):
         if len(lane.signals) != len(lane.bars):
             where = f"signals of {lane.bars.symbol} {lane.bars.timeframe}"
             msg = f"{where}: {len(lane.signals)} rows for {len(lane.bars)} bars"
             raise ValueError(msg)
-        key = id(lane.bars)
-        if key not in columns:
-            columns[key] = _bar_columns(lane.bars)
         row = table[index]
-        row[:] = columns[key]
-        _signal_columns(row, lane.signals)
+        row[:] = lane.bars.packed + lane.signals.packed
         caps, maintenance = tiers[id(lane.rules)]
         row[kernel.TIER_CAP], row[kernel.TIER_RATE], row[kernel.TIER_N] = (
-            _address(caps),
-            _address(maintenance),
+            address(caps),
+            address(maintenance),
             len(caps),
         )
         row[kernel.FAVOURABLE] = favourable
-        row[kernel.HOUR_OUT] = _address(hourly[index])
+        row[kernel.HOUR_OUT] = address(hourly[index])
         if rows is not None:
-            row[kernel.TRADES_OUT], row[kernel.TRADES_CAP] = _address(rows[index]), len(rows[index])
+            row[kernel.TRADES_OUT], row[kernel.TRADES_CAP] = address(rows[index]), len(rows[index])
         if curves is not None:
-            row[kernel.EQUITY_OUT] = _address(curves[index])
+            row[kernel.EQUITY_OUT] = address(curves[index])
         rates[index] = lane.costs.taker_fee, lane.costs.target_fee, lane.costs.slippage, capital
     call(table, rates, sums, threads)
     if rows is not None:
@@ -351,50 +344,8 @@ def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) 
         list(pool.map(lambda pair: run(table, rates, sums, *pair), pairwise(bounds)))
 
 
-def _address(array: npt.NDArray[np.generic]) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
 def _tiers(rules: MarginRules) -> tuple[Floats, Floats]:
     return np.array([cap for cap, _ in rules.tiers]), np.array([rate for _, rate in rules.tiers])
-
-
-def _bar_columns(bars: Bars) -> Longs:
-    row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
-    row[kernel.N], row[kernel.STEP] = len(bars), bars.step
-    for column, array in (
-        (kernel.OPEN, bars.open),
-        (kernel.HIGH, bars.high),
-        (kernel.LOW, bars.low),
-        (kernel.CLOSE, bars.close),
-        (kernel.STATE, bars.state),
-        (kernel.TS, bars.ts),
-        (kernel.FUND_ROW, bars.funding_row),
-        (kernel.FUND_RATE, bars.funding_rate),
-        (kernel.FUND_TS, bars.funding_ts),
-        (kernel.HOUR_ROW, bars.hour_row),
-    ):
-        row[column] = _address(array)
-    row[kernel.FUND_N], row[kernel.HOUR_N] = len(bars.funding_row), len(bars.hour_row)
-    if bars.mark is not None:
-        row[[kernel.MARK_OPEN, kernel.MARK_HIGH, kernel.MARK_LOW]] = [_address(array) for array in bars.mark]
-    finer = bars.minutes
-    if finer is not None and bars.timeframe != "1m":
-        row[kernel.MINUTE_N] = len(finer.ts)
-        row[kernel.MINUTE_TS], row[kernel.MINUTE_OK] = _address(finer.ts), _address(finer.sound)
-        row[kernel.MINUTE_OPEN] = _address(finer.open)
-        row[kernel.MINUTE_HIGH], row[kernel.MINUTE_LOW] = _address(finer.high), _address(finer.low)
-    return row
-
-
-def _signal_columns(row: Longs, signals: Signals) -> None:
-    row[kernel.BITS] = _address(signals.bits)
-    row[kernel.SIZE] = row[kernel.LEVERAGE] = _address(_ONE)
-    for offset, name in enumerate(PARAMETER_COLUMNS):
-        column = signals.parameters.get(name)
-        if column is not None:
-            row[kernel.STOP + offset] = _address(column)
-            row[kernel.STOP + offset + kernel.STRIDE_OF] = 1 if len(column) > 1 else 0
 
 
 def _result(book: Book, index: int) -> LaneResult:

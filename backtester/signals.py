@@ -5,13 +5,15 @@ made (`strategies`, `model_zoo`), what it does to a position (`backtester.kernel
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backtester.bars import Bars, Bytes, Floats, from_micros, micros_of
+from backtester import kernel
+from backtester.bars import Bars, Bytes, Floats, Longs, address, from_micros, micros_of
 from backtester.costs import MarginRules
 from backtester.kernel import LONG_ENTRY, LONG_EXIT, SHORT_ENTRY, SHORT_EXIT
 
@@ -32,6 +34,7 @@ read at the bar of the entry signal and frozen; elsewhere they may hold anything
 """
 
 MOST_BARS: Final = 2.0**31
+_ONE: Final = np.ones(1)
 _DEFAULTS: Final = {"size": 1.0, "leverage": 1.0}
 
 
@@ -62,6 +65,19 @@ class Signals:
     def entries(self) -> int:
         """Number of bars with an entry signal: no lane can have more trades."""
         return int(np.count_nonzero(self.bits & (LONG_ENTRY | SHORT_ENTRY)))
+
+    @cached_property
+    def packed(self) -> Longs:
+        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these signals exist."""
+        row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
+        row[kernel.BITS] = address(self.bits)
+        row[kernel.SIZE] = row[kernel.LEVERAGE] = address(_ONE)
+        for offset, name in enumerate(PARAMETER_COLUMNS):
+            column = self.parameters.get(name)
+            if column is not None:
+                row[kernel.STOP + offset] = address(column)
+                row[kernel.STOP + offset + kernel.STRIDE_OF] = 1 if len(column) > 1 else 0
+        return row
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, bars: Bars, rules: MarginRules | None = None) -> Self:
