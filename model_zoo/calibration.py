@@ -14,14 +14,16 @@ from scipy.special import expit
 
 FloatArray = npt.NDArray[np.float64]
 
-SLOPE_PRIOR: Final = 0.5
-"""Precision of the slope's prior around 0: where the scores say little, they are believed little."""
+SLOPE_PRIOR: Final = 0.4
+"""What a score is worth before anything is known: boosted trees claim about twice what they keep out of sample."""
+SLOPE_PRECISION: Final = 10.0
+"""Of that prior: a few days of predictions move it, one day hardly does."""
 INTERCEPT_PRIOR: Final = 2500.0
 """Precision of the prior of the base rate's log-odds around 0, a standard deviation of 0.02: over an hour a price
 goes up about as often as down, and one week's share of ups says next to nothing about the next day's."""
 LEAST_SLOPE: Final = 0.05
-"""A model that was wrong out of fold is nearly silenced, not turned round. Not quite, so that its calls keep their
-order and its backtest shows what the surest of them are worth."""
+"""A model that was surely wrong out of fold is nearly silenced, not turned round. Not quite, so that its calls keep
+their order and its backtest shows what the surest of them are worth."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def fit_calibration(score: FloatArray, up: npt.NDArray[np.bool_], overlap: float
         z = slope * score + intercept
         error = weight * (expit(z) - target)
         likelihood = weight * float(np.sum(np.logaddexp(0.0, z) - target * z))
-        prior = (SLOPE_PRIOR * slope**2 + INTERCEPT_PRIOR * intercept**2) / 2
+        prior = (SLOPE_PRECISION * (slope - SLOPE_PRIOR) ** 2 + INTERCEPT_PRIOR * intercept**2) / 2
         return likelihood + prior, np.array(
-            [error @ score + SLOPE_PRIOR * slope, error.sum() + INTERCEPT_PRIOR * intercept]
+            [error @ score + SLOPE_PRECISION * (slope - SLOPE_PRIOR), error.sum() + INTERCEPT_PRIOR * intercept]
         )
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(LEAST_SLOPE, 5.0), (-5.0, 5.0)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_zoo.calibration import LEAST_SLOPE, base_rate, fit_calibration
+from model_zoo.calibration import LEAST_SLOPE, SLOPE_PRIOR, base_rate, fit_calibration
 
 
 def drawn(slope: float, rows: int = 20_000, intercept: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,8 +30,9 @@ def test_a_model_that_is_wrong_is_nearly_silenced_not_turned_round() -> None:
 
 
 def test_overlapping_rows_count_less() -> None:
-    score, up = drawn(1.0, 300)
-    assert fit_calibration(score, up, overlap=30).slope < fit_calibration(score, up).slope
+    score, up = drawn(1.5, 600)
+    assert SLOPE_PRIOR < fit_calibration(score, up, overlap=60).slope < fit_calibration(score, up).slope
+    assert fit_calibration(score[:0], up[:0]).slope == pytest.approx(SLOPE_PRIOR)
 
 
 def test_the_base_rate_of_one_week_is_drawn_towards_a_half() -> None:
