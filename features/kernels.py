@@ -44,42 +44,18 @@ def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray
     block = max(BLOCK, n)
     for begin in range(n - 1, size, block):
         end = min(begin + block, size)
-        if not _is_plain(x, begin - n + 1, end, n):
-            _moving_carefully(x, out, begin, end, n, scale, of_equals)
-            continue
         total = 0.0
-        for j in range(begin - n + 1, begin + 1):
-            total += x[j]
-        out[begin] = total * scale
-        for i in range(begin + 1, end):
-            total += x[i] - x[i - n]
+        for j in range(begin - n + 1, begin):
+            total += x[j] if x[j] == x[j] else 0.0
+        went = 0.0
+        for i in range(begin, end):
+            came = x[i] if x[i] == x[i] else 0.0
+            total += came - went
             out[i] = total * scale
+            went = x[i - n + 1] if x[i - n + 1] == x[i - n + 1] else 0.0
+        if not _is_plain(x, begin - n + 1, end, n):
+            _correct(x, out, begin, end, n, of_equals)
     return out
-
-
-@jit
-def _moving_carefully(
-    x: FloatArray, out: FloatArray, begin: int, end: int, n: int, scale: float, of_equals: float
-) -> None:
-    """One block of `_moving` in which values are unknown or equal."""
-    total = 0.0
-    unknown = 0
-    equal = 0
-    for i in range(begin - n + 1, end):
-        if math.isnan(x[i]):
-            unknown += 1
-        else:
-            total += x[i]
-        equal = equal + 1 if equal > 0 and x[i] == x[i - 1] else 1
-        if i < begin:
-            continue
-        if unknown == 0:
-            out[i] = x[i] * of_equals if equal >= n else total * scale
-        went = x[i - n + 1]
-        if math.isnan(went):
-            unknown -= 1
-        else:
-            total -= went
 
 
 @jit
@@ -95,58 +71,44 @@ def moving_deviation(x: FloatArray, n: int) -> FloatArray:
     scale = 1.0 / n
     for begin in range(n - 1, size, block):
         end = min(begin + block, size)
-        if not _is_plain(x, begin - n + 1, end, n):
-            _deviation_carefully(x, out, begin, end, n)
-            continue
-        centre = x[begin - n + 1]
+        centre = x[begin - n + 1] if x[begin - n + 1] == x[begin - n + 1] else 0.0
         total = 0.0
         squares = 0.0
         for j in range(begin - n + 1, begin):
-            d = x[j] - centre
+            d = x[j] - centre if x[j] == x[j] else 0.0
             total += d
             squares += d * d
         went = 0.0
         for i in range(begin, end):
-            came = x[i] - centre
+            came = x[i] - centre if x[i] == x[i] else 0.0
             total += came - went
             squares += came * came - went * went
-            went = x[i - n + 1] - centre
+            went = x[i - n + 1] - centre if x[i - n + 1] == x[i - n + 1] else 0.0
             mean = total * scale
             out[i] = math.sqrt(max(squares * scale - mean * mean, 0.0))
+        if not _is_plain(x, begin - n + 1, end, n):
+            _correct(x, out, begin, end, n, 0.0)
     return out
 
 
 @jit
-def _deviation_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: int) -> None:
-    """One block of `moving_deviation` in which values are unknown or equal."""
-    centre = 0.0
-    for j in range(begin - n + 1, end):
-        if not math.isnan(x[j]):
-            centre = x[j]
-            break
-    total = 0.0
-    squares = 0.0
+def _correct(x: FloatArray, out: FloatArray, begin: int, end: int, n: int, of_equals: float) -> None:
+    """Give NaN where a value of the window is unknown, and the exact result where all are equal.
+
+    Sums go through the same steps with and without such values: the roundings before one do not tell that it comes.
+    """
     unknown = 0
     equal = 0
     for i in range(begin - n + 1, end):
-        came = x[i] - centre
-        if math.isnan(came):
-            unknown += 1
-        else:
-            total += came
-            squares += came * came
+        unknown += int(math.isnan(x[i]))
         equal = equal + 1 if equal > 0 and x[i] == x[i - 1] else 1
         if i < begin:
             continue
-        if unknown == 0:
-            mean = total / n
-            out[i] = 0.0 if equal >= n else math.sqrt(max(squares / n - mean * mean, 0.0))
-        went = x[i - n + 1] - centre
-        if math.isnan(went):
-            unknown -= 1
-        else:
-            total -= went
-            squares -= went * went
+        if unknown > 0:
+            out[i] = np.nan
+        elif equal >= n:
+            out[i] = x[i] * of_equals
+        unknown -= int(math.isnan(x[i - n + 1]))
 
 
 @jit

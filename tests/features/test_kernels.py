@@ -97,3 +97,16 @@ def test_noise_changes_all_that_follows_and_nothing_before() -> None:
         if later.height:
             joined = later.join(noised.candles[timeframe], on=["symbol", "ts"])
             assert not (joined["close"] == joined["close_right"]).any()
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_comes_later_does_not_change_a_single_bit(name: str) -> None:
+    rng = np.random.default_rng(6)
+    x = 1e5 + rng.normal(0, 1, 1500).cumsum()
+    x[900:960] = x[899]
+    if name in BEARS_UNKNOWN:
+        x[[400, 1200]] = np.nan
+    kernel, _ = PLAIN[name]
+    whole = kernel(x, 20)
+    for cut in (19, 399, 410, 905, 925, 1100, 1201, 1499):
+        np.testing.assert_array_equal(kernel(x[:cut].copy(), 20), whole[:cut])
