@@ -22,7 +22,7 @@ from features.registry import definitions_hash
 from model_zoo.base import Model, ModelError, ModelSpec
 from model_zoo.calibration import Calibration
 from model_zoo.catalog import MODELS, number
-from model_zoo.trading import Threshold
+from model_zoo.trading import ModelStrategy, Threshold
 
 FORMAT: Final = "blofin-model/1"
 """Marks our artifacts; the number changes with the layout."""
@@ -51,6 +51,10 @@ class Artifact:
     model: Model
     threshold: Threshold
     metadata: dict[str, Any]
+
+    def as_strategy(self) -> ModelStrategy:
+        """Return the strategy that trades this model."""
+        return ModelStrategy(self.model.spec.name, self.model, self.threshold, self.version)
 
 
 def folder_name(spec: ModelSpec) -> str:

@@ -107,6 +107,10 @@ class Trained:
         """Whether every leakage check passed; a model that is not must not be ranked."""
         return all(check.passed for check in self.checks)
 
+    def as_strategy(self) -> ModelStrategy:
+        """Return the strategy that trades this model."""
+        return ModelStrategy(self.model.spec.name, self.model, self.threshold, self.version)
+
     def metadata(self) -> dict[str, Any]:
         """Return what `metadata.json` holds, as plain JSON values."""
         return {

@@ -367,7 +367,8 @@ class Strategy:
         Raises
         ------
         StrategyError
-            If a column is missing or is a number where the feature's definition says truth value, or the reverse.
+            If a column is missing or is a number where the feature's definition says truth value, or the reverse; if
+            the rows are not in order.
 
         Notes
         -----
@@ -475,11 +476,14 @@ def _any_flagged(frame: pl.DataFrame) -> bool:
 
 
 def _by_symbol(frame: pl.DataFrame) -> list[pl.DataFrame]:
-    """Return the frame in parts of one symbol each; it is sorted by symbol, so equal ends mean one symbol."""
-    symbols = frame["symbol"]
-    if frame.is_empty() or symbols[0] == symbols[-1]:
-        return [frame]
-    return frame.partition_by("symbol", maintain_order=True)
+    """Return the frame in parts of one symbol each, or refuse one that is not sorted by (symbol, ts)."""
+    single = frame.is_empty() or (frame["symbol"] == frame["symbol"][0]).all()
+    parts = [frame] if single else frame.partition_by("symbol", maintain_order=True)
+    ordered = single or frame["symbol"].rle_id().n_unique() == len(parts)
+    if not ordered or not all(part["ts"].is_sorted() for part in parts):
+        msg = 'the bars are not in order; sort the frame by "symbol", "ts"'
+        raise StrategyError(msg)
+    return parts
 
 
 def _finite(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from backtester.engine import BacktestEngine
 from features.bars import FrameSource
 from features.feature_manager import FeatureManager
 from features.registry import standard_registry
@@ -113,3 +114,6 @@ def test_the_artifact_predicts_what_the_model_predicted(edge: Trained, manager_o
     assert loaded.model.predict(frame).equals(edge.predictions["probability"])
     assert loaded.threshold == edge.threshold
     assert loaded.metadata["metrics"]["better"] is True
+    engine = BacktestEngine(SYMBOLS[0], T - timedelta(days=1), T, source=manager_of(0.9).source)
+    traded = engine.run_model(loaded, manager_of(0.9)).trades
+    assert traded.drop("equity").equals(edge.evaluation.trades.filter(pl.col("symbol") == SYMBOLS[0]).drop("equity"))

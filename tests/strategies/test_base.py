@@ -98,6 +98,15 @@ def test_a_missing_column_is_named() -> None:
         Example().signals(frame(rsi_14=[1]))
 
 
+def test_bars_out_of_order_are_refused() -> None:
+    bars = frame(rsi_14=[60, 60], atr_14=[1, 1], close=[100, 100])
+    other = bars.with_columns(symbol=pl.lit("B"))
+    assert Example().signals(pl.concat([other, bars])).height == 4
+    for wrong in (bars.reverse(), pl.concat([bars.head(1), other, bars.tail(1)])):
+        with pytest.raises(StrategyError, match="sort the frame"):
+            Example().signals(wrong)
+
+
 def test_version_follows_text_and_parameters() -> None:
     assert Example().version == Example(length=14).version
     assert Example().version != Example(length=15).version
