@@ -4,22 +4,30 @@ Belongs here: the assets of the 48-hour cycle. Does not belong here: backtesting
 (`strategies.ranking`).
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
-from backtester import Costs, evaluate
+from backtester import Costs, Evaluation, evaluate
 from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
+from blofin_assets.assets.evidence import evidence_rows
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.partitions import day_start, two_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
+from blofin_assets.trials import count_trials
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
+from features.bars import TS, Timeframe
+from features.market import Market
+from strategies.duplicates import Positions, find_duplicate, positions
 from strategies.ranking import StrategyRanker
 from strategies.registry import load_library
+from strategies.validation import validate
 
 GROUP: Final = "strategies"
 KIND: Final = "strategy"
@@ -29,6 +37,20 @@ EXAM: Final = timedelta(days=7)
 
 ACTIVE: Final = 20
 """How many strategies stay active, by rank alone."""
+
+CUTS: Final = 4
+"""Moments at which the future is taken away from a strategy, beside the telling ones."""
+
+VALIDATION_DAYS: Final[dict[Timeframe, timedelta]] = {
+    "1m": timedelta(days=3),
+    "5m": timedelta(days=4),
+    "60m": timedelta(days=30),
+    "1d": timedelta(days=30),
+}
+"""History on which each version is validated, once."""
+
+_JUDGED: Final = "SELECT DISTINCT name, version FROM research.strategy_events WHERE event IN ('validated', 'refused')"
+_REFUSED: Final = "SELECT DISTINCT name, version FROM research.strategy_events WHERE event = 'refused'"
 
 STEPS_BACK: Final = 4
 """The exam's seven days, in steps of the 48-hour grid, rounded up."""
@@ -65,33 +87,78 @@ def strategy_library(
 
 @stage_asset(
     group=GROUP,
+    table="research.strategy_events",
+    partitions=two_days,
+    deps=[strategy_library],
+    kinds=("polars", "duckdb"),
+)
+def strategy_validation(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Whether each version may be ranked: signals that do not change with the future, nor know prices by heart."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    require_market_data(store, market.symbols, as_of - EXAM, as_of)
+    judged = set(store.read(_JUDGED).iter_rows())
+    waiting = [strategy for strategy in load_library() if (strategy.name, strategy.version) not in judged]
+    data = _validation_market(store, market.symbols, as_of) if waiting else None
+    findings = {s.name: validate(s, data, cuts=CUTS, seed=market.seed) for s in waiting if data is not None}
+    rows = pl.DataFrame(
+        {
+            "name": [s.name for s in waiting],
+            "version": [s.version for s in waiting],
+            "event": ["refused" if findings[s.name] else "validated" for s in waiting],
+            "reason": ["; ".join(f"{f.check} on {f.timeframe}: {f.detail}" for f in findings[s.name]) for s in waiting],
+        },
+        schema_overrides=dict.fromkeys(("name", "version", "event", "reason"), pl.String),
+    ).with_columns(pl.lit(as_of).cast(TS).alias("at"))
+    with store.transaction(context.run.run_id) as tx:
+        tx.append("research.strategy_events", rows, key=["name", "version", "event"])
+    refused = {name: str(found[0]) for name, found in findings.items() if found}
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "refused": ", ".join(f"{name} ({reason})" for name, reason in refused.items()) or "none",
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+@stage_asset(
+    group=GROUP,
     table="research.strategy_backtest_results",
     partitions=two_days,
-    deps=[strategy_library, *(lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS)],
+    deps=[strategy_validation, *(lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS)],
     kinds=("polars", "duckdb", "numba"),
 )
 def strategy_backtests(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
-    """Each strategy, run once on the seven days before the as-of: pooled and by lane, with fees, slippage, funding."""
+    """Each sound strategy, run once on the seven days before the as-of, with all that stands beside its score."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
     require_market_data(store, market.symbols, as_of - EXAM, as_of)
-    snapshot = store.snapshot_id()
-    evaluations = evaluate(
-        load_library(), FeatureManager(store, as_of=as_of), market.symbols, as_of - EXAM, as_of, costs=Costs()
-    )
+    snapshot, start = store.snapshot_id(), as_of - EXAM
+    refused = set(store.read(_REFUSED).iter_rows())
+    sound = [strategy for strategy in load_library() if (strategy.name, strategy.version) not in refused]
+    evaluations = evaluate(sound, FeatureManager(store, as_of=as_of), market.symbols, start, as_of, costs=Costs())
+    evaluations, copies = without_copies(evaluations)
     results = backtest_rows(evaluations, as_of, snapshot)
+    trials = count_trials(store, start, as_of, {(KIND, found.name, found.version) for found in evaluations})
+    evidence = evidence_rows(evaluations, KIND, as_of, trials=trials, seed=market.seed)
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
         tx.replace("research.trades", trade_rows(evaluations, KIND, as_of), as_of=as_of, kind=KIND)
         tx.replace("research.equity", equity_rows(evaluations, KIND, as_of), as_of=as_of, kind=KIND)
         tx.append("research.trials", trial_rows(evaluations, KIND, "library", as_of, snapshot), key=["id"])
+        tx.replace("research.evidence", evidence, as_of=as_of, kind=KIND)
         tx.replace("research.strategy_scores", _scores(results, as_of), as_of=as_of)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": results.height,
             "strategies": len(evaluations),
+            "copies": ", ".join(f"{name} repeats {known}" for name, known in copies.items()) or "none",
+            "trials": trials,
             "trades": sum(pooled_of(found).trades for found in evaluations),
             "snapshot": tx.snapshot,
         }
@@ -139,7 +206,31 @@ def strategy_ranking(
     )
 
 
-ASSETS: Final = [strategy_library, strategy_backtests, strategy_ranking]
+ASSETS: Final = [strategy_library, strategy_validation, strategy_backtests, strategy_ranking]
+
+
+def without_copies(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:
+    """Return the evaluations whose positions are their own, and the name that each of the others repeats.
+
+    The first by name stays. A strategy that never traded is no copy of another that did not.
+    """
+    kept: dict[str, Positions] = {}
+    copies: dict[str, str] = {}
+    for found in sorted(evaluations, key=lambda each: each.name):
+        held = positions(found.trades, pooled_of(found).start, pooled_of(found).end)
+        same = find_duplicate(held, kept) if held else None
+        if same is None:
+            kept[found.name] = held
+        else:
+            copies[found.name] = same[0]
+    return [found for found in evaluations if found.name not in copies], copies
+
+
+def _validation_market(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> Market:
+    """Return the days before the as-of on which strategies are held to the causality test."""
+    longest = as_of - max(VALIDATION_DAYS.values())
+    candles = {frame: store.candles(symbols, frame, as_of - days, as_of) for frame, days in VALIDATION_DAYS.items()}
+    return Market(candles, store.funding(symbols, longest, as_of))
 
 
 def _scores(results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

@@ -21,6 +21,10 @@ SKIPPED_BY: str = "catch-up"
 """What the rows about given-up steps carry in place of a run's id."""
 
 
+SHOWN = 5
+"""How many of each kind the table at the end shows."""
+
+
 def run_due(as_of: datetime) -> None:
     """Execute everything that is due at `as_of`, then print what the newest report says and where it is."""
     session = open_session()
@@ -84,8 +88,8 @@ def _summarise(session: Session, as_of: datetime, out: Console) -> None:
     """Print the ranking of the newest cycles and the path of the newest report, both as of `as_of`."""
     ranked = session.warehouse.read(
         "SELECT kind, rank, name, score, trades, as_of FROM research.ranking_history WHERE as_of <= ? "
-        "QUALIFY as_of = max(as_of) OVER (PARTITION BY kind) ORDER BY kind DESC, rank LIMIT 12",
-        [as_of],
+        "QUALIFY as_of = max(as_of) OVER (PARTITION BY kind) AND rank <= ? ORDER BY kind DESC, rank",
+        [as_of, SHOWN],
     )
     table = Table(title=f"Ranking as of {as_of:%Y-%m-%d %H:%M} UTC ({session.settings.market} market)")
     for name in ("kind", "rank", "name", "score", "trades", "cycle"):

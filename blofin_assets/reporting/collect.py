@@ -25,6 +25,7 @@ _STRATEGIES: Final = (
     "SELECT * EXCLUDE (run_id) FROM research.strategy_backtest_results "
     "WHERE as_of = ? AND symbol = '*' AND timeframe = '*' ORDER BY strategy_name"
 )
+_EVIDENCE: Final = "SELECT * EXCLUDE (run_id, as_of, kind) FROM research.evidence WHERE as_of = ? AND kind = ?"
 _LANES: Final = (
     "SELECT strategy_name, symbol, timeframe, total_trades, win_rate, avg_pnl_pct, total_pnl_pct, sharpe, "
     "max_drawdown FROM research.strategy_backtest_results WHERE as_of = ? AND symbol <> '*' "
@@ -61,8 +62,8 @@ class ReportData:
         End of the day that is reported; nothing later is in here.
     market, synthetic, symbols, seed
         Which market the numbers come from.
-    strategy_ranking, strategies, lanes, strategy_equity
-        The newest strategy cycle: ranks, pooled results, results by lane, hourly pooled equity.
+    strategy_ranking, strategies, evidence, lanes, strategy_equity
+        The newest strategy cycle: ranks, pooled results, what stands beside them, results by lane, hourly equity.
     model_ranking, models, model_equity
         The newest ML cycle.
     coverage
@@ -78,6 +79,7 @@ class ReportData:
     seed: int
     strategy_ranking: pl.DataFrame
     strategies: pl.DataFrame
+    evidence: pl.DataFrame
     lanes: pl.DataFrame
     strategy_equity: pl.DataFrame
     model_ranking: pl.DataFrame
@@ -103,6 +105,7 @@ def collect(
         seed=seed,
         strategy_ranking=strategies,
         strategies=warehouse.read(_STRATEGIES, [strategy_time]),
+        evidence=warehouse.read(_EVIDENCE, [strategy_time, "strategy"]),
         lanes=warehouse.read(_LANES, [strategy_time]),
         strategy_equity=warehouse.read(_EQUITY, ["strategy", strategy_time]),
         model_ranking=models,

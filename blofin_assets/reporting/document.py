@@ -19,7 +19,7 @@ def build_document(data: ReportData) -> Json:
 
     Run id, snapshot and wall-clock time are added by the asset under `provenance`.
     """
-    strategies = ranked(data.strategy_ranking, data.strategies, "strategy_name")
+    strategies = strategy_table(data)
     models = ranked(data.model_ranking, data.models, "model_name")
     return {
         "report_date": day_key(data.as_of - DAY),
@@ -38,6 +38,7 @@ def build_document(data: ReportData) -> Json:
             "trained": [_trained(row) for row in data.models.iter_rows(named=True)],
             "ensembles_tested": [],
         },
+        "overfitting": _overfitting(data),
         "performance": {
             "top_5_strategies": [_strategy(row) for row in strategies.head(TOP).iter_rows(named=True)],
             "top_5_models": [_model(row) for row in models.head(TOP).iter_rows(named=True)],
@@ -58,6 +59,11 @@ def ranked(ranking: pl.DataFrame, results: pl.DataFrame, name: str) -> pl.DataFr
     return ranking.join(extra, left_on="name", right_on=name, how="left", maintain_order="left")
 
 
+def strategy_table(data: ReportData) -> pl.DataFrame:
+    """Return the strategies in order of rank, each with its results and what stands beside them."""
+    return ranked(ranked(data.strategy_ranking, data.strategies, "strategy_name"), data.evidence, "name")
+
+
 def summary(data: ReportData) -> str:
     """Return what a reader must know, in three sentences."""
     kind = "synthetic" if data.synthetic else "real"
@@ -66,22 +72,33 @@ def summary(data: ReportData) -> str:
 
 
 def _strategy_sentence(data: ReportData) -> str:
-    table = ranked(data.strategy_ranking, data.strategies, "strategy_name")
+    table = strategy_table(data)
     if table.is_empty():
         return "No strategy has been scored yet."
     best = table.row(0, named=True)
     earned = table.filter(pl.col("total_pnl_pct") > 0).height
+    supported = table.filter(pl.col("supported").fill_null(value=False)).height
     return (
-        f"Of {table.height} strategies {earned} earned money after costs on their last 7 days; the first, "
-        f"{best['name']}, made {_percent(best['total_pnl_pct'])} in {best['trades']} trades."
+        f"Of {table.height} strategies {earned} earned money after costs on their last 7 days, the first, "
+        f"{best['name']}, {_percent(best['total_pnl_pct'])} in {best['trades']} trades; given the number of tries "
+        f"{supported or 'none'} of them is more than luck would show."
     )
+
+
+def _overfitting(data: ReportData) -> Json:
+    """Return what holds for the cycle as a whole: how many tries, how often the best of them disappoints."""
+    if data.evidence.is_empty():
+        return {"trials": None, "pbo": None, "pbo_columns": None, "supported": None}
+    row = data.evidence.row(0, named=True)
+    supported = data.evidence.filter(pl.col("supported")).height
+    return {**{key: _plain(row[key]) for key in ("trials", "pbo", "pbo_columns")}, "supported": supported}
 
 
 def _model_sentence(data: ReportData) -> str:
     if data.models.is_empty():
         return "No model has been trained yet."
-    better = data.models.filter(pl.col("log_loss") < pl.col("baseline_log_loss")).height
-    return f"Of {data.models.height} models {better} beat their naive baseline's log-loss on the holdout day."
+    better = data.models.filter(pl.col("better").fill_null(value=False)).height
+    return f"Of {data.models.height} models {better or 'none'} showed predictive value on the holdout day (5 % level)."
 
 
 def _cycle(data: ReportData) -> str:
@@ -96,6 +113,9 @@ def _strategy(row: Json) -> Json:
         "rank", "name", "version", "status", "score", "score_win_rate", "score_avg_pnl", "score_sharpe",
         "score_drawdown", "trades", "win_rate", "avg_pnl_pct", "total_pnl_pct", "sharpe", "sharpe_se", "max_drawdown",
         "profit_factor",        "exposure", "turnover", "fees_pct", "slippage_pct", "funding_pct",
+        "psr", "dsr", "supported", "timing_p",
+        "worst_pnl_pct", "best_pnl_pct", "ambiguous", "unresolved", "break_even_slippage", "break_even_fee",
+        "hold_pnl_pct", "alpha", "alpha_se", "beta", "volume_share_largest", "volume_warning",
     )  # fmt: skip
     return {key: _plain(row.get(key)) for key in keys}
 
@@ -103,7 +123,8 @@ def _strategy(row: Json) -> Json:
 def _model(row: Json) -> Json:
     keys = (
         "rank", "name", "version", "status", "model_type", "timeframe", "score", "trades", "accuracy",
-        "baseline_accuracy", "log_loss", "baseline_log_loss", "f1", "win_rate", "avg_pnl_pct", "sharpe", "max_drawdown",
+        "baseline_accuracy", "log_loss", "baseline_log_loss", "log_loss_gain",
+        "log_loss_gain_low", "log_loss_gain_high", "better", "f1", "win_rate", "avg_pnl_pct", "sharpe", "max_drawdown",
     )  # fmt: skip
     return {key: _plain(row.get(key)) for key in keys}
 

@@ -28,7 +28,7 @@ def render_page(document: dict[str, Any], data: ReportData) -> str:
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(number=_number, percent=_percent, share=_share)
+    environment.filters.update(number=_number, percent=_percent, share=_share, basis_points=_basis_points)
     return environment.get_template("report.html.j2").render(
         report=document,
         ranking=data.strategy_ranking.to_dicts(),
@@ -50,6 +50,11 @@ def _number(value: float | None, digits: int = 2) -> str:
 def _percent(value: float | None, digits: int = 2) -> str:
     """Show a number that already is a percentage."""
     return "–" if value is None else f"{value:+.{digits}f} %"
+
+
+def _basis_points(value: float | None) -> str:
+    """Show a rate a side in basis points; null is a result below zero even without it."""
+    return "loses without" if value is None else f"{1e4 * value:.1f} bp"
 
 
 def _share(value: float | None, digits: int = 1) -> str:

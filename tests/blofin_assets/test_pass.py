@@ -23,6 +23,8 @@ RESULTS = (
     "research.trades",
     "research.equity",
     "research.trials",
+    "research.evidence",
+    "research.strategy_events",
     "research.ranking_history",
     "ml.ml_model_results",
     "ml.predictions",
