@@ -11,7 +11,7 @@ class ImpulseReversal(Strategy):
     """
 
     name = "impulse_reversal"
-    timeframes = ("1m", "5m", "60m")
+    timeframes = ("5m", "60m")
     bars = Param(6, 3, 30)
     size = Param(2.0, 1.5, 4.0)
     hold = Param(12, 4, 60)

@@ -11,7 +11,7 @@ class RangeBands(Strategy):
     """
 
     name = "range_bands"
-    timeframes = ("1m", "5m", "60m")
+    timeframes = ("5m", "60m")
     edge = Param(0.08, -0.1, 0.25)
     wander = Param(0.3, 0.1, 0.5)
     stop = Param(0.012, 0.003, 0.04)
