@@ -74,7 +74,8 @@ class Trained:
     train_loss : float
         Log-loss on the training rows themselves.
     validation, metrics : Metrics
-        Out of fold in the training window; on the holdout.
+        Out of fold in the training window (the calibration was fitted on these, so they flatter a little); on the
+        holdout, where nothing was fitted. One day holds few independent hours: judge by several holdouts together.
     predictions : DataFrame
         `symbol, ts, probability, label_up` of the holdout, rows whose label is not known yet included.
     out_of_fold : DataFrame

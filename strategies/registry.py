@@ -64,6 +64,7 @@ def load_file(path: Path) -> Strategy:
         msg = f"{path}:1: a strategy file holds exactly one strategy class, this one holds {names}"
         raise StrategyError(msg)
     strategy: Strategy = classes[0]()
+    strategy.source()  # read now: the file may change while this process runs the code that it held
     if strategy.name != path.stem:
         msg = f"{path}:1: the strategy is named {strategy.name}, its file {path.stem}; give both the same name"
         raise StrategyError(msg)
