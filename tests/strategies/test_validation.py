@@ -69,3 +69,11 @@ def test_prices_known_by_heart_are_caught(market: Market) -> None:
     assert signals_on(memory, market, "5m")["long_entry"].any()
     assert price_memory(memory, market, "5m") > 0.02
     assert [each.check for each in validate(memory, market, cuts=1)] == ["price memory"]
+
+
+@pytest.mark.parametrize("strategy", LIBRARY, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_every_corner_of_the_ranges_is_a_strategy(strategy: Strategy, end: str, market: Market) -> None:
+    corner = strategy.with_parameters(**{name: getattr(given, end) for name, given in strategy.ranges().items()})
+    assert corner.version != strategy.version
+    assert signals_on(corner, market, "5m").height == market.candles["5m"].height
