@@ -206,9 +206,8 @@ class _Calm:
             zero = ir.Constant(bytes_.type, [0] * WIDTH)
             return b.icmp_unsigned("!=", b.and_(bytes_, mask), zero)
 
-        fillable = has(state, ir.Constant(state.type, [FILLABLE] * WIDTH))
         hit = b.or_(
-            b.or_(b.not_(fillable), has(bits, self.spread(self.heard))),
+            has(bits, self.spread(self.heard)),
             b.or_(
                 b.fcmp_ordered("<=", self.load(self.low, row, self.number), self.floor),
                 b.fcmp_ordered(">=", self.load(self.high, row, self.number), self.ceiling),
@@ -431,7 +430,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     t = np.int64(-1)
     while t < n - 1:
         t += 1
-        # Shortcut: bars on which nothing can happen. Every other bar takes the long way below.
+        # Shortcut: bars on which nothing can happen. Every other bar takes the long way below. A flagged bar needs no
+        # question here: it may only mark, which is all that this does.
         if s == 0.0 and pending == 0.0:
             start = t
             while t < n - 1 and _u1(signals, t) & (LONG_ENTRY | SHORT_ENTRY) == 0:
@@ -481,12 +481,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                         next_hour = _i8(lane[HOUR_ROW], hour) if hour < hour_n else np.int64(-1)
             while t < until:
                 state = _u1(states, t)
-                if (
-                    _u1(signals, t) & heard
-                    or state & FILLABLE == 0
-                    or _f8(lows, t) <= floor
-                    or _f8(highs, t) >= ceiling
-                ):
+                if _u1(signals, t) & heard or _f8(lows, t) <= floor or _f8(highs, t) >= ceiling:
                     break
                 marked_equity = cash + signed * (_f8(closes, t) - entry)
                 if marked_equity <= 0.0:

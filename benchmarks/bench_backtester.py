@@ -223,9 +223,8 @@ def memory(lanes: list[Lane]) -> None:
     book = run_arrays(lanes, trades=True, equity=True, threads=1)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    print(
-        f"memory with trades and equity: {peak / 1e6:.2f} MB, by the formula {formula / 1e6:.2f} MB ({len(book.sums)} lanes)"
-    )
+    size, stated = peak / 1e6, formula / 1e6
+    print(f"memory of {len(book.sums)} lanes, trades and equity kept: {size:.2f} MB, by the formula {stated:.2f} MB")
 
 
 def compilation() -> None:

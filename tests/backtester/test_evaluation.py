@@ -52,6 +52,14 @@ def test_every_lane_is_run_and_the_declared_ones_are_scored(manager: ToyManager)
     assert (result.name, result.version, result.error) == ("momentum", "1", "")
 
 
+def test_hourly_equity_is_that_of_the_last_bar_closed(manager: ToyManager) -> None:
+    result = one(manager, Momentum(length=120), equity=True)
+    for lane in result.lanes:
+        curve = lane.equity_frame()
+        hours = result.equity["ts"].to_frame().join_asof(curve, on="ts")["equity"].fill_null(lane.capital)
+        assert lane.hourly * lane.capital == pytest.approx(hours.to_numpy(), rel=1e-12)
+
+
 def test_a_window_starts_flat_and_trades_only_inside_itself(manager: ToyManager) -> None:
     trades = one(manager).trades
     assert trades["entry_ts"].min() > BEGIN
