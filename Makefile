@@ -18,6 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "installing (once, about a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@mkdir -p warehouse/.dagster && cp dagster.yaml warehouse/.dagster/
 	@test -f .env || echo 'DAGSTER_HOME=$(CURDIR)/warehouse/.dagster' > .env
 	@touch $(READY)
 
