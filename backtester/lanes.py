@@ -8,9 +8,12 @@ Memory of one call, in bytes, beside the input: per lane 8 * (44 + 4 + 23) and 8
 `trades`, 104 for each bar that has an entry signal; with `equity`, 8 for each bar.
 """
 
+import _thread
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
@@ -29,7 +32,10 @@ from features.bars import TS, Timeframe
 DEFAULT_CAPITAL: Final = 10_000.0
 """Starting capital of a lane in quote currency; returns do not depend on it, margin tiers and volume shares do."""
 
-_GROUPS_PER_THREAD: Final = 4
+_GROUPS_PER_THREAD: Final = 8
+_LANE_OVERHEAD: Final = 100
+_WORTH_A_THREAD: Final = 200_000
+"""Bars of work that pay for starting another thread."""
 
 TRADE_SCHEMA: Final = pl.Schema(
     {
@@ -327,21 +333,48 @@ def run_arrays(
 
 
 def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) -> None:
-    """Run the kernel over a packed lane table on several threads; the longest lanes start first."""
+    """Run the kernel over a packed lane table on several threads."""
     if not len(table):
         return
     run: Callable[..., None] = kernel.compiled()
-    workers = threads or os.cpu_count() or 1
-    lengths = table[:, kernel.N]
-    if workers == 1 or len(table) == 1:
-        run(table, rates, sums, 0, len(table))
-        return
+    work = np.cumsum(table[:, kernel.N] + _LANE_OVERHEAD)
+    wanted = threads or os.cpu_count() or 1
+    helpers = min(wanted - 1, len(table) - 1, int(work[-1]) // _WORTH_A_THREAD)
     # Contiguous groups of about equal work, several a thread, so that a busy core does not hold up the others.
-    work = np.cumsum(lengths + 100)
-    edges = np.searchsorted(work, np.linspace(0, work[-1], workers * _GROUPS_PER_THREAD + 1)[1:-1])
-    bounds = sorted({0, *(int(edge) for edge in edges), len(table)})
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda pair: run(table, rates, sums, *pair), pairwise(bounds)))
+    edges = np.searchsorted(work, np.linspace(0, work[-1], (helpers + 1) * _GROUPS_PER_THREAD + 1)[1:-1])
+    bounds = sorted({0, *(int(edge) for edge in edges), len(table)}) if helpers > 0 else [0, len(table)]
+    waiting = deque(pairwise(bounds))
+    finished = threading.Semaphore(0)
+    entered: list[None] = []
+    left: list[None] = []
+
+    def take() -> None:
+        while True:
+            try:
+                first, last = waiting.popleft()
+            except IndexError:
+                return
+            run(table, rates, sums, first, last)
+            finished.release()
+
+    def help_out() -> None:
+        entered.append(None)
+        take()
+        left.append(None)
+
+    # The caller works too and waits for groups, not for threads: on a busy machine a helper may never get to run.
+    try:
+        for _ in range(helpers):
+            _thread.start_new_thread(help_out, ())
+        take()
+        for _ in range(len(bounds) - 1):
+            finished.acquire()
+    except BaseException:
+        # Interrupted: the arrays behind the table must outlive whoever still works on them.
+        waiting.clear()
+        while len(left) < len(entered):
+            time.sleep(1e-4)
+        raise
 
 
 def _tiers(rules: MarginRules) -> tuple[Floats, Floats]:
