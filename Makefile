@@ -17,7 +17,8 @@ $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing (once, about a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>.venv/install.log \
+	  || { cat .venv/install.log >&2; exit 1; }
 	@mkdir -p warehouse/.dagster && cp dagster.yaml warehouse/.dagster/
 	@test -f .env || echo 'DAGSTER_HOME=$(CURDIR)/warehouse/.dagster' > .env
 	@touch $(READY)
