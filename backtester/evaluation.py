@@ -178,7 +178,7 @@ def read_market(
     paid = _funding(manager, symbols, end, source, funding)
     frames: dict[tuple[str, Timeframe], pl.DataFrame] = {}
     bars: dict[tuple[str, Timeframe], Bars] = {}
-    minutes: dict[str, Minutes] = {}
+    minutes = {} if "1m" in features else _minutes(source or getattr(manager, "source", None), symbols, start, end)
     for timeframe in sorted(features, key=bar_length):
         lead = start - lookback * bar_length(timeframe)
         both = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
@@ -366,6 +366,18 @@ def _unique_names(strategies: Sequence[StrategyLike]) -> None:
             msg = f"two things named {each.name} (version {key[1] or 'none'}) in one evaluation; names are unique"
             raise ValueError(msg)
         seen.add(key)
+
+
+def _minutes(source: CandleSource | None, symbols: Sequence[str], start: datetime, end: datetime) -> dict[str, Minutes]:
+    """Return 1-minute bars for lanes that do not trade on them but settle the order of events by them."""
+    if source is None:
+        return {}
+    try:
+        candles = source.candles(list(symbols), "1m", start, end)
+    except LookupError:  # a source of longer bars alone
+        return {}
+    parts = candles.partition_by("symbol", as_dict=True, maintain_order=True)
+    return {symbol: Minutes.from_frame(parts[symbol,]) for symbol in symbols if (symbol,) in parts}
 
 
 def _funding(

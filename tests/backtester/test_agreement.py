@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lane_cases import random_case
 
 from backtester import kernel
+from backtester import lanes as lanes_module
 from backtester.lanes import run_arrays
 
 
@@ -69,7 +70,8 @@ def test_the_random_cases_reach_every_kind_of_event() -> None:
     assert funded > 50
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "_WORTH_A_THREAD", 1)
     lanes = [random_case(seed).lane for seed in range(200)]
     one, four = (run_arrays(lanes, equity=True, threads=threads) for threads in (1, 4))
     assert np.array_equal(one.sums, four.sums)

@@ -21,7 +21,7 @@ from backtester.evidence import (
     volume_share,
     with_costs,
 )
-from features.bars import FUNDING_SCHEMA
+from features.bars import FUNDING_SCHEMA, FrameSource
 from features.feature_manager import FeatureManager
 
 DAY = timedelta(days=1)
@@ -58,6 +58,19 @@ def test_hourly_equity_is_that_of_the_last_bar_closed(manager: ToyManager) -> No
         curve = lane.equity_frame()
         hours = result.equity["ts"].to_frame().join_asof(curve, on="ts")["equity"].fill_null(lane.capital)
         assert lane.hourly * lane.capital == pytest.approx(hours.to_numpy(), rel=1e-12)
+
+
+def test_minutes_settle_longer_bars_even_if_nobody_trades_on_them(manager: ToyManager) -> None:
+    class Tight(Momentum):
+        def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+            return super().signals(frame).with_columns(stop=pl.lit(0.003), target=pl.lit(0.003))
+
+    alone, together = (one(manager, Tight("tight"), timeframes=t).pooled for t in (("5m", "60m"), ("1m", "5m", "60m")))
+    assert alone.score == together.score
+    assert alone.ambiguous > alone.unresolved
+    long_only = FrameSource({t: manager.source.candles(SYMBOLS, t, None, END) for t in ("5m", "60m")})
+    blind = one(ToyManager(long_only), Tight("tight"), timeframes=("5m", "60m")).pooled
+    assert blind.unresolved == blind.ambiguous > 0
 
 
 def test_a_window_starts_flat_and_trades_only_inside_itself(manager: ToyManager) -> None:

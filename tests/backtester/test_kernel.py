@@ -7,9 +7,11 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 from lane_cases import random_case
 
 from backtester import kernel
+from backtester import lanes as lanes_module
 from backtester.lanes import run_arrays
 
 ONLY_THERE = "UserProvidedCacheLocator"
@@ -54,7 +56,8 @@ def test_it_works_where_no_cache_can_be_written(tmp_path: Path) -> None:
     assert in_a_new_process(NUMBA_CACHE_DIR=str(blocked / "cache"), NUMBA_CACHE_LOCATOR_CLASSES=ONLY_THERE) == here
 
 
-def test_threads_may_call_it_at_the_same_time() -> None:
+def test_threads_may_call_it_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "_WORTH_A_THREAD", 1)
     lanes = [random_case(seed).lane for seed in range(60)]
     expected = run_arrays(lanes, threads=1).sums
     results: list[np.ndarray] = []
@@ -69,3 +72,24 @@ def test_threads_may_call_it_at_the_same_time() -> None:
 
 def test_nothing_to_run_is_nothing() -> None:
     assert run_arrays([]).sums.shape == (0, kernel.SUM_COLUMNS)
+
+
+def test_an_interrupted_call_leaves_nobody_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "_WORTH_A_THREAD", 1)
+    lanes = [random_case(seed).lane for seed in range(60)]
+    caller = threading.get_ident()
+    working: list[int] = []
+    compiled = kernel.compiled()
+
+    def run(*arguments: object) -> None:
+        if threading.get_ident() == caller:
+            raise KeyboardInterrupt
+        working.append(1)
+        compiled(*arguments)
+        working.pop()
+
+    monkeypatch.setattr(kernel, "compiled", lambda: run)
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):
+            run_arrays(lanes, threads=4)
+        assert working == []
