@@ -117,7 +117,10 @@ class Progress(Protocol):
     """What has been done, as the warehouse shows it."""
 
     def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
-        """Return the days from `first` whose market data or features do not reach min(day's end, `as_of`)."""
+        """Return the days from `first` whose market data or features do not reach min(day's end, `as_of`).
+
+        Days of late with open gaps are among them once an hour: the source may have filled them.
+        """
         ...
 
     def done(self, job: str) -> frozenset[datetime]:

@@ -13,11 +13,13 @@ import polars as pl
 
 from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
+from blofin_resources.market.intake import retry_days
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
 DATASETS: Final = (
     "candles_1m",
+    "gaps",
     "candles_5m",
     "candles_60m",
     "candles_1d",
@@ -47,13 +49,11 @@ class WarehouseProgress:
     def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
         """See `plan.Progress.missing_days`."""
         end = (as_of - timedelta(microseconds=1)).date() + DAY
-        return sorted(
-            {
-                day
-                for dataset in DATASETS
-                for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
-            }
-        )
+        lacking = {
+            day for dataset in DATASETS for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
+        }
+        again = {day for day in retry_days(self.warehouse, self.symbols, as_of) if day >= first}
+        return sorted(lacking | again)
 
     def done(self, job: str) -> frozenset[datetime]:
         """See `plan.Progress.done`."""

@@ -83,8 +83,14 @@ def console(listener: Listener) -> dg.LoggerDefinition:
 
 def _errors(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     lines = []
+    told_by_check: set[str | None] = set()
     for event in result.all_events:
-        if event.is_step_failure:
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            found = event.asset_check_evaluation_data
+            if not found.passed and found.blocking and found.severity == dg.AssetCheckSeverity.ERROR:
+                lines.append(f"{found.asset_key.to_user_string()} fails {found.check_name}: {found.description}")
+                told_by_check.add(event.step_key)
+        elif event.is_step_failure and event.step_key not in told_by_check:
             failure = event.step_failure_data
             told = failure.user_failure_data.description if failure.user_failure_data else None
             lines.append(f"{event.step_key}: {told or (failure.error.message.strip() if failure.error else 'failed')}")

@@ -18,8 +18,10 @@ from blofin_assets.partitions import DAY, day_start
 from blofin_assets.progress import DATASETS
 from blofin_resources.dagster_resources import ClockResource
 from blofin_resources.errors import BlofinError
+from blofin_resources.market.intake import covered_rows, replace_coverage
 from blofin_resources.warehouse import Warehouse
 from blofin_resources.warehouse.description import Column, table_columns
+from features.bars import TS, Timeframe, bar_length, floor_time
 
 OWNERS: Final = ["team:research"]
 
@@ -37,6 +39,7 @@ def stage_asset(
     code_version: str | None = None,
     name: str | None = None,
     columns: Iterable[Column] | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Body[_P]], dg.AssetsDefinition]:
     """Make an asset of a body: owners, column schema, one run for a range of keys, errors in one line.
 
@@ -46,6 +49,8 @@ def stage_asset(
         As Dagster has them; `table` is the warehouse table that the asset fills.
     columns
         What the UI shows of the table; from the warehouse's SQL files where omitted.
+    freshness
+        How old the last materialisation may be before the UI calls the asset stale.
     """
     schema = column_schema(table_columns(table) if columns is None else columns)
 
@@ -63,6 +68,7 @@ def stage_asset(
                 code_version=code_version,
                 description=(body.__doc__ or "").strip(),
                 backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
+                freshness_policy=freshness,
                 metadata={"dagster/table_name": table, "dagster/column_schema": schema},
             )(one_line_errors(body))
 
@@ -168,18 +174,33 @@ def require_market_data(warehouse: Warehouse, symbols: Sequence[str], start: dat
             raise BlofinError(msg)
 
 
-def coverage_frame(dataset: str, symbols: Iterable[str], window: DayWindow, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return one row for each symbol and day: how far the dataset is stored and how many rows that is."""
-    grid = pl.DataFrame({"symbol": list(symbols)}).join(pl.DataFrame({"day": list(window.days)}), how="cross")
-    counted = frame.group_by("symbol", pl.col("ts").dt.date().alias("day")).agg(pl.len().cast(pl.Int64).alias("rows"))
-    day_end = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + DAY
-    return grid.join(counted, on=["symbol", "day"], how="left").select(
-        pl.lit(dataset).alias("dataset"),
-        "symbol",
-        "day",
-        pl.min_horizontal(day_end, pl.lit(window.end).cast(pl.Datetime("us", "UTC"))).alias("through"),
-        pl.col("rows").fill_null(0),
+def store_bars(
+    store: Warehouse,
+    table: str,
+    symbols: Sequence[str],
+    window: DayWindow,
+    frame: pl.DataFrame,
+    timeframe: Timeframe,
+    run_id: str,
+) -> int | None:
+    """Replace what a table holds of the window's closed bars, with its coverage, in one commit; return the snapshot.
+
+    Bars that an earlier run with a later as-of stored stay, and so does how far the day is stored.
+    """
+    closed = floor_time(window.end, bar_length(timeframe))
+    midnight = (window.end - timedelta(microseconds=1)).replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    beyond = store.read(
+        f"SELECT symbol, ts FROM {table} WHERE ts >= ? AND ts < ?",  # noqa: S608 - the asset's own table
+        [closed, midnight],
     )
+    rows = pl.concat([frame.select("symbol", "ts"), beyond.select("symbol", pl.col("ts").cast(TS))])
+    counted = rows.group_by("symbol", day=pl.col("ts").dt.date()).agg(rows=pl.len())
+    dataset = table.partition(".")[2]
+    coverage = covered_rows(store, dataset, symbols, window.start, window.end, counted)
+    with store.transaction(run_id) as tx:
+        tx.replace(table, frame, start=window.start, end=closed, symbol=list(symbols))
+        replace_coverage(tx.replace, coverage)
+    return tx.snapshot
 
 
 def table_preview(frame: pl.DataFrame, rows: int = 20) -> dg.MetadataValue[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import coverage_frame, day_window, stage_asset
+from blofin_assets.assets.common import day_window, stage_asset, store_bars
 from blofin_assets.assets.market import candles_1m, candles_5m, candles_60m, funding_rates
 from blofin_assets.partitions import days
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -45,21 +45,12 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
             "symbol", "ts", *(pl.col(name).cast(pl.Float64) for name in STANDARD_SET),
             pl.lit(definitions_hash()).alias("definitions_hash"),
         )  # fmt: skip
-        dataset = f"features_{timeframe}"
-        with store.transaction(context.run.run_id) as tx:
-            tx.replace(table, frame, start=window.start, end=window.end, symbol=symbols)
-            tx.replace(
-                "market.coverage",
-                coverage_frame(dataset, symbols, window, frame),
-                dataset=dataset,
-                symbol=symbols,
-                day=list(window.days),
-            )
+        snapshot = store_bars(store, table, symbols, window, frame, timeframe, context.run.run_id)
         nulls = frame.select(pl.mean_horizontal(pl.col(name).is_null().mean() for name in STANDARD_SET)).item()
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": frame.height,
-                "snapshot": tx.snapshot,
+                "snapshot": snapshot,
                 "features": len(STANDARD_SET),
                 "share_of_nulls": float(nulls or 0.0),
             }

@@ -1,24 +1,30 @@
-"""Market data: instruments, candles of every timeframe, funding.
+"""Market data: instruments, candles of every timeframe, funding, the ledger of gaps.
 
-Belongs here: the assets of the market stage. Does not belong here: sources (`blofin_resources.market`), building
-higher timeframes (`backtester.aggregator`).
+Belongs here: the assets of the market stage. Does not belong here: sources, what to fetch and how it is stored
+(`blofin_resources.market`), building higher timeframes (`backtester.aggregator`).
+
+A run of a plan fetches what is lacking. A partition that somebody asks for by hand is fetched again, whole.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
 from backtester.aggregator import aggregate
-from blofin_assets.assets.common import DayWindow, coverage_frame, day_window, stage_asset, table_preview
+from blofin_assets.assets.common import day_window, stage_asset, store_bars, table_preview
 from blofin_assets.partitions import days
+from blofin_assets.runner import STEP_TAG
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.market.intake import Taken, describe, keep_ledger, take_candles, take_funding
 from blofin_resources.warehouse import Warehouse
 from features.bars import Timeframe
 
 GROUP: Final = "market"
+
+FRESH: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=3), warn_window=timedelta(minutes=90))
+"""Market data comes each hour; the UI warns after a missed hour."""
 
 
 @stage_asset(group=GROUP, table="market.instruments")
@@ -26,9 +32,8 @@ def instruments(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
     """What is traded and on which terms: contract value, tick size, leverage, fees; one row each time it changed."""
-    as_of = clock.as_of(context.run)
-    frame = market.source().instruments(market.symbols, as_of)
     store = warehouse.open()
+    frame = describe(store, market.source(), market.symbols, clock.as_of(context.run))
     with store.transaction(context.run.run_id) as tx:
         tx.append("market.instruments", changed_terms(store, frame), key=["symbol", "as_of"])
     return _result(frame, tx.snapshot)
@@ -46,28 +51,51 @@ def changed_terms(store: Warehouse, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.join(known.select(terms), on=terms, how="anti", nulls_equal=True)
 
 
-@stage_asset(group=GROUP, table="market.candles_1m", partitions=days, deps=[instruments])
+@stage_asset(group=GROUP, table="market.candles_1m", partitions=days, deps=[instruments], freshness=FRESH)
 def candles_1m(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
-    """One-minute candles as the source has them: closed bars only, gaps left as gaps."""
+    """One-minute candles as the source has them: closed bars only, gaps left as gaps, late revisions logged."""
     window = day_window(context, clock)
-    frame = market.source().candles_1m(market.symbols, window.start, window.end)
-    return _store(warehouse.open(), "candles_1m", market.symbols, window, frame, context.run.run_id)
+    taken = take_candles(
+        warehouse.open(), market.source(), market.symbols, window.start, window.end,
+        as_of=clock.as_of(context.run), run_id=context.run.run_id, afresh=STEP_TAG not in context.run.tags,
+    )  # fmt: skip
+    return _fetched(taken)
 
 
-@stage_asset(group=GROUP, table="market.funding_rates", partitions=days, deps=[instruments])
+@stage_asset(group=GROUP, table="market.funding_rates", partitions=days, deps=[instruments], freshness=FRESH)
 def funding_rates(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
     """Funding payments at their actual times; positive means that longs pay."""
     window = day_window(context, clock)
-    source = market.source()
-    paid = source.funding(market.symbols, window.start, window.end)
-    frame = paid.with_columns(pl.lit(source.name).alias("origin"))
-    # A payment at the very end counts as known at the as-of, so both neighbouring days write it, alike.
-    end = window.end + timedelta(microseconds=1)
-    return _store(warehouse.open(), "funding_rates", market.symbols, window, frame, context.run.run_id, end=end)
+    taken = take_funding(
+        warehouse.open(), market.source(), market.symbols, window.start, window.end,
+        as_of=clock.as_of(context.run), run_id=context.run.run_id, afresh=STEP_TAG not in context.run.tags,
+    )  # fmt: skip
+    return _fetched(taken)
+
+
+@stage_asset(group=GROUP, table="market.gaps", partitions=days, deps=[candles_1m])
+def market_gaps(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """The ledger of what is missing: each stretch with its cause, when it was found, and when the source filled it."""
+    window = day_window(context, clock)
+    ledger = keep_ledger(
+        warehouse.open(), market.symbols, window.start, window.end,
+        as_of=clock.as_of(context.run), run_id=context.run.run_id,
+    )  # fmt: skip
+    kinds = ledger.open.group_by("kind").agg(pl.col("bars").sum()).sort("kind")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": ledger.open.height,
+            "missing_bars": ", ".join(f"{kind} {bars}" for kind, bars in kinds.iter_rows()) or "none",
+            "snapshot": ledger.snapshot,
+            "preview": table_preview(ledger.open.tail(10)),
+        }
+    )
 
 
 def _aggregated(timeframe: Timeframe) -> dg.AssetsDefinition:
@@ -78,7 +106,8 @@ def _aggregated(timeframe: Timeframe) -> dg.AssetsDefinition:
         store = warehouse.open()
         minutes = store.candles(market.symbols, "1m", window.start, window.end)
         frame = aggregate(minutes, timeframe, window.end)
-        return _store(store, f"candles_{timeframe}", market.symbols, window, frame, context.run.run_id)
+        table = f"market.candles_{timeframe}"
+        return _result(frame, store_bars(store, table, market.symbols, window, frame, timeframe, context.run.run_id))
 
     candles.__doc__ = f"{timeframe} candles built from the one-minute ones; a bar that lacks minutes is flagged."
     return stage_asset(
@@ -94,24 +123,7 @@ candles_5m = _aggregated("5m")
 candles_60m = _aggregated("60m")
 candles_1d = _aggregated("1d")
 
-ASSETS: Final = [instruments, candles_1m, candles_5m, candles_60m, candles_1d, funding_rates]
-
-
-def _store(
-    store: Warehouse,
-    dataset: str,
-    symbols: Sequence[str],
-    window: DayWindow,
-    frame: pl.DataFrame,
-    run_id: str,
-    end: datetime | None = None,
-) -> dg.MaterializeResult[Any]:
-    """Replace the window's rows and its coverage in one commit."""
-    coverage = coverage_frame(dataset, symbols, window, frame)
-    with store.transaction(run_id) as tx:
-        tx.replace(f"market.{dataset}", frame, start=window.start, end=end or window.end, symbol=list(symbols))
-        tx.replace("market.coverage", coverage, dataset=dataset, symbol=list(symbols), day=list(window.days))
-    return _result(frame, tx.snapshot)
+ASSETS: Final = [instruments, candles_1m, candles_5m, candles_60m, candles_1d, funding_rates, market_gaps]
 
 
 def _result(frame: pl.DataFrame, snapshot: int | None) -> dg.MaterializeResult[Any]:
@@ -121,4 +133,11 @@ def _result(frame: pl.DataFrame, snapshot: int | None) -> dg.MaterializeResult[A
             "snapshot": snapshot,
             "preview": table_preview(frame.tail(5)),
         }
+    )
+
+
+def _fetched(taken: Taken) -> dg.MaterializeResult[Any]:
+    """Return what the UI shows of a fetch: `fetched` counts what the source gave, stored before or not."""
+    return dg.MaterializeResult(
+        metadata={"fetched": taken.rows, "revised_values": taken.revised, "snapshot": taken.snapshot}
     )

@@ -42,6 +42,10 @@ as fractions of notional; null where the source does not say.
 """
 
 
+DELISTED: Final = "delisted"
+"""State of an instrument that a source had and has no more."""
+
+
 class Coverage(NamedTuple):
     """The stretch for which a source can have candles of a symbol.
 

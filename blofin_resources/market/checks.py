@@ -207,6 +207,21 @@ def stale(candles: pl.DataFrame, symbols: list[str], as_of: datetime, limit: tim
     return _violations(late, pl.coalesce(age, pl.lit("no bar at all")))
 
 
+def stale_days(
+    candles: pl.DataFrame, symbols: list[str], start: datetime, end: datetime, limit: timedelta
+) -> pl.DataFrame:
+    """Return each UTC day between `start` and `end` whose last bar closed more than `limit` before the day ends.
+
+    The last day ends at `end`. A day is named by its midnight; one without a bar is not stale but missing.
+    """
+    closes = pl.col("ts") + pl.duration(minutes=pl.col("minutes"))
+    inside = candles.filter(pl.col("ts").is_between(start, end, closed="left"), pl.col("symbol").is_in(symbols))
+    last = inside.group_by("symbol", pl.col("ts").dt.truncate("1d")).agg(closed=closes.max())
+    due = pl.min_horizontal(pl.col("ts").dt.offset_by("1d"), pl.lit(end, TS))
+    late = last.with_columns(behind=due - pl.col("closed")).filter(pl.col("behind") > limit)
+    return _violations(late, pl.format("the last bar closed {} minutes before", pl.col("behind").dt.total_minutes()))
+
+
 def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     """Return the longer bars that are not what their 1-minute bars make, and those without any, and those lacking.
 
@@ -247,27 +262,31 @@ def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe
     )
 
 
-ALWAYS: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
+_SOUND: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
     "positive_prices": positive_prices,
     "ohlc_order": ohlc_order,
     "sound_volumes": sound_volumes,
     "duplicates": duplicates,
     "time_order": time_order,
     "single_prices": single_prices,
-    "jumps": jumps,
 }
-"""The checks that need nothing but the frame, by name."""
+
+
+def unsound(candles: pl.DataFrame, timeframe: Timeframe) -> dict[str, pl.DataFrame]:
+    """Return, by the check's name, the bars that no market makes: nothing may be computed from them."""
+    found = {name: check(candles) for name, check in _SOUND.items()}
+    found["on_grid"] = on_grid(candles, timeframe)
+    found["minutes_inside"] = minutes_inside(candles, timeframe)
+    return {name: frame for name, frame in found.items() if not frame.is_empty()}
 
 
 def check_all(
     candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
 ) -> dict[str, pl.DataFrame]:
     """Run every check; return the violations by the check's name, those without any left out."""
-    found = {name: check(candles) for name, check in ALWAYS.items()}
-    found["on_grid"] = on_grid(candles, timeframe)
-    found["minutes_inside"] = minutes_inside(candles, timeframe)
-    found["incomplete_days"] = incomplete_days(candles, timeframe, start, end, symbols)
-    return {name: frame for name, frame in found.items() if not frame.is_empty()}
+    found = unsound(candles, timeframe)
+    doubtful = {"jumps": jumps(candles), "incomplete_days": incomplete_days(candles, timeframe, start, end, symbols)}
+    return {**found, **{name: frame for name, frame in doubtful.items() if not frame.is_empty()}}
 
 
 def _sound(value: pl.Expr) -> pl.Expr:

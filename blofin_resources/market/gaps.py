@@ -36,10 +36,14 @@ GAP_SCHEMA: Final = pl.Schema(
         "kind": pl.String(),
         "found_at": TS,
         "closed_at": TS,
+        "looked_at": TS,
     }
 )
 """Gaps of 1-minute bars: opening times of the first bar lacking and of the first one after, their number, why, when
-first seen, and when the source had filled them (null while open)."""
+first seen, when the source had filled them (null while open), and the last look for them."""
+
+RETRIED: Final = (OUTAGE, SOURCE_HOLE)
+"""Kinds that a source may fill later."""
 
 _STRETCH: Final = ("symbol", "from_ts", "to_ts")
 _MINUTE: Final = timedelta(minutes=1)
@@ -82,13 +86,15 @@ def find_gaps(
     late = late.with_columns(kind=pl.lit(DELISTED))
     traded = _clip(_clip(absent, began, before=False), ended, before=True, absent_means_all=True)
     flat = _flat_stretches(candles, start, end).with_columns(kind=pl.lit(SINGLE_PRICE))
-    found = pl.concat([early, late, _with_cause(traded, began, ended), flat])
+    # Cut before causes are sought, or a gap over midnight would have one cause in its day and another in a range.
+    whole = [_cut_at_midnight(each) for each in (early, late, flat)]
     return (
-        _cut_at_midnight(found)
+        pl.concat([*whole, _with_cause(_cut_at_midnight(traded), began, ended)])
         .with_columns(
             bars=((pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes()).cast(pl.Int32),
             found_at=pl.lit(found_at, TS),
             closed_at=pl.lit(None, TS),
+            looked_at=pl.lit(found_at, TS),
         )
         .select(GAP_SCHEMA.names())
         .sort("symbol", "from_ts")
@@ -101,7 +107,8 @@ def update_ledger(
     """Return the ledger rows of `symbols` that begin in [`start`, `end`), brought up to what was found now.
 
     A gap that is still there keeps the time at which it was first seen; an open one that is not found any more is
-    closed at `now`; closed ones stay as the record of what was once lacking, until a gap begins there anew.
+    closed at `now`; closed ones stay as the record of what was once lacking, until a gap begins there anew. No time in
+    the ledger goes back where `now` is before an earlier look.
 
     Parameters
     ----------
@@ -119,12 +126,16 @@ def update_ledger(
         pl.col("symbol").is_in(list(symbols)), pl.col("from_ts").is_between(start, end, closed="left")
     )
     still_open = stored.filter(pl.col("closed_at").is_null())
-    since = still_open.select("symbol", "from_ts", since="found_at")
+    since = still_open.select("symbol", "from_ts", since="found_at", before="looked_at")
     current = found.join(since, on=["symbol", "from_ts"], how="left").with_columns(
-        found_at=pl.coalesce("since", "found_at")
+        found_at=pl.coalesce("since", "found_at"), looked_at=pl.max_horizontal("before", "looked_at")
     )
     gone = stored.join(found, on=["symbol", "from_ts"], how="anti")
-    closed = gone.with_columns(closed_at=pl.coalesce("closed_at", pl.lit(now, TS)))
+    filled = pl.max_horizontal(pl.lit(now, TS), "found_at")
+    closed = gone.with_columns(
+        closed_at=pl.coalesce("closed_at", filled),
+        looked_at=pl.when(pl.col("closed_at").is_null()).then(filled).otherwise("looked_at"),
+    )
     return pl.concat([current.select(GAP_SCHEMA.names()), closed]).sort("symbol", "from_ts")
 
 
@@ -156,8 +167,9 @@ def _clip(
 
 def _with_cause(stretches: pl.DataFrame, began: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
     """Return stretches with `kind`: an outage where all who traded then lack at least half of it, else a hole."""
+    by_day = stretches.with_columns(day=pl.col("from_ts").dt.truncate("1d"))
     shared = (
-        stretches.join(stretches, how="cross", suffix="_other")
+        by_day.join(by_day, on="day", suffix="_other")
         .filter(pl.col("symbol") != pl.col("symbol_other"))
         .with_columns(
             overlap=pl.min_horizontal("to_ts", "to_ts_other") - pl.max_horizontal("from_ts", "from_ts_other"),

@@ -12,7 +12,7 @@ import polars as pl
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market.base import Fetched, MarketSource, no_candles, no_funding
-from features.bars import CANDLE_SCHEMA, TS
+from features.bars import TS
 
 REVISION_SCHEMA: Final = pl.Schema(
     {
@@ -152,12 +152,17 @@ def revisions(stored: pl.DataFrame, fresh: pl.DataFrame, seen_at: datetime) -> p
 
 
 def merged(stored: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars to store: the fresh ones, and the stored ones that the source no longer gives.
+    """Return the rows to store, bars or payments: the fresh ones, and the stored ones that the source gives no more.
 
     What was once seen closed stays: a source that loses its history does not take ours along.
     """
-    kept = stored.join(fresh, on=_KEY, how="anti").select(CANDLE_SCHEMA.names())
-    return pl.concat([fresh.select(CANDLE_SCHEMA.names()), kept]).sort(_KEY)
+    kept = stored.join(fresh, on=_KEY, how="anti").select(fresh.columns)
+    return pl.concat([fresh, kept]).sort(_KEY)
+
+
+def over_network(source: MarketSource) -> bool:
+    """Return whether a source is asked over the network, where a request costs time and may fail."""
+    return isinstance(source, _KeepsFailuresApart)
 
 
 def _lacking(stored: dict[object, datetime], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

@@ -1,0 +1,397 @@
+"""From a source into the warehouse: what is lacking is fetched, compared and stored, piece by piece.
+
+Belongs here: the order of fetching and storing, how far each day is stored, the ledger of gaps as it is kept. Does not
+belong here: what to fetch (`ingest`), what a gap is (`gaps`), any one source, when it is due.
+
+Each piece is one commit of rows and their coverage, so an interruption, or a symbol that fails, costs no more than what
+had not come in. Coverage never goes back: a run with an earlier as-of leaves what is stored beyond it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from blofin_resources.errors import MarketError, WarehouseError
+from blofin_resources.market import base, ingest
+from blofin_resources.market.gaps import GAP_SCHEMA, RETRIED, find_gaps, update_ledger
+from blofin_resources.warehouse import Warehouse
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+
+OVERLAP: Final = timedelta(hours=1)
+"""How much of what is stored is fetched again with what follows it, to notice late revisions."""
+
+RETRY_FOR: Final = timedelta(days=3)
+"""For how long after it a gap is looked for again."""
+
+BARS_AT_ONCE: Final = 700_000
+"""About how many bars are in memory and in one commit."""
+
+NETWORK_DAYS: Final = 7
+"""Days of a piece that comes over the network: what an interruption costs."""
+
+_DAY: Final = timedelta(days=1)
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+class Taken(NamedTuple):
+    """What a source gave: rows, bars that it had changed since, and the last snapshot (None where nothing was due)."""
+
+    rows: int
+    revised: int
+    snapshot: int | None
+
+
+class Ledger(NamedTuple):
+    """The open gaps of a stretch, with `gaps.GAP_SCHEMA`, and the snapshot that holds them."""
+
+    open: pl.DataFrame
+    snapshot: int | None
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """What differs between candles and funding."""
+
+    name: str
+    schema: pl.Schema
+    fetch: Callable[[base.MarketSource, Sequence[str], datetime, datetime], base.Fetched]
+    reach: timedelta
+    """How far beyond its end a piece's rows go: funding paid at the very end counts as known."""
+
+    @property
+    def table(self) -> str:
+        return f"market.{self.name}"
+
+
+def _fetch_funding(source: base.MarketSource, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
+    came = ingest.fetch_funding(source, symbols, start, end)
+    return came._replace(frame=came.frame.with_columns(origin=pl.lit(source.name)))
+
+
+_CANDLES: Final = _Dataset("candles_1m", CANDLE_SCHEMA, ingest.fetch_candles, timedelta())
+_FUNDING: Final = _Dataset(
+    "funding_rates", pl.Schema({**FUNDING_SCHEMA, "origin": pl.String()}), _fetch_funding, _INSTANT
+)
+
+
+def take_candles(
+    store: Warehouse,
+    source: base.MarketSource,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    as_of: datetime,
+    run_id: str,
+    afresh: bool = False,
+) -> Taken:
+    """Bring the 1-minute bars of [`start`, `end`) in, and look again for those of late that were missing.
+
+    Parameters
+    ----------
+    store, source
+        Where to, and where from.
+    symbols : sequence of str
+        Whose bars. One that has ended (`instruments`) is not asked for: what it lacks is for the ledger.
+    start, end : datetime
+        The first instant of a day, and the end of a day or the as-of.
+    as_of : datetime
+        When the source is asked, not before `end`.
+    run_id : str
+        Run that writes.
+    afresh : bool, optional
+        Fetch everything, also what is stored.
+
+    Raises
+    ------
+    MarketError
+        Naming each symbol that failed, after everything else is stored; or where nothing can be had at all.
+    """
+    again = [] if afresh else _gaps_to_retry(store, symbols, start, end, as_of)
+    return _take(_Look(_CANDLES, store, source, as_of, run_id), symbols, start, end, afresh=afresh, again=again)
+
+
+def take_funding(
+    store: Warehouse,
+    source: base.MarketSource,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    as_of: datetime,
+    run_id: str,
+    afresh: bool = False,
+) -> Taken:
+    """Bring the funding paid in [`start`, `end`] in; as `take_candles`."""
+    return _take(_Look(_FUNDING, store, source, as_of, run_id), symbols, start, end, afresh=afresh, again=[])
+
+
+def keep_ledger(
+    store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime, *, as_of: datetime, run_id: str
+) -> Ledger:
+    """Bring `market.gaps` up to what is stored of the days from `start` on, and return what is open there.
+
+    Parameters
+    ----------
+    store : Warehouse
+    symbols : sequence of str
+        Whose bars are expected.
+    start, end : datetime
+        The first instant of a day, and the end of a day or the as-of. Bars stored beyond that are looked at too.
+    as_of : datetime
+        When the source was asked.
+    run_id : str
+        Run that writes.
+
+    Raises
+    ------
+    WarehouseError
+        Where the source was not asked for a day yet: what is not stored is no gap then.
+    """
+    last = (end - _INSTANT).date()
+    lacking = store.missing_days("candles_1m", symbols, start.date(), last + _DAY, end)
+    if lacking:
+        msg = f"candles_1m is not stored for {lacking[0]}, so its gaps are not known; materialise candles_1m first"
+        raise WarehouseError(msg)
+    covered = store.covered("candles_1m", symbols, start.date(), last + _DAY)
+    reached = covered.filter(pl.col("day") == last)["through"].min()
+    until = max(end, reached) if isinstance(reached, datetime) else end
+    listed, ended = listing(store, symbols, as_of)
+    candles = _read(store, _CANDLES, symbols, start, until)
+    found = find_gaps(candles, symbols, start, until, found_at=as_of, listed=listed, delisted=ended)
+    ledger = update_ledger(_ledger(store, symbols, start, until), found, symbols, start, until, as_of)
+    counted = ledger.group_by("symbol", day=pl.col("from_ts").dt.date()).agg(rows=pl.len())
+    coverage = covered_rows(store, "gaps", symbols, start, until, counted)
+    with store.transaction(run_id) as tx:
+        tx.replace("market.gaps", ledger, start, until, time_column="from_ts", symbol=list(symbols))
+        replace_coverage(tx.replace, coverage)
+    return Ledger(ledger.filter(pl.col("closed_at").is_null()), tx.snapshot)
+
+
+def retry_days(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> list[date]:
+    """Return the days of late with open gaps for which the source has not been asked as of `as_of`."""
+    found = store.read(
+        "SELECT DISTINCT symbol, from_ts::DATE AS day, kind FROM market.gaps "
+        "WHERE closed_at IS NULL AND from_ts >= ? AND to_ts <= ? AND looked_at < ?",
+        [as_of - RETRY_FOR, as_of, as_of],
+    )
+    wanted = pl.col("symbol").is_in(list(symbols)) & pl.col("kind").is_in(RETRIED)
+    return sorted(set(found.filter(wanted)["day"]))
+
+
+def listing(
+    store: Warehouse, symbols: Sequence[str], as_of: datetime
+) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """Return when trading in each symbol began, and with which bar it ended where it had by `as_of`, where known."""
+    known = store.read("SELECT symbol, as_of, list_time, state FROM market.instruments ORDER BY symbol, as_of").filter(
+        pl.col("symbol").is_in(list(symbols))
+    )
+    began = dict(known.drop_nulls("list_time").select("symbol", "list_time").iter_rows())
+    states = known.filter(pl.col("as_of") <= as_of)
+    noticed: dict[str, datetime] = {}
+    for symbol, moment, state in states.select("symbol", "as_of", "state").iter_rows():
+        if state == base.DELISTED:
+            noticed.setdefault(symbol, moment)
+        else:
+            noticed.pop(symbol, None)
+    return began, {symbol: _last_close(store, symbol, moment) for symbol, moment in noticed.items()}
+
+
+def describe(store: Warehouse, source: base.MarketSource, symbols: Sequence[str], as_of: datetime) -> pl.DataFrame:
+    """Return the instruments as they stand at `as_of`, with `INSTRUMENT_SCHEMA`; a vanished one as delisted.
+
+    An instrument that an exchange had, and has no more, keeps its terms and gets the state `delisted`, so that the
+    others go on; one that it never had is refused, as is one whose file is gone from an archive.
+    """
+    columns = ", ".join(base.INSTRUMENT_SCHEMA)
+    known = store.read(
+        f"SELECT {columns} FROM market.instruments WHERE as_of <= ? "  # noqa: S608 - constant columns
+        "QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY as_of DESC) = 1",
+        [as_of],
+    ).cast(base.INSTRUMENT_SCHEMA)
+    gone = set(known["symbol"]).intersection(symbols) if ingest.over_network(source) else set()
+    gone -= set(source.symbols()) if gone else set()
+    there = [symbol for symbol in symbols if symbol not in gone]
+    now = source.instruments(there, as_of) if there else base.INSTRUMENT_SCHEMA.to_frame()
+    ended = known.filter(pl.col("symbol").is_in(gone)).with_columns(
+        as_of=pl.lit(as_of, TS), state=pl.lit(base.DELISTED)
+    )
+    return pl.concat([now, ended]).sort("symbol")
+
+
+def covered_rows(
+    store: Warehouse, dataset: str, symbols: Sequence[str], start: datetime, end: datetime, counted: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the rows of `market.coverage` after [`start`, `end`) was stored; no day reaches less far than before.
+
+    Parameters
+    ----------
+    store : Warehouse
+        What was covered before.
+    dataset : str
+        Table without its schema.
+    symbols : sequence of str
+        Whose data was stored.
+    start, end : datetime
+        What was stored. A stretch that does not follow on what is stored of its day does not lengthen it.
+    counted : DataFrame
+        symbol, day and rows: what the dataset now holds of each day; a day without a row counts as empty.
+    """
+    first, last = start.date(), (end - _INSTANT).date()
+    days = pl.DataFrame({"day": pl.date_range(first, last, eager=True)})
+    grid = pl.DataFrame({"symbol": sorted(set(symbols))}).join(days, how="cross")
+    before = store.covered(dataset, symbols, first, last + _DAY).select("symbol", "day", before="through")
+    midnight = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    joined = grid.join(before, on=["symbol", "day"], how="left").join(counted, on=["symbol", "day"], how="left")
+    reached = pl.coalesce("before", midnight)
+    follows = pl.max_horizontal(pl.lit(start, TS), midnight) <= reached
+    until = pl.min_horizontal(pl.lit(end, TS), midnight + _DAY)
+    return (
+        joined.with_columns(through=pl.when(follows).then(pl.max_horizontal(until, reached)).otherwise("before"))
+        .drop_nulls("through")
+        .select(pl.lit(dataset).alias("dataset"), "symbol", "day", "through", pl.col("rows").fill_null(0))
+    )
+
+
+def replace_coverage(replace: Callable[..., None], coverage: pl.DataFrame) -> None:
+    """Store rows that `covered_rows` gave, through a transaction's `replace`."""
+    for (dataset,), rows in coverage.group_by("dataset"):
+        days = rows["day"].unique().to_list()
+        replace("market.coverage", rows, dataset=dataset, symbol=rows["symbol"].unique().to_list(), day=days)
+
+
+def _last_close(store: Warehouse, symbol: str, before: datetime) -> datetime:
+    last = store.read("SELECT max(ts) AS ts FROM market.candles_1m WHERE symbol = ? AND ts < ?", [symbol, before])["ts"]
+    found = last.item()
+    return found + timedelta(minutes=1) if isinstance(found, datetime) else before
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One run's look at a source for one dataset."""
+
+    dataset: _Dataset
+    store: Warehouse
+    source: base.MarketSource
+    as_of: datetime
+    run_id: str
+
+
+def _take(
+    look: _Look, symbols: Sequence[str], start: datetime, end: datetime, *, afresh: bool, again: list[ingest.Stretch]
+) -> Taken:
+    """Fetch and store what is due, a piece at a time; raise at the end for the symbols that failed."""
+    pieces = [*_pieces(look, symbols, start, end, afresh=afresh), *again]
+    if not pieces:
+        return Taken(0, 0, None)
+    _, ended = listing(look.store, symbols, look.as_of)
+    first, failures = _first_bars(look.source, [symbol for symbol in symbols if symbol not in ended])
+    if first:
+        base.require_begun(first, end, f"{look.source.name} market")
+    nothing = look.dataset.schema.to_frame()
+    rows = revised = 0
+    snapshot = None
+    for piece in pieces:
+        wanted = [symbol for symbol in piece.symbols if symbol not in failures]
+        asked = [symbol for symbol in wanted if symbol in first and first[symbol] < piece.end]
+        came = base.Fetched(nothing, {})
+        if asked:
+            came = look.dataset.fetch(look.source, asked, piece.start, piece.end)
+        failures |= came.failures
+        stored = tuple(symbol for symbol in wanted if symbol not in failures)
+        if stored:
+            changed, snapshot = _put(look, piece._replace(symbols=stored), came.frame)
+            rows, revised = rows + came.frame.height, revised + changed
+    base.Fetched(nothing, failures).require_all()
+    return Taken(rows, revised, snapshot)
+
+
+def _pieces(
+    look: _Look, symbols: Sequence[str], start: datetime, end: datetime, *, afresh: bool
+) -> list[ingest.Stretch]:
+    covered = look.store.covered(look.dataset.name, symbols, start.date(), (end - _INSTANT).date() + _DAY)
+    stretches = ingest.stretches_to_fetch(covered.clear() if afresh else covered, symbols, start, end, OVERLAP)
+    days = max(1, BARS_AT_ONCE // (1440 * len(symbols)))
+    return ingest.in_chunks(stretches, min(days, NETWORK_DAYS) if ingest.over_network(look.source) else days)
+
+
+def _first_bars(
+    source: base.MarketSource, symbols: Sequence[str]
+) -> tuple[dict[str, datetime], dict[str, MarketError]]:
+    """Return each symbol's first bar, and the error of those of which it cannot be had."""
+    if not symbols:
+        return {}, {}
+    source.symbols()  # raises at once where nothing can be had, and not for each symbol
+    first: dict[str, datetime] = {}
+    failures: dict[str, MarketError] = {}
+    for symbol in symbols:
+        try:
+            first[symbol] = source.first_ts(symbol)
+        except MarketError as error:
+            failures[symbol] = error
+    return first, failures
+
+
+def _put(look: _Look, piece: ingest.Stretch, fresh: pl.DataFrame) -> tuple[int, int | None]:
+    """Store a piece with its coverage; return how many values the source had changed since, and the snapshot."""
+    dataset, store = look.dataset, look.store
+    symbols, start, end = piece
+    until = end + dataset.reach
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    after = (end - _INSTANT).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
+    held = _read(store, dataset, symbols, midnight, max(after, until))
+    inside = pl.col("ts").is_between(start, until, closed="left")
+    rows = ingest.merged(held.filter(inside), fresh)
+    counted = pl.concat([held.filter(~inside), rows]).group_by("symbol", day=pl.col("ts").dt.date()).agg(rows=pl.len())
+    changed = _revisions(dataset, held, fresh, look.as_of)
+    with store.transaction(look.run_id) as tx:
+        tx.replace(dataset.table, rows, start, until, symbol=list(symbols))
+        tx.append("market.candle_revisions", changed)
+        replace_coverage(tx.replace, covered_rows(store, dataset.name, symbols, start, end, counted))
+    return changed.height, tx.snapshot
+
+
+def _revisions(dataset: _Dataset, held: pl.DataFrame, fresh: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Return what a source now gives differently from itself; another source's bar, once replaced, is no revision."""
+    if dataset is not _CANDLES:
+        return ingest.REVISION_SCHEMA.to_frame()
+    same = held.join(fresh.select("symbol", "ts", "origin"), on=["symbol", "ts", "origin"], how="semi")
+    return ingest.revisions(same, fresh, as_of)
+
+
+def _gaps_to_retry(
+    store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime, as_of: datetime
+) -> list[ingest.Stretch]:
+    """Return, for each day of late and symbol, the stretch that holds its open gaps not looked for as of `as_of`."""
+    ledger = _ledger(store, symbols, max(start, as_of - RETRY_FOR), end)
+    due = ledger.filter(
+        pl.col("closed_at").is_null(),
+        pl.col("kind").is_in(RETRIED),
+        pl.col("to_ts") <= end,
+        pl.col("looked_at") < as_of,
+    )
+    spans = due.group_by("symbol", pl.col("from_ts").dt.date().alias("day")).agg(
+        pl.col("from_ts").min(), pl.col("to_ts").max()
+    )
+    alike = spans.group_by("from_ts", "to_ts").agg(pl.col("symbol").sort()).sort("from_ts", "to_ts")
+    return [ingest.Stretch(tuple(names), first, last) for first, last, names in alike.iter_rows()]
+
+
+def _ledger(store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    columns = ", ".join(GAP_SCHEMA)
+    found = store.read(f"SELECT {columns} FROM market.gaps WHERE from_ts >= ? AND from_ts < ?", [start, end])  # noqa: S608 - constant columns
+    return found.cast(GAP_SCHEMA).filter(pl.col("symbol").is_in(list(symbols)))
+
+
+def _read(store: Warehouse, dataset: _Dataset, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    """Return stored rows with `start <= ts < end`, also of symbols that the warehouse does not know yet."""
+    columns = ", ".join(dataset.schema)
+    marks = ", ".join("?" for _ in symbols)
+    found = store.read(
+        f"SELECT {columns} FROM {dataset.table} WHERE symbol IN ({marks}) AND ts >= ? AND ts < ? ORDER BY symbol, ts",  # noqa: S608 - constant names
+        [*symbols, start, end],
+    )
+    return found.cast(dataset.schema)
