@@ -10,6 +10,7 @@ import dagster as dg
 
 from blofin_assets.assets import features, market, models, reports, strategies
 from blofin_assets.checks import CHECKS
+from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
 from blofin_assets.schedules import SCHEDULES
 from blofin_assets.sensors import close_dead_runs_sensor, conductor
@@ -37,7 +38,7 @@ def build_defs(
     used = settings or Settings()
     return dg.Definitions(
         assets=[*market.ASSETS, *features.ASSETS, *strategies.ASSETS, *models.ASSETS, *reports.ASSETS],
-        asset_checks=CHECKS,
+        asset_checks=[*CHECKS, *FEATURE_CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=[conductor(used), close_dead_runs_sensor],
@@ -60,6 +61,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             market=settings.market,
             archive=str(settings.archive.resolve()) if settings.archive else None,
             api_url=settings.api_url,
+            api_patience=settings.api_patience,
             seed=settings.seed,
             symbols=list(settings.symbols),
         ),

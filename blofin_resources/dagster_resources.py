@@ -38,15 +38,17 @@ class MarketResource(dg.ConfigurableResource["MarketResource"]):
     api_url: str
     seed: int
     symbols: list[str]
+    api_patience: float = 120.0
 
     def source(self) -> MarketSource:
         """Return the source; the same object for the whole process, so that what it caches serves every run."""
-        return _open_market(self.market, self.archive, self.api_url, self.seed)
+        return _open_market(self.market, self.archive, self.api_url, self.seed, self.api_patience)
 
 
 @lru_cache(maxsize=8)
-def _open_market(market: str, archive: str | None, api_url: str, seed: int) -> MarketSource:
-    return open_market(market, archive=Path(archive) if archive else None, api_url=api_url, seed=seed)
+def _open_market(market: str, archive: str | None, api_url: str, seed: int, patience: float) -> MarketSource:
+    folder = Path(archive) if archive else None
+    return open_market(market, archive=folder, api_url=api_url, seed=seed, patience=patience)
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):

@@ -29,6 +29,7 @@ _EXAMPLES: Final = {
     "market": f"one of {', '.join(MARKETS)}",
     "archive": "a folder of <SYMBOL>_1m.parquet files, such as /data/market",
     "api_url": "an http(s) address, such as https://openapi.blofin.com",
+    "api_patience": "seconds above 0, such as 120",
     "symbols": "BASE-QUOTE names joined by commas, such as BTC-USDT,ETH-USDT",
     "start": "a day, such as 2025-05-05",
     "warehouse": "a folder, such as warehouse",
@@ -68,6 +69,13 @@ def _check_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_seconds(value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        msg = "no length of time"
+        raise ValueError(msg)
+    return value
+
+
 def _check_amount(value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         msg = "not an amount"
@@ -93,6 +101,8 @@ class Settings(BaseSettings):
         Folder of candle files; needed where `market` is `archive`.
     api_url : str
         Address of the exchange's REST API, without a slash at its end.
+    api_patience : float
+        Seconds that one call of the exchange may take in all, retries and waiting included.
     symbols : tuple of str
         Perpetual futures to follow, as BASE-QUOTE in capitals, each once, in the order given.
     start : date or None
@@ -129,6 +139,7 @@ class Settings(BaseSettings):
     market: Market = "sample"
     archive: Folder | None = None
     api_url: Url = "https://openapi.blofin.com"
+    api_patience: Annotated[float, AfterValidator(_check_seconds)] = 120.0
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols), AfterValidator(_check_symbols)] = (
         "BTC-USDT",
         "ETH-USDT",

@@ -9,7 +9,7 @@ from typing import Final
 from blofin_resources.errors import MarketError
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import Clock, MarketSource, utc_now
-from blofin_resources.market.blofin import BlofinMarket
+from blofin_resources.market.blofin import PATIENCE, BlofinMarket
 from blofin_resources.market.sample import SampleMarket, Variant
 
 _SAMPLES: Final[dict[str, Variant]] = {"sample": "plain", "sample:null": "null", "sample:edge": "edge"}
@@ -18,7 +18,15 @@ MARKETS: Final = (*_SAMPLES, "archive", "blofin")
 """The values that `BLOFIN_MARKET` can take."""
 
 
-def open_market(market: str, *, archive: Path | None, api_url: str, seed: int, clock: Clock = utc_now) -> MarketSource:
+def open_market(
+    market: str,
+    *,
+    archive: Path | None,
+    api_url: str,
+    seed: int,
+    clock: Clock = utc_now,
+    patience: float = PATIENCE,
+) -> MarketSource:
     """Return the market source that the settings name.
 
     Parameters
@@ -33,6 +41,8 @@ def open_market(market: str, *, archive: Path | None, api_url: str, seed: int, c
         Which synthetic market, used by `sample`.
     clock : callable, optional
         Tells the present, for sources that grow with time.
+    patience : float, optional
+        Seconds that one call of the exchange may take in all, used by `blofin`.
 
     Raises
     ------
@@ -47,7 +57,7 @@ def open_market(market: str, *, archive: Path | None, api_url: str, seed: int, c
             raise MarketError(msg)
         return ArchiveMarket(archive)
     if market == "blofin":
-        return BlofinMarket(_http_url(api_url), clock)
+        return BlofinMarket(_http_url(api_url), clock, patience=patience)
     msg = f"unknown market {market!r}; BLOFIN_MARKET is one of: {', '.join(MARKETS)}"
     raise MarketError(msg)
 

@@ -106,6 +106,7 @@ class FakeExchange:
         self._bars = dict(self.book.bars)
         self._rates = dict(self.book.rates)
         self._gone: set[str] = set()
+        self._mute: set[str] = set()
         exchange = self
 
         class Handler(_Handler):
@@ -141,6 +142,16 @@ class FakeExchange:
         """Lose the bars of every symbol between two times for ever."""
         for symbol, rows in self._bars.items():
             self._bars[symbol] = [row for row in rows if not _ms(start) <= int(row[0]) < _ms(end)]
+
+    def restore(self) -> None:
+        """Fill what an outage had lost, list everything again and answer about every symbol."""
+        self._bars = dict(self.book.bars)
+        self._gone.clear()
+        self._mute.clear()
+
+    def mute(self, symbol: str) -> None:
+        """Go on listing a symbol but answer about it with an error."""
+        self._mute.add(symbol)
 
     def delist(self, symbol: str) -> None:
         """Let an instrument disappear: it is listed no more and its history answers with code 152014."""
@@ -209,7 +220,7 @@ class FakeExchange:
         self, query: dict[str, str], book: dict[str, Any], moment: Callable[[Any], int], most: int, usual: int
     ) -> tuple[str, Any]:
         symbol = query.get("instId", "")
-        if symbol not in book or symbol in self._gone:
+        if symbol not in book or symbol in self._gone | self._mute:
             return "152014", None
         limit = int(query.get("limit", usual))
         if not 1 <= limit <= most or query.get("bar", "1m") != "1m":

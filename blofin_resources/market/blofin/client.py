@@ -23,6 +23,10 @@ from blofin_resources.market.blofin.limit import SharedLimiter
 
 T = TypeVar("T")
 
+PATIENCE: Final = 120.0
+"""Seconds that one call may take in all, where nothing else is said."""
+
+_ATTEMPT: Final = 15.0
 PAGE: Final = 1440
 FUNDING_PAGE: Final = 100
 _MINUTE_MS: Final = 60_000
@@ -86,8 +90,8 @@ class BlofinClient:
         url: str,
         limiter: SharedLimiter,
         *,
-        bound: float = 120.0,
-        attempt: float = 15.0,
+        bound: float = PATIENCE,
+        attempt: float = _ATTEMPT,
         parallel: int = 8,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: random.Random | None = None,

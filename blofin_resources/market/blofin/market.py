@@ -5,6 +5,7 @@ belong here: requests and paging (`client`).
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ import polars as pl
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market import base
-from blofin_resources.market.blofin.client import BlofinClient
+from blofin_resources.market.blofin.client import PATIENCE, BlofinClient
 from blofin_resources.market.blofin.limit import SharedLimiter, default_state
 from blofin_resources.market.blofin.parse import MARK_SCHEMA, TICKER_SCHEMA
 from features.bars import TS, floor_time
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _LISTING_SECONDS: Final = 3600.0
 _MINUTE: Final = timedelta(minutes=1)
+_SETTLING_TRIES: Final = 3
 
 
 class BlofinMarket:
@@ -36,17 +38,30 @@ class BlofinMarket:
         Tells the present: only bars closed by then are asked for.
     connect : callable, optional
         Makes a client; tests pass one with other limits.
+    patience : float, optional
+        Seconds that one call may take in all, where `connect` is not given.
+    settling : float, optional
+        Seconds between looks for a last bar that has just closed and is not served as closed yet.
     """
 
     name = "blofin"
     synthetic = False
 
     def __init__(
-        self, url: str, clock: base.Clock = base.utc_now, connect: Callable[[], BlofinClient] | None = None
+        self,
+        url: str,
+        clock: base.Clock = base.utc_now,
+        connect: Callable[[], BlofinClient] | None = None,
+        *,
+        patience: float = PATIENCE,
+        settling: float = 2.0,
     ) -> None:
         self._url = url.rstrip("/")
         self._clock = clock
-        self._connect = connect or (lambda: BlofinClient(self._url, SharedLimiter(default_state(self._url))))
+        self._settling = settling
+        self._connect = connect or (
+            lambda: BlofinClient(self._url, SharedLimiter(default_state(self._url)), bound=patience)
+        )
         self._listed: tuple[datetime, pl.DataFrame] | None = None
 
     @property
@@ -100,7 +115,29 @@ class BlofinMarket:
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
             return await client.candles(symbol, max(start, self.first_ts(symbol)), until)
 
-        return self._each(known, one, base.no_candles(), failures)
+        return self._settled(self._each(known, one, base.no_candles(), failures), known, start, until)
+
+    def _settled(self, came: base.Fetched, symbols: Sequence[str], start: datetime, until: datetime) -> base.Fetched:
+        """Return what came with the last bars of symbols for which the exchange had not closed them yet.
+
+        Asked in the second after a bar's end, an exchange may still call it forming. What lacks a last bar is asked
+        for again, `_SETTLING_TRIES` times at most and only close to the present: later, it is a gap.
+        """
+        last = floor_time(until, _MINUTE) - _MINUTE
+        for _ in range(_SETTLING_TRIES):
+            closed = set(came.frame.filter(pl.col("ts") == last)["symbol"])
+            late = [symbol for symbol in symbols if symbol not in closed and symbol not in came.failures]
+            if not late or last < start or self._clock() - until > _MINUTE:
+                break
+            time.sleep(self._settling)
+
+            async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
+                return await client.candles(symbol, max(last, self.first_ts(symbol)), until)
+
+            again = self._each(late, one, base.no_candles(), {})
+            frame = pl.concat([came.frame, again.frame]).unique(["symbol", "ts"]).sort("symbol", "ts")
+            came = base.Fetched(frame, came.failures)
+        return came
 
     def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the 1-minute bars of the mark price, with `parse.MARK_SCHEMA`, as of `fetch_candles`."""

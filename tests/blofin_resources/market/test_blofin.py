@@ -83,7 +83,7 @@ def opened(tmp_path: Path, slots: list[float]) -> Opened:
             jitter = random.Random(5)  # noqa: S311 - spreads pauses, guards nothing
             return BlofinClient(exchange.url, limiter, bound=bound, attempt=attempt, sleep=fast_sleep, jitter=jitter)
 
-        return BlofinMarket(exchange.url, clock=lambda: NOW, connect=connect)
+        return BlofinMarket(exchange.url, clock=lambda: NOW, connect=connect, settling=0.01)
 
     return make
 
@@ -105,6 +105,20 @@ def test_a_bar_that_still_forms_over_there_is_dropped(book: Book, opened: Opened
         candles = opened(server).candles_1m(["BTC-USDT"], NOW - timedelta(hours=1), NOW)
     assert candles["ts"].max() == datetime(2020, 2, 14, 23, 58, tzinfo=UTC)
     assert len(candles) == 58
+
+
+def test_a_bar_that_is_closed_over_there_a_moment_later_is_waited_for(book: Book, opened: Opened) -> None:
+    with FakeExchange(book, lambda: NOW) as server:
+
+        def clock() -> datetime:
+            asked = sum("after" in request.query for request in server.requests)
+            return NOW - timedelta(seconds=40) if asked < 3 else NOW
+
+        server.clock = clock
+        candles = opened(server).candles_1m(["BTC-USDT"], NOW - timedelta(hours=1), NOW)
+    assert candles["ts"].max() == datetime(2020, 2, 14, 23, 59, tzinfo=UTC)
+    assert len(candles) == 59
+    assert candles["ts"].is_unique().all()
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
