@@ -3,6 +3,8 @@
 Belongs here: the three feature assets. Does not belong here: what a feature is (`features`).
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
@@ -14,7 +16,7 @@ from blofin_assets.partitions import days
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse.description import Column
 from features import STANDARD_SET, FeatureManager, definitions_hash, standard_registry
-from features.bars import Timeframe
+from features.bars import CandleSource, Timeframe
 
 GROUP: Final = "features"
 
@@ -26,6 +28,26 @@ def feature_columns() -> list[Column]:
     return [Column(name, "DOUBLE", f"{each.description} [{each.unit}]") for name, each in found.items()]
 
 
+def computed_features(
+    source: CandleSource, symbols: list[str], timeframe: Timeframe, days: Sequence[tuple[datetime, datetime]]
+) -> pl.DataFrame:
+    """Return the standard set for the bars of some days as the warehouse stores it: Float64 columns and their hash.
+
+    Day by day: a rolling sum's last bits depend on where its warm-up began, and a day must come out the same whether it
+    is made alone or in a range. No look-ahead: nothing after a day's end is read for it.
+    """
+    computed = pl.concat(
+        FeatureManager(source, as_of=end).window(symbols, timeframe, list(STANDARD_SET), start, end)
+        for start, end in days
+    )
+    return computed.select(
+        "symbol",
+        "ts",
+        *(pl.col(name).cast(pl.Float64) for name in STANDARD_SET),
+        pl.lit(definitions_hash()).alias("definitions_hash"),
+    )
+
+
 def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDefinition:
     table = f"features.features_{timeframe}"
 
@@ -35,16 +57,7 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
         window = day_window(context, clock)
         store, symbols = warehouse.open(), market.symbols
         store.ensure_features_table(timeframe, {column.name: column.comment for column in feature_columns()})
-        manager = FeatureManager(store, as_of=window.end)
-        # Day by day: a rolling sum's last bits depend on where its warm-up began, and a day must come out the same
-        # whether it is made alone or in a range.
-        computed = pl.concat(
-            manager.window(symbols, timeframe, list(STANDARD_SET), start, end) for start, end in window.by_day()
-        )
-        frame = computed.select(
-            "symbol", "ts", *(pl.col(name).cast(pl.Float64) for name in STANDARD_SET),
-            pl.lit(definitions_hash()).alias("definitions_hash"),
-        )  # fmt: skip
+        frame = computed_features(store, symbols, timeframe, window.by_day())
         snapshot = store_bars(store, table, symbols, window, frame, timeframe, context.run.run_id)
         nulls = frame.select(pl.mean_horizontal(pl.col(name).is_null().mean() for name in STANDARD_SET)).item()
         return dg.MaterializeResult(

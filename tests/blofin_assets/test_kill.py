@@ -28,7 +28,8 @@ TABLES = (
     "market.instruments", "market.candles_1m", "market.candles_5m", "market.candles_1d", "market.funding_rates",
     "market.coverage", "features.features_1m", "features.features_60m", "research.strategies",
     "research.strategy_events", "research.strategy_backtest_results", "research.strategy_scores", "research.trades",
-    "research.equity", "research.trials", "research.evidence", "research.ranking_history", "ml.ml_model_results", "ml.predictions",
+    "research.equity", "research.trials", "research.evidence", "research.ranking_history",
+    "ml.ml_model_results", "ml.predictions",
 )  # fmt: skip
 
 
