@@ -88,7 +88,8 @@ def _errors(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             found = event.asset_check_evaluation_data
             if not found.passed and found.blocking and found.severity == dg.AssetCheckSeverity.ERROR:
-                lines.append(f"{found.asset_key.to_user_string()} fails {found.check_name}: {found.description}")
+                why = found.description or "its page in the UI says where"
+                lines.append(f"{found.asset_key.to_user_string()} fails {found.check_name}: {why}")
                 told_by_check.add(event.step_key)
         elif event.is_step_failure and event.step_key not in told_by_check:
             failure = event.step_failure_data

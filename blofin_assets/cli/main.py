@@ -8,6 +8,7 @@ Heavy imports wait until a command needs them, so that `blofin --help` answers a
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +68,16 @@ def report(day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.
     from blofin_assets.cli.run import make_report
 
     make_report(parse_day(day))
+
+
+@app.command("import-ticks")
+def import_ticks(
+    file: Annotated[Path, typer.Argument(help="The older system's SQLite file, such as blofin_monitor.db.")],
+) -> None:
+    """Take over an older system's file: ticks as 1-minute bars, scores, knowledge, configurations."""
+    from blofin_assets.cli.import_ticks import import_file
+
+    import_file(file)
 
 
 @app.command()

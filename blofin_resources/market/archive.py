@@ -19,6 +19,7 @@ from blofin_resources.market import base, checks
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
 _CANDLES: Final = ("ts", "open", "high", "low", "close", "volume")
+_FURTHER: Final = ("quote_volume", "contracts")
 _FUNDING: Final = ("ts", "rate")
 _SUFFIXES: Final = (".parquet", ".csv")
 _NAME: Final = re.compile(r"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)_1m")
@@ -30,8 +31,8 @@ class ArchiveMarket:
 
     `<SYMBOL>_1m.parquet` or `.csv` has the columns ts, open, high, low, close, volume (base units);
     `<SYMBOL>_funding.parquet` or `.csv`, which may be absent, has ts and rate. Times are milliseconds since 1970,
-    ISO 8601 text, or datetimes; without a time zone they are taken as UTC. Further columns are ignored. Quote volume
-    and contracts are unknown, hence null.
+    ISO 8601 text, or datetimes; without a time zone they are taken as UTC. quote_volume (quote currency) and contracts
+    are read where a file has them and null, which is unknown, where not. Further columns are ignored.
 
     Parameters
     ----------
@@ -112,13 +113,11 @@ class ArchiveMarket:
 
     def _candles(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         path = self._files[symbol]
-        rows = _scan(path, _CANDLES).filter(_within(start, end - _MINUTE))
+        rows = _scan(path, _CANDLES, _FURTHER).filter(_within(start, end - _MINUTE))
         frame = (
             _collect(rows, path)
             .with_columns(
                 symbol=pl.lit(symbol),
-                quote_volume=pl.lit(None, pl.Float64),
-                contracts=pl.lit(None, pl.Float64),
                 minutes=pl.lit(1, pl.Int32),
                 origin=pl.lit(self.name),
                 flag=pl.lit(None, pl.String),
@@ -157,9 +156,9 @@ def _candle_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _scan(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
-    """Return the file's `columns` as a lazy frame with `ts` in UTC and Float64 values."""
-    numbers = {column: pl.Float64() for column in columns if column != "ts"}
+def _scan(path: Path, columns: Sequence[str], further: Sequence[str] = ()) -> pl.LazyFrame:
+    """Return the file's `columns`, and `further` ones or nulls, as a lazy frame with `ts` in UTC and Float64 values."""
+    numbers = {column: pl.Float64() for column in (*columns, *further) if column != "ts"}
     try:
         scanned = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path, schema_overrides=numbers)
         schema = scanned.collect_schema()
@@ -169,8 +168,9 @@ def _scan(path: Path, columns: Sequence[str]) -> pl.LazyFrame:
     if absent:
         msg = f"{path} lacks the column {', '.join(absent)}; it has: {', '.join(schema.names())}"
         raise MarketError(msg)
-    values = [_number(name, schema, path) for name in columns if name != "ts"]
-    return scanned.select(_time(schema, path), *values)
+    there = [name for name in (*columns, *further) if name in schema and name != "ts"]
+    unknown = [pl.lit(None, pl.Float64).alias(name) for name in further if name not in schema]
+    return scanned.select(_time(schema, path), *(_number(name, schema, path) for name in there), *unknown)
 
 
 def _within(start: datetime, end: datetime) -> pl.Expr:

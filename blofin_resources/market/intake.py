@@ -32,8 +32,19 @@ BARS_AT_ONCE: Final = 700_000
 NETWORK_DAYS: Final = 7
 """Days of a piece that comes over the network: what an interruption costs."""
 
+DERIVED: Final = (
+    "gaps", "candles_5m", "candles_60m", "candles_1d", "features_1m", "features_5m", "features_60m",
+)  # fmt: skip
+"""What is made of 1-minute bars."""
+
+WARM_DAYS: Final = 14
+"""For how many days after a bar features may depend on it: more than 200 bars of 60 minutes."""
+
 _DAY: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
+_NO_COVERAGE: Final = pl.DataFrame(
+    schema={"dataset": pl.String(), "symbol": pl.String(), "day": pl.Date(), "through": TS, "rows": pl.Int32()}
+)
 
 
 class Taken(NamedTuple):
@@ -172,14 +183,19 @@ def keep_ledger(
 
 
 def retry_days(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> list[date]:
-    """Return the days of late with open gaps for which the source has not been asked as of `as_of`."""
+    """Return the days of late from the first with an open gap for which the source was not asked as of `as_of`.
+
+    The days after it are among them: their features change where the gap is filled.
+    """
     found = store.read(
         "SELECT DISTINCT symbol, from_ts::DATE AS day, kind FROM market.gaps "
         "WHERE closed_at IS NULL AND from_ts >= ? AND to_ts <= ? AND looked_at < ?",
         [as_of - RETRY_FOR, as_of, as_of],
     )
     wanted = pl.col("symbol").is_in(list(symbols)) & pl.col("kind").is_in(RETRIED)
-    return sorted(set(found.filter(wanted)["day"]))
+    first = found.filter(wanted)["day"].min()
+    last = (as_of - _INSTANT).date()
+    return [] if not isinstance(first, date) else [first + n * _DAY for n in range((last - first).days + 1)]
 
 
 def listing(
@@ -280,6 +296,35 @@ class _Look:
     run_id: str
 
 
+def due_again(store: Warehouse, replace: Callable[..., None], rows: pl.DataFrame, held: pl.DataFrame) -> None:
+    """Make due again what is made of bars that changed, or came later, where their day was stored already.
+
+    Parameters
+    ----------
+    store : Warehouse
+    replace : callable
+        A transaction's `replace`, which takes the coverage of what is derived away.
+    rows, held : DataFrame
+        `CANDLE_SCHEMA`: the bars to be stored and those stored so far.
+    """
+    fresh = rows.join(held, on=rows.columns, how="anti", nulls_equal=True)
+    if fresh.is_empty():
+        return
+    days = fresh["ts"].dt.date()
+    names = fresh["symbol"].unique().to_list()
+    covered = store.covered("candles_1m", names, days.min(), days.max() + _DAY)  # type: ignore[arg-type, operator]
+    late = (
+        fresh.select("symbol", "ts", day=days)
+        .join(covered, on=["symbol", "day"])
+        .filter(pl.col("ts") < pl.col("through"))
+        .group_by("symbol")
+        .agg(first=pl.col("day").min(), last=pl.col("day").max())
+    )
+    for symbol, first, last in late.iter_rows():
+        after = [first + n * _DAY for n in range((last - first).days + 1 + WARM_DAYS)]
+        replace("market.coverage", _NO_COVERAGE, dataset=list(DERIVED), symbol=symbol, day=after)
+
+
 def _take(
     look: _Look, symbols: Sequence[str], start: datetime, end: datetime, *, afresh: bool, again: list[ingest.Stretch]
 ) -> Taken:
@@ -350,6 +395,8 @@ def _put(look: _Look, piece: ingest.Stretch, fresh: pl.DataFrame) -> tuple[int, 
     with store.transaction(look.run_id) as tx:
         tx.replace(dataset.table, rows, start, until, symbol=list(symbols))
         tx.append("market.candle_revisions", changed)
+        if dataset is _CANDLES:
+            due_again(store, tx.replace, rows, held)
         replace_coverage(tx.replace, covered_rows(store, dataset.name, symbols, start, end, counted))
     return changed.height, tx.snapshot
 
