@@ -35,6 +35,7 @@ _EXAMPLES: Final = {
     "warehouse": "a folder, such as warehouse",
     "catalog": "a file or a DuckLake catalog, such as postgres:dbname=blofin",
     "ai_budget_usd": "US dollars a day, 0 or more, such as 5",
+    "ai_models": "a TOML file of models and prices, such as models.toml",
     "seed": "a whole number, 0 or more, such as 7",
     "anthropic_api_key": "a key that starts with sk-ant-",
     "anthropic_base_url": "an http(s) address, such as https://api.anthropic.com",
@@ -84,7 +85,7 @@ def _check_amount(value: float) -> float:
 
 
 Url = Annotated[str, AfterValidator(_check_url)]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Settings(BaseSettings):
@@ -113,6 +114,8 @@ class Settings(BaseSettings):
         DuckLake catalog; None for the file `catalog.sqlite` in the warehouse folder.
     ai_budget_usd : float
         What calls of Claude may cost in one day, in US dollars.
+    ai_models : Path or None
+        TOML file that changes which model answers in which role, or what a model costs.
     seed : int
         Seed of the sample market and of every search.
     anthropic_api_key : SecretStr or None
@@ -137,7 +140,7 @@ class Settings(BaseSettings):
     )
 
     market: Market = "sample"
-    archive: Folder | None = None
+    archive: UserPath | None = None
     api_url: Url = "https://openapi.blofin.com"
     api_patience: Annotated[float, AfterValidator(_check_seconds)] = 120.0
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols), AfterValidator(_check_symbols)] = (
@@ -146,9 +149,10 @@ class Settings(BaseSettings):
         "SOL-USDT",
     )
     start: Annotated[date | None, BeforeValidator(_parse_day)] = None
-    warehouse: Folder = Path("warehouse")
+    warehouse: UserPath = Path("warehouse")
     catalog: str | None = None
     ai_budget_usd: Annotated[float, AfterValidator(_check_amount)] = 5.0
+    ai_models: UserPath | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     anthropic_api_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
     anthropic_base_url: Annotated[Url | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None

@@ -1,0 +1,359 @@
+"""Asking Claude: one structured answer, or a value that says why there is none.
+
+Belongs here: the order of things around a call: replay, key, budget, sending, judging the answer, one repair.
+Does not belong here: what is asked (the prompts), what is done with the answer.
+"""
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, get_args
+
+import anthropic
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from blofin_resources.claude.ledger import Call, Ledger
+from blofin_resources.claude.messages import DEADLINE_SECONDS, RETRIES, Failure, Messages, Reply, Request
+from blofin_resources.claude.models import Models, Role, load_models
+from blofin_resources.claude.secrets import Secrets
+from blofin_resources.settings import Settings
+from blofin_resources.warehouse import Warehouse
+
+T = TypeVar("T", bound=BaseModel)
+
+Reason = Literal[
+    "no_key",
+    "budget",
+    "refusal",
+    "max_tokens",
+    "timeout",
+    "network",
+    "overloaded",
+    "rejected",
+    "broken",
+    "invalid",
+]
+
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""Why there may be no answer."""
+
+ROUNDS: Final = 2
+"""The question, and one repair."""
+
+_MOST_PROBLEMS: Final = 8
+_WHOLE: Final = frozenset({"end_turn", "stop_sequence"})
+_CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
+
+
+class Prompt(Protocol):
+    """What `Claude.ask` needs of a prompt; `strategies.evolution.prompting.Prompt` is one."""
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+
+    @property
+    def version(self) -> int:
+        """Version of its file."""
+
+    @property
+    def system(self) -> str:
+        """The long part that is the same in many calls."""
+
+    @property
+    def question(self) -> str:
+        """The part that is about this call."""
+
+    def again(self, reply: str, problem: str) -> "Prompt":
+        """Return the prompt that asks once more, since `reply` had a problem."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """An answer that fits its type.
+
+    Attributes
+    ----------
+    value : BaseModel
+        Of the type asked for.
+    model : str
+        Who answered.
+    cost_usd : float
+        What it cost when it was asked, repair included, US dollars.
+    calls : tuple of str
+        Ids of its rows in `research.llm_calls`.
+    replayed : bool
+        Whether it comes from these rows, without a call.
+    """
+
+    value: T
+    model: str
+    cost_usd: float
+    calls: tuple[str, ...]
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """No answer, and why: the cycle goes on without it.
+
+    Attributes
+    ----------
+    reason : Reason
+        One word.
+    detail : str
+        In words, without any secret.
+    model, cost_usd, calls, replayed
+        As in `Answer`; a refused or cut answer costs too.
+    """
+
+    reason: Reason
+    detail: str
+    model: str
+    cost_usd: float
+    calls: tuple[str, ...]
+    replayed: bool
+
+
+class Claude:
+    """Claude within a daily budget, every call on record.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        Where the calls are recorded, and replayed from.
+    key : SecretStr or None
+        Without one nothing is sent, but what is on record is still replayed.
+    budget_usd : float
+        What the calls of one UTC day may cost, US dollars.
+    base_url : str, optional
+        Where Claude is called, if not at its usual address.
+    models : Models, optional
+        Models and prices, if not those of `models.toml`.
+    deadline_seconds : float
+        Bound on one call, retries included.
+    retries : int
+        How often a request that was refused for the moment is sent again.
+    clock : callable
+        Tells the present time: its UTC day is the budget's day.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        *,
+        key: SecretStr | None,
+        budget_usd: float,
+        base_url: str | None = None,
+        models: Models | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        retries: int = RETRIES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._secrets = Secrets(key, base_url)
+        self._models = models or load_models()
+        self._budget = budget_usd
+        self._messages = Messages(self._secrets, deadline_seconds=deadline_seconds, retries=retries)
+        self._ledger = Ledger(warehouse, clock)
+        self._asked: Counter[tuple[str, str, datetime, str]] = Counter()
+        self._turn = threading.Lock()
+
+    @classmethod
+    def of(cls, settings: Settings, warehouse: Warehouse) -> Self:
+        """Return Claude as the settings have it.
+
+        Raises
+        ------
+        SettingsError
+            If BLOFIN_AI_MODELS names a file that cannot be used.
+        """
+        return cls(
+            warehouse,
+            key=settings.anthropic_api_key,
+            budget_usd=settings.ai_budget_usd,
+            base_url=settings.anthropic_base_url,
+            models=load_models(settings.ai_models),
+        )
+
+    def __repr__(self) -> str:
+        return f"Claude({self._secrets!r}, budget_usd={self._budget:g})"
+
+    @property
+    def has_key(self) -> bool:
+        """Whether anything can be sent at all."""
+        return self._secrets.key is not None
+
+    def spent_today(self) -> float:
+        """Return what today's calls cost so far, US dollars; those under way at their worst case."""
+        return self._ledger.spent(self._ledger.now())
+
+    def ask(
+        self, role: Role, prompt: Prompt, answer_type: type[T], *, as_of: datetime, run_id: str
+    ) -> Answer[T] | Unavailable:
+        """Return Claude's answer, or why there is none.
+
+        The same question for the same as-of is answered from the record, whatever came of it then: so a cycle that
+        is materialised again has the same result, without a call or a key. A run that asks the same thing n times
+        gets the n answers of the run before it.
+
+        Parameters
+        ----------
+        role : Role
+            As what Claude is asked: chooses the model.
+        prompt : Prompt
+            What is asked.
+        answer_type : type of BaseModel
+            What the answer must fit. One that does not goes back once, with what is wrong with it.
+        as_of : datetime
+            Of the cycle, with a time zone.
+        run_id : str
+            Dagster run that asks.
+
+        Raises
+        ------
+        BlofinError
+            If the record cannot be read or written: without it there is neither a budget nor a replay.
+        ValueError
+            If `as_of` has no time zone.
+        """
+        if as_of.tzinfo is None:
+            msg = f"{as_of!r} has no time zone; give a UTC time such as 2025-06-12T00:00:00Z"
+            raise ValueError(msg)
+        schema = anthropic.transform_schema(answer_type)
+        digest = _digest(prompt, schema)
+        sequence = self._next(run_id, role, as_of, digest)
+        recorded = self._ledger.recorded(role, as_of, digest, sequence)
+        calls: list[Call] = []
+        for number in range(ROUNDS):
+            call = recorded.get(number)
+            if call is None:
+                request = self._request(role, prompt, schema)
+                draft = self._draft(request, prompt, role=role, digest=digest, as_of=as_of, run_id=run_id)
+                call = self._made(replace(draft, sequence=sequence, round=number), request, role, answer_type)
+            calls.append(call)
+            if call.outcome != "invalid":
+                break
+            prompt = prompt.again(call.reply or "", call.detail or "")
+        return _outcome(calls, answer_type, replayed=all(call in recorded.values() for call in calls))
+
+    def _next(self, run_id: str, role: Role, as_of: datetime, digest: str) -> int:
+        with self._turn:
+            key = (run_id, role, as_of, digest)
+            self._asked[key] += 1
+            return self._asked[key] - 1
+
+    def _request(self, role: Role, prompt: Prompt, schema: dict[str, Any]) -> Request:
+        return Request(self._models.roles[role], self._sendable(prompt.system), self._sendable(prompt.question), schema)
+
+    def _sendable(self, text: str) -> str:
+        """Return the text without secrets, and without halves of characters, which nothing can encode."""
+        return self._secrets.hide(text).encode(errors="replace").decode()
+
+    def _draft(
+        self, request: Request, prompt: Prompt, *, role: Role, digest: str, as_of: datetime, run_id: str
+    ) -> Call:
+        return Call(
+            id=uuid.uuid4().hex,
+            role=role,
+            model=request.role.model,
+            prompt_name=prompt.name,
+            prompt_version=prompt.version,
+            prompt_hash=digest,
+            sequence=0,
+            round=0,
+            prompt=request.text,
+            as_of=as_of.astimezone(UTC),
+            called_at=self._ledger.now(),
+            run_id=run_id,
+            worst_case_usd=self._models.price(role).worst_case(request.size, request.role.max_tokens),
+        )
+
+    def _made(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
+        """Make a call if it may be made, and record how it ended."""
+        if not self.has_key:
+            ended = replace(call, outcome="no_key", detail="ANTHROPIC_API_KEY is not set")
+        elif not self._secrets.sendable:
+            ended = replace(call, outcome="rejected", detail="ANTHROPIC_API_KEY holds letters that no key has")
+        else:
+            spent = self._ledger.reserve(call, self._budget)
+            if spent is None:
+                ended = self._sent(call, request, role, answer_type)
+            else:
+                needs = (
+                    f"${spent:.4f} of ${self._budget:g} spent today, and this call may cost ${call.worst_case_usd:.4f}"
+                )
+                ended = replace(call, outcome="budget", detail=needs)
+        self._ledger.settle(ended)
+        return ended
+
+    def _sent(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
+        begun = time.monotonic()
+        came = self._messages.send(request)
+        call = replace(call, latency_seconds=round(time.monotonic() - begun, 3))
+        if isinstance(came, Failure):
+            # what may have been paid for counts as paid
+            cost = call.worst_case_usd if came.paid else 0.0
+            return replace(call, outcome=came.outcome, detail=came.detail, cost_usd=cost)
+        outcome, detail = _judged(came, answer_type)
+        return replace(
+            call,
+            outcome=outcome,
+            detail=detail,
+            reply=came.text,
+            stop_reason=came.stop_reason,
+            input_tokens=came.usage.input_tokens,
+            cache_written_tokens=came.usage.cache_creation_input_tokens or 0,
+            cached_tokens=came.usage.cache_read_input_tokens or 0,
+            output_tokens=came.usage.output_tokens,
+            cost_usd=self._models.price(role).charge(came.usage),
+            request_id=came.request_id,
+        )
+
+
+def _digest(prompt: Prompt, schema: dict[str, Any]) -> str:
+    """Return the hash of all that decides an answer but the model, whose change must not undo the past."""
+    asked = [prompt.name, prompt.version, prompt.system, prompt.question, schema]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _judged(reply: Reply, answer_type: type[BaseModel]) -> tuple[str, str | None]:
+    if reply.stop_reason == "refusal":
+        return "refusal", reply.note or "the model declined to answer"
+    if reply.stop_reason in _CUT:
+        return "max_tokens", f"the answer was cut off after {reply.usage.output_tokens} tokens"
+    if reply.stop_reason not in _WHOLE:
+        return "broken", f"the model stopped for {reply.stop_reason or 'no reason'}"
+    try:
+        answer_type.model_validate_json(reply.text)
+    except ValidationError as error:
+        return "invalid", _problems(error)
+    return "answered", None
+
+
+def _problems(error: ValidationError) -> str:
+    """Return what is wrong with an answer, one line each, without repeating the answer."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [f"{'.'.join(str(part) for part in each['loc']) or 'answer'}: {each['msg']}" for each in found]
+    more = [f"and {len(lines) - _MOST_PROBLEMS} more"] if len(lines) > _MOST_PROBLEMS else []
+    return "\n".join(lines[:_MOST_PROBLEMS] + more)
+
+
+def _outcome(calls: list[Call], answer_type: type[T], *, replayed: bool) -> Answer[T] | Unavailable:
+    last = calls[-1]
+    cost = sum(call.cost_usd for call in calls)
+    ids = tuple(call.id for call in calls)
+    detail = last.detail or ""
+    if last.outcome == "answered":
+        try:
+            return Answer(answer_type.model_validate_json(last.reply or ""), last.model, cost, ids, replayed)
+        except ValidationError as error:
+            # the type's own checks became stricter since it was answered
+            detail = _problems(error)
+    reason: Reason = next((known for known in REASONS if known == last.outcome), "invalid")
+    return Unavailable(reason, detail, last.model, cost, ids, replayed)

@@ -1,0 +1,22 @@
+"""One warehouse for all tests of a module: each has a day of its own in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.claude import Desk
+
+from blofin_resources.warehouse import Warehouse
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    folder: Path = tmp_path_factory.mktemp("claude") / "warehouse"
+    with Warehouse.open(folder, market="sample", market_id="seed=7") as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(warehouse: Warehouse) -> Desk:
+    """A day on which nothing was asked yet."""
+    return Desk(warehouse)
