@@ -44,11 +44,14 @@ def _sound_features(asset: dg.AssetsDefinition, timeframe: Timeframe) -> dg.Asse
         warm = _warm_since(store, table, timeframe)
         seen = quality(stored.filter(pl.col("ts") >= warm) if warm else stored.clear(), STANDARD_SET)
         broken = violations(seen, most_nulls=MOST_NULLS)
+        # Nulls only warn: an archive without quote volume, or imported ticks, have features that cannot be known.
+        wrong = not violations(seen, most_nulls=1.0).is_empty()
         last_day = max(start, (end - timedelta(microseconds=1)).replace(hour=0, minute=0, second=0, microsecond=0))
         changed = _changed(stored.filter(pl.col("ts") >= last_day), store, symbols, timeframe, (last_day, end))
         return dg.AssetCheckResult(
             passed=broken.is_empty() and not changed,
-            severity=dg.AssetCheckSeverity.ERROR,
+            severity=dg.AssetCheckSeverity.ERROR if wrong or changed else dg.AssetCheckSeverity.WARN,
+            description=f"not as computed afresh: {', '.join(changed) or 'none'}; broken: {_listed(broken)}",
             metadata={
                 "rows": stored.height,
                 "share_of_nulls_after_warm_up": float(seen["nulls"].mean() or 0.0),  # type: ignore[arg-type]
@@ -58,6 +61,10 @@ def _sound_features(asset: dg.AssetsDefinition, timeframe: Timeframe) -> dg.Asse
         )
 
     return check
+
+
+def _listed(broken: pl.DataFrame) -> str:
+    return ", ".join(broken["name"]) or "none"
 
 
 def _read(store: Warehouse, table: str, symbols: list[str], start: datetime, end: datetime) -> pl.DataFrame:
