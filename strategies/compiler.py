@@ -37,7 +37,7 @@ RESERVED: Final = frozenset({"self", "f", "Signal", "Param", "Strategy", "Featur
 
 Held: TypeAlias = int | float | Value
 
-_BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
+BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -47,7 +47,8 @@ _BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.BitAnd: lambda a, b: a & b,
     ast.BitOr: lambda a, b: a | b,
 }
-_COMPARISON: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
+"""Every operator between two values."""
+COMPARISON: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Lt: lambda a, b: a < b,
     ast.LtE: lambda a, b: a <= b,
     ast.Gt: lambda a, b: a > b,
@@ -55,7 +56,14 @@ _COMPARISON: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
 }
-_HINTS: Final[dict[type[ast.AST], str]] = {
+"""Every comparison of two values."""
+UNARY: Final[dict[type[ast.unaryop], Callable[[Any], Any]]] = {
+    ast.USub: lambda a: -a,
+    ast.UAdd: lambda a: +a,
+    ast.Invert: lambda a: ~a,
+}
+"""Every operator before one value."""
+HINTS: Final[dict[type[ast.AST], str]] = {
     ast.BoolOp: "write & and | between values in place of and, or",
     ast.Not: "write ~ in place of not",
     ast.IfExp: "write where(condition, a, b)",
@@ -66,6 +74,7 @@ _HINTS: Final[dict[type[ast.AST], str]] = {
     ast.Lambda: "there are no functions inside a strategy",
     ast.JoinedStr: "texts stand only as names of features",
 }
+"""What to write in place of syntax that the language does not have."""
 
 
 class RefusedError(StrategyError):
@@ -177,7 +186,7 @@ def _the_class(tree: ast.Module) -> ast.ClassDef:
         elif isinstance(node, ast.ImportFrom):
             _check_import(node)
         elif place or not _is_text(node):
-            _refuse(node, _HINTS.get(type(node), "a strategy file holds one class and nothing else"))
+            _refuse(node, HINTS.get(type(node), "a strategy file holds one class and nothing else"))
     if len(classes) != 1:
         _refuse(classes[1] if classes else tree, f"exactly one class, not {len(classes)}")
     return classes[0]
@@ -215,7 +224,7 @@ def _made(node: ast.ClassDef, text: str, origin: str) -> type[Strategy]:
         elif isinstance(item, ast.FunctionDef):
             name, value = "detect", _detect(item, origin)
         else:
-            _refuse(item, _HINTS.get(type(item), "a class holds name, timeframes, parameters and detect, nothing else"))
+            _refuse(item, HINTS.get(type(item), "a class holds name, timeframes, parameters and detect, nothing else"))
         if name in seen:
             _refuse(item, f"{name} is given twice")
         seen.add(name)
@@ -287,7 +296,7 @@ def _detect(item: ast.FunctionDef, origin: str) -> Callable[[Strategy, Features]
         _refuse(item, "detect ends with return Signal(...)")
     for statement in body[:-1]:
         if not isinstance(statement, ast.Assign):
-            _refuse(statement, _HINTS.get(type(statement), "detect holds name = expression lines and one return"))
+            _refuse(statement, HINTS.get(type(statement), "detect holds name = expression lines and one return"))
         if len(statement.targets) != 1 or not isinstance(statement.targets[0], ast.Name):
             _refuse(statement, "one name on the left of =")
         _check_new(statement, statement.targets[0].id)
@@ -347,7 +356,7 @@ class _Reader:
         }
         reading = readings.get(type(node))
         if reading is None:
-            _refuse(node, _HINTS.get(type(node), "no such thing in the language"))
+            _refuse(node, HINTS.get(type(node), "no such thing in the language"))
         try:
             return reading(node)
         except LanguageError as error:
@@ -424,7 +433,7 @@ class _Reader:
         return self._features.feature(_text(node.args[0]), *plain)
 
     def _binary(self, node: ast.BinOp) -> Held:
-        operation = _BINARY.get(type(node.op))
+        operation = BINARY.get(type(node.op))
         if operation is None:
             _refuse(node, f"no operator {type(node.op).__name__} in the language")
         left, right = self.value(node.left), self.value(node.right)
@@ -447,16 +456,13 @@ class _Reader:
 
     def _unary(self, node: ast.UnaryOp) -> Held:
         inner = self.value(node.operand)
-        if isinstance(node.op, ast.USub):
-            return -inner
-        if isinstance(node.op, ast.UAdd):
-            return +inner
-        if isinstance(node.op, ast.Invert) and isinstance(inner, Value):
-            return ~inner
-        _refuse(node, _HINTS.get(type(node.op), "~ is for truth values"))
+        operation = UNARY.get(type(node.op))
+        if operation is not None and (isinstance(inner, Value) or not isinstance(node.op, ast.Invert)):
+            return _held(node, operation(inner))
+        _refuse(node, HINTS.get(type(node.op), "~ is for truth values"))
 
     def _compare(self, node: ast.Compare) -> Held:
-        operation = _COMPARISON.get(type(node.ops[0]))
+        operation = COMPARISON.get(type(node.ops[0]))
         if len(node.ops) != 1 or operation is None:
             _refuse(node, "one of < <= > >= == != between two values; write (a < b) & (b < c)")
         left, right = self.value(node.left), self.value(node.comparators[0])

@@ -1,0 +1,240 @@
+"""What Claude is asked: prompts from the files in `prompts/`, rendered without looking at anything else.
+
+Belongs here: one function for each prompt, from typed material to the two texts that are sent. Does not belong here:
+sending (`blofin_resources.claude`), choosing which lessons or results are shown.
+
+A file begins with its version, which is raised with every change of its words, and holds two parts. *system* is the
+same in every call of a cycle, so that the API can cache it. *question* holds all that comes from data, each piece in
+a data block (`marking`). The two are filled by name; a value is never searched for further names.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from backtester.costs import Costs
+from features.registry import Registry
+from strategies.base import Strategy
+from strategies.evolution.marking import block, records
+from strategies.reference import feature_reference, language_reference
+
+PROMPTS: Final = Path(__file__).with_name("prompts")
+"""Folder of the prompt files."""
+
+NAMES: Final = ("design", "tune", "summarise", "review")
+"""The prompts; beside them, `house` and `again` are parts of others."""
+
+SEARCH_WINDOW: Final = timedelta(days=28)
+"""Length of the window whose results may be shown: it ends a week before the cycle."""
+
+_FILE: Final = re.compile(r"version: (\d+)\n=== system ===\n(.*)\n=== question ===\n(.*)", re.DOTALL)
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Two texts to be sent.
+
+    Attributes
+    ----------
+    name : str
+        Name of its file.
+    version : int
+        Version of its file.
+    system : str
+        The long part that is the same in every call of a cycle.
+    question : str
+        What this call is about, with all data in it.
+    """
+
+    name: str
+    version: int
+    system: str
+    question: str
+
+    def again(self, reply: str, problem: str) -> "Prompt":
+        """Return the prompt that asks once more, since a reply did not fit or its code was refused.
+
+        Parameters
+        ----------
+        reply : str
+            What came back; shown as data.
+        problem : str
+            What was wrong with it; shown as data too, since it may quote the reply.
+        """
+        _, _, words = _read("again")
+        repair = _filled(words, reply=block("reply", reply, longest=24_000), problem=block("problem", problem))
+        return replace(self, question=f"{self.question}\n\n{repair}")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was tried and what came of it, as `research.knowledge_entries` holds it.
+
+    Attributes
+    ----------
+    category : str
+        performance, lesson, recommendation or change.
+    content : str
+        In words.
+    strategy, symbol : str or None
+        What it is about.
+    """
+
+    category: str
+    content: str
+    strategy: str | None = None
+    symbol: str | None = None
+
+
+def design_prompt(
+    *,
+    lessons: Sequence[Lesson],
+    market: Iterable[Row],
+    known: Iterable[Row],
+    wanted: str,
+    costs: Costs | None = None,
+    registry: Registry | None = None,
+) -> Prompt:
+    """Return the prompt for one new strategy.
+
+    Parameters
+    ----------
+    lessons : sequence of Lesson
+        The most relevant first; those that do not fit are left out. None of them may rest on the present exam.
+    market : iterable of mapping
+        The regime of each symbol and timeframe as of the search window's end.
+    known : iterable of mapping
+        Name and purpose of the strategies that exist, so that it is not one of them again.
+    wanted : str
+        What is missing, such as a timeframe or a style; shown as data.
+    costs : Costs, optional
+        Those of the exam.
+    registry : Registry, optional
+        Features that may be read.
+    """
+    return _prompt(
+        "design",
+        _material(costs, registry),
+        lessons=records("lessons", map(asdict, lessons)),
+        market=records("market", market),
+        known=records("strategies", known, longest=8_000),
+        wanted=block("facts", wanted, longest=2_000),
+    )
+
+
+def tune_prompt(
+    strategy: Strategy,
+    *,
+    results: Iterable[Row],
+    lessons: Sequence[Lesson],
+    market: Iterable[Row],
+    attempt: int,
+    costs: Costs | None = None,
+) -> Prompt:
+    """Return the prompt for other parameters of an underperformer.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        Its text is shown as data, whoever wrote it.
+    results : iterable of mapping
+        Of the search window, never of the exam.
+    lessons, market, costs
+        As for `design_prompt`.
+    attempt : int
+        Which attempt in the strategy's life, from 1.
+    """
+    ranges = [
+        {
+            "parameter": name,
+            "now": strategy.parameters[name],
+            "low": given.low,
+            "high": given.high,
+            "whole": given.whole,
+        }
+        for name, given in strategy.ranges().items()
+    ]
+    return _prompt(
+        "tune",
+        _material(costs, None, features=False),
+        code=block("strategy", strategy.source()),
+        parameters=records("facts", ranges),
+        results=records("report", results),
+        lessons=records("lessons", map(asdict, lessons), longest=6_000),
+        market=records("market", market, longest=4_000),
+        attempt=str(int(attempt)),
+    )
+
+
+def summary_prompt(facts: Iterable[Row], *, costs: Costs | None = None) -> Prompt:
+    """Return the prompt for a few sentences about a cycle.
+
+    Parameters
+    ----------
+    facts : iterable of mapping
+        All that the sentences may rest on.
+    costs : Costs, optional
+        As for `design_prompt`.
+    """
+    return _prompt("summarise", _house(costs), facts=records("facts", facts))
+
+
+def review_prompt(report: Iterable[Row], *, costs: Costs | None = None) -> Prompt:
+    """Return the prompt for a review of the daily report.
+
+    Parameters
+    ----------
+    report : iterable of mapping
+        Its sections, one each.
+    costs : Costs, optional
+        As for `design_prompt`.
+    """
+    return _prompt("review", _house(costs), report=records("report", report, longest=60_000))
+
+
+def prompt_version(name: str) -> int:
+    """Return the version of a prompt file."""
+    return _read(name)[0]
+
+
+def _prompt(name: str, material: Mapping[str, str], **data: str) -> Prompt:
+    version, system, question = _read(name)
+    return Prompt(name, version, _filled(system, **material), _filled(question, **data))
+
+
+def _house(costs: Costs | None) -> dict[str, str]:
+    given = costs or Costs()
+    _, rules, _ = _read("house")
+    house = _filled(
+        rules,
+        fee=f"{given.taker_fee:.2%}",
+        slippage=f"{given.slippage:.2%}",
+        round_trip=f"{2 * (given.taker_fee + given.slippage):.2%}",
+        window=str(SEARCH_WINDOW.days),
+    )
+    return {"house": house}
+
+
+def _material(costs: Costs | None, registry: Registry | None, *, features: bool = True) -> dict[str, str]:
+    found = {**_house(costs), "language": language_reference()}
+    return {**found, "features": feature_reference(registry)} if features else found
+
+
+def _filled(words: str, **values: str) -> str:
+    return Template(words).substitute(values)
+
+
+def _read(name: str) -> tuple[int, str, str]:
+    """Return version, system part and question part of a file."""
+    text = (PROMPTS / f"{name}.md").read_text(encoding="utf-8")
+    found = _FILE.fullmatch(text)
+    if found is None:
+        msg = f"{PROMPTS / name}.md:1: a prompt is 'version: <n>', '=== system ===' and '=== question ===', one a line"
+        raise ValueError(msg)
+    return int(found.group(1)), found.group(2).strip(), found.group(3).strip()
