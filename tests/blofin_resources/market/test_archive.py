@@ -12,6 +12,7 @@ from blofin_resources.errors import MarketError
 from blofin_resources.market import checks, open_market
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import require_start
+from blofin_resources.market.sample import SampleMarket
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -178,3 +179,16 @@ def test_real_candles_pass_every_check(real_market: Path) -> None:
     assert checks.check_all(candles, "1m", start, end, symbols) == {}
     assert not market.funding(symbols, start, end).is_empty()
     assert market.instruments(symbols, end)["base_currency"].to_list() == [symbol.split("-")[0] for symbol in symbols]
+
+
+def test_further_volumes_are_read_where_the_file_has_them(tmp_path: Path) -> None:
+    start = datetime(2020, 4, 1, tzinfo=UTC)
+    made = SampleMarket(7).candles_1m(["BTC-USDT"], start, start + timedelta(hours=1))
+    made.write_parquet(tmp_path / "BTC-USDT_1m.parquet")
+    made.drop("contracts").write_csv(tmp_path / "ETH-USDT_1m.csv")
+    read = ArchiveMarket(tmp_path).candles_1m(["BTC-USDT", "ETH-USDT"], start, start + timedelta(hours=1))
+    for name in ("quote_volume", "contracts"):
+        assert read.filter(pl.col("symbol") == "BTC-USDT")[name].equals(made[name])
+    other = read.filter(pl.col("symbol") == "ETH-USDT")
+    assert other["quote_volume"].equals(made["quote_volume"])
+    assert other["contracts"].null_count() == 60

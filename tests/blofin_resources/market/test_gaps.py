@@ -128,3 +128,19 @@ def test_other_symbols_and_days_of_the_ledger_are_left_alone(candles: pl.DataFra
     updated = update_ledger(ledger, found, ["BTC-USDT"], START, END, END)
     assert updated["symbol"].to_list() == ["BTC-USDT"]
     assert update_ledger(ledger, found, SYMBOLS, START + timedelta(days=1), END, END).is_empty()
+
+
+def test_the_cause_of_a_gap_over_midnight_is_that_of_each_day(candles: pl.DataFrame) -> None:
+    lossy = _without(candles, _at(1, 22), _at(2, 6), "ETH-USDT")
+    lossy = _without(_without(lossy, _at(1, 22), _at(2, 0), "BTC-USDT"), _at(1, 22), _at(2, 0), "SOL-USDT")
+    gaps = find_gaps(lossy, SYMBOLS, START, END, found_at=END)
+    assert gaps["kind"].to_list() == ["outage", "outage", "source_hole", "outage"]
+
+
+def test_an_earlier_look_takes_nothing_back(candles: pl.DataFrame) -> None:
+    lossy = _without(candles, _at(1, 5), _at(1, 7), "ETH-USDT")
+    late = find_gaps(lossy, SYMBOLS, START, END, found_at=END + timedelta(hours=5))
+    again = update_ledger(late, find_gaps(lossy, SYMBOLS, START, END, found_at=END), SYMBOLS, START, END, END)
+    assert_frame_equal(again, late)
+    closed = update_ledger(late, late.clear(), SYMBOLS, START, END, END)
+    assert closed["closed_at"].to_list() == [END + timedelta(hours=5)]

@@ -163,3 +163,13 @@ def test_longer_bars_that_disagree_are_named_with_their_columns(candles: pl.Data
     assert wrong["symbol"].to_list() == ["BTC-USDT", "ETH-USDT", "ETH-USDT"]
     assert wrong["detail"][0] == "not what its 1-minute bars make: high, volume"
     assert "open, high" in wrong["detail"][2]
+
+
+def test_staleness_is_per_day_too(candles: pl.DataFrame) -> None:
+    end = START + timedelta(hours=6)
+    cut = candles.filter((pl.col("symbol") == "BTC-USDT") | (pl.col("ts") < START + timedelta(hours=5)))
+    late = checks.stale_days(cut, SYMBOLS, START, end, timedelta(minutes=30))
+    assert late.select("symbol", "ts").rows() == [("ETH-USDT", START)]
+    assert checks.stale_days(cut, SYMBOLS, START, end, timedelta(minutes=60)).is_empty()
+    whole_day = checks.stale_days(cut, SYMBOLS, START, START + DAY, timedelta(minutes=60))
+    assert whole_day["symbol"].to_list() == SYMBOLS
