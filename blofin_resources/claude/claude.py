@@ -165,7 +165,13 @@ class Claude:
         self._turn = threading.Lock()
 
     @classmethod
-    def of(cls, settings: Settings, warehouse: Warehouse) -> Self:
+    def of(
+        cls,
+        settings: Settings,
+        warehouse: Warehouse,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> Self:
         """Return Claude as the settings have it.
 
         Raises
@@ -179,6 +185,7 @@ class Claude:
             budget_usd=settings.ai_budget_usd,
             base_url=settings.anthropic_base_url,
             models=load_models(settings.ai_models),
+            clock=clock,
         )
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""One warehouse for all tests of a module: each has a day of its own in it."""
+"""One warehouse for all these tests: each has a day of its own in it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from support.claude import Desk
 from blofin_resources.warehouse import Warehouse
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     folder: Path = tmp_path_factory.mktemp("claude") / "warehouse"
     with Warehouse.open(folder, market="sample", market_id="seed=7") as opened:
