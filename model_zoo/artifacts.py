@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +22,9 @@ from features.registry import definitions_hash
 from model_zoo.base import Model, ModelError, ModelSpec
 from model_zoo.calibration import Calibration
 from model_zoo.catalog import MODELS, number
-from model_zoo.trading import ModelStrategy, Threshold
+from model_zoo.trading import Threshold, Tradable, strategy_of
 
-FORMAT: Final = "blofin-model/1"
+FORMAT: Final = "blofin-model/2"
 """Marks our artifacts; the number changes with the layout."""
 
 
@@ -52,9 +52,9 @@ class Artifact:
     threshold: Threshold
     metadata: dict[str, Any]
 
-    def as_strategy(self) -> ModelStrategy:
+    def as_strategy(self) -> Tradable:
         """Return the strategy that trades this model."""
-        return ModelStrategy(self.model.spec.name, self.model, self.threshold, self.version)
+        return strategy_of(self.model.spec.name, self.model, self.threshold, self.version)
 
 
 def folder_name(spec: ModelSpec) -> str:
@@ -67,9 +67,10 @@ def config_of(model: Model, threshold: Threshold) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "spec": model.spec.to_json(),
-        "calibration": {"slope": model.calibration.slope, "intercept": model.calibration.intercept},
-        "threshold": {"distance": threshold.distance, "net": threshold.net, "signals": threshold.signals},
-        "features_hash": definitions_hash(model.spec.inputs),
+        "calibration": asdict(model.calibration),
+        "state": model.state(),
+        "threshold": asdict(threshold),
+        "features_hash": definitions_hash(model.spec.reads),
     }
 
 
@@ -153,9 +154,9 @@ def load_artifact(folder: Path) -> Artifact:
         _refuse(folder, f"config.json names the model type {spec.type!r}; there is {', '.join(MODELS)}")
     if metadata["model"] != folder_name(spec):
         _refuse(folder, f"metadata.json is of {metadata['model']}, config.json of {folder_name(spec)}")
-    if config["features_hash"] != definitions_hash(spec.inputs):
+    if config["features_hash"] != definitions_hash(spec.reads):
         _refuse(folder, "its features are defined differently today; train it again")
-    model = MODELS[spec.type].load(folder, spec, Calibration(**config["calibration"]))
+    model = MODELS[spec.type].load(folder, spec, Calibration(**config["calibration"]), config["state"])
     version = _version(folder, model.file)
     if version != metadata["version"]:
         _refuse(folder, f"metadata.json says version {metadata['version']}, the files are {version}")
@@ -226,8 +227,8 @@ def _readme(model: Model, name: str, version: str, metadata: Mapping[str, Any]) 
         "",
         about,
         "",
-        f"Version {version}. Predicts, at the close of each {spec.timeframe} bar, the probability that the price",
-        f"{spec.horizon} bars after the next open is above that open; all symbols pooled.",
+        f"Version {version}. Predicts, at the close of each {spec.timeframe} bar, the probability that {model.event}",
+        f"(horizon {spec.horizon} bars); all symbols pooled.",
         "",
         *(f"- {key}: {value}" for key, value in metadata.items() if isinstance(value, str | int | float | bool)),
         "",

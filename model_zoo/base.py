@@ -4,24 +4,29 @@ Belongs here: the interface that every model implements, its specification, and 
 belong here: the models (one file each), folds and labels, files around the model (`model_zoo.artifacts`).
 
 A new model is one file: a subclass of `Model` with `fit`, `raw`, `write` and `read`, entered in
-`model_zoo.catalog.MODELS`.
+`model_zoo.catalog.MODELS`. Each gives the probability of an *event* at every bar: that the price will be higher
+(`directional` models), or that what it estimates will be above usual. A `Regressor` also estimates the *value* behind
+its event; the event is that the value is above 0.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from features.bars import TRADED_TIMEFRAMES, Timeframe
-from model_zoo.calibration import Calibration
+from model_zoo.calibration import Calibration, Prior
 from model_zoo.labels import check_inputs
 
 FloatArray = npt.NDArray[np.float64]
+
+LOGISTIC: Final = 1.702
+"""Log-odds of a normal deviate: 1 / (1 + exp(-1.702 z)) is within 0.01 of the normal distribution at z."""
 
 
 class ModelError(ValueError):
@@ -46,6 +51,9 @@ class ModelSpec:
         The only source of chance.
     hyper : mapping of str to number
         Hyper-parameters of the type, where they differ from its defaults.
+    scale : str
+        Feature in whose unit the value is measured, so that it means the same on every symbol; '' where the type
+        needs none.
 
     Raises
     ------
@@ -61,6 +69,7 @@ class ModelSpec:
     inputs: tuple[str, ...]
     seed: int = 0
     hyper: Mapping[str, float] = field(default_factory=dict)
+    scale: str = ""
 
     def __post_init__(self) -> None:
         if self.timeframe not in TRADED_TIMEFRAMES:
@@ -76,6 +85,11 @@ class ModelSpec:
         """Identity of the model across cycles, as `direction_5m`."""
         return f"{self.type}_{self.timeframe}"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every feature that decides what is learned: the inputs, and the scale."""
+        return tuple(dict.fromkeys((*self.inputs, self.scale))) if self.scale else self.inputs
+
     def to_json(self) -> dict[str, Any]:
         """Return the specification as plain JSON values."""
         return {**asdict(self), "inputs": list(self.inputs), "hyper": dict(self.hyper)}
@@ -87,7 +101,7 @@ class ModelSpec:
 
 
 class Model(ABC):
-    """A classifier of whether the price will be higher a horizon later.
+    """Something fitted that gives the probability of an event at every bar.
 
     Parameters
     ----------
@@ -96,19 +110,81 @@ class Model(ABC):
 
     Attributes
     ----------
+    type, file, library : str
+        Its name in the catalogue, its model file, and what fits it.
+    event : str
+        What its probability is of, in words.
+    defaults : mapping of str to number
+        Its hyper-parameters.
+    directional : bool
+        Whether the event is that the price will be higher; else it gates a fixed strategy.
+    gate_above : bool
+        Whether a gate is open where the event is likely (else where it is unlikely); of models without a side.
+    regresses : bool
+        Whether it is a `Regressor`.
+    honest_accuracy, honest_auc : float
+        What no honest model of this event surely exceeds, and no honest single input; see `model_zoo.validation`.
+    prior : Prior
+        Of its calibration.
     calibration : Calibration
         From raw scores to probabilities; the trainer fits it on predictions out of fold.
+
+    Raises
+    ------
+    ModelError
+        If the specification is of another type or names a hyper-parameter that there is not.
     """
 
     type: ClassVar[str]
     file: ClassVar[str]
+    library: ClassVar[str]
+    event: ClassVar[str] = "the price a horizon after the next open is above that open"
+    defaults: ClassVar[Mapping[str, float]] = {}
+    directional: ClassVar[bool] = True
+    gate_above: ClassVar[bool] = True
+    regresses: ClassVar[bool] = False
+    honest_accuracy: ClassVar[float] = 0.70
+    honest_auc: ClassVar[float] = 0.80
+    prior: ClassVar[Prior] = Prior()
 
     def __init__(self, spec: ModelSpec) -> None:
         if spec.type != self.type:
             msg = f"{type(self).__name__} is a {self.type} model, the specification says {spec.type}"
             raise ModelError(msg)
+        unknown = sorted(set(spec.hyper) - set(self.defaults))
+        if unknown:
+            msg = f"{spec.name}: unknown hyper-parameter {', '.join(unknown)}; there are {', '.join(self.defaults)}"
+            raise ModelError(msg)
         self.spec = spec
         self.calibration = Calibration()
+
+    @property
+    def hyper(self) -> dict[str, float]:
+        """The hyper-parameters in force."""
+        return {**self.defaults, **self.spec.hyper}
+
+    @classmethod
+    def value(cls, spec: ModelSpec) -> pl.Expr:
+        """Return the value behind the event, from labels and the specification's scale; null where it has none."""
+        del spec
+        return pl.lit(None, pl.Float64)
+
+    def with_targets(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows with what this model learns.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            The columns of `model_zoo.labels`, and the specification's scale.
+
+        Returns
+        -------
+        DataFrame
+            The same, with `label_value` (Float64) and `label_event` (Boolean), null where unknown.
+        """
+        made = rows.with_columns(self.value(self.spec).alias("label_value"))
+        event = pl.col("label_value") > 0 if self.regresses else pl.col("label_up")
+        return made.with_columns(event.alias("label_event"))
 
     def train(self, rows: pl.DataFrame) -> None:
         """Fit to labelled rows.
@@ -116,7 +192,8 @@ class Model(ABC):
         Parameters
         ----------
         rows : DataFrame
-            The inputs, `ts`, and the columns of `model_zoo.labels`; rows without a label are left out. Early stopping
+            The inputs, `ts`, `flag`, and either the columns of `model_zoo.labels` or those of `with_targets`;
+            optionally `label_weight` (see `model_zoo.weights`). Rows without a label are left out. Early stopping
             judges on the last part of these rows, purged; nothing else is read.
 
         Raises
@@ -124,14 +201,15 @@ class Model(ABC):
         ModelError
             If there are too few rows or only one class.
         """
-        labelled = rows.filter(pl.col("label_up").is_not_null(), pl.col("flag").is_null())
-        if labelled["label_up"].n_unique() < 2:  # noqa: PLR2004  # up and not up
+        aimed = rows if "label_event" in rows.columns else self.with_targets(rows)
+        labelled = aimed.filter(pl.col("label_event").is_not_null(), pl.col("flag").is_null())
+        if labelled["label_event"].n_unique() < 2:  # noqa: PLR2004  # it happened and it did not
             msg = f"{self.spec.name}: {labelled.height} labelled rows with one class only; give it a longer window"
             raise ModelError(msg)
         self.fit(labelled)
 
     def predict(self, frame: pl.DataFrame) -> pl.Series:
-        """Return P(up) for every row.
+        """Return the probability of the event for every row.
 
         Parameters
         ----------
@@ -154,11 +232,24 @@ class Model(ABC):
         """Write the model file into `folder`; the calibration and specification go into `config.json` beside it."""
         self.write(folder / self.file)
 
+    def state(self) -> dict[str, float]:
+        """Return the few fitted numbers that `config.json` holds rather than the model file."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Take back what `state` gave."""
+        if state:
+            msg = f"{self.spec.name}: a {self.type} model keeps no {', '.join(state)} in its config"
+            raise ModelError(msg)
+
     @classmethod
-    def load(cls, folder: Path, spec: ModelSpec, calibration: Calibration) -> Self:
+    def load(
+        cls, folder: Path, spec: ModelSpec, calibration: Calibration, state: Mapping[str, float] | None = None
+    ) -> Self:
         """Return the model that `save` wrote."""
         model = cls(spec)
         model.calibration = calibration
+        model.restore(state or {})
         model.read(folder / cls.file)
         return model
 
@@ -184,7 +275,7 @@ class Model(ABC):
 
     @abstractmethod
     def raw(self, matrix: FloatArray) -> FloatArray:
-        """Return the log-odds before calibration, shape (n_rows,)."""
+        """Return the log-odds of the event before calibration, shape (n_rows,)."""
 
     @abstractmethod
     def write(self, path: Path) -> None:
@@ -193,3 +284,75 @@ class Model(ABC):
     @abstractmethod
     def read(self, path: Path) -> None:
         """Read what `write` wrote."""
+
+    def untrained(self) -> ModelError:
+        """Return the error of using a model that was neither trained nor loaded."""
+        return ModelError(f"{self.spec.name} is not trained; call train or load first")
+
+
+class Regressor(Model):
+    """A model that estimates the value behind its event, which is that the value is above 0.
+
+    Attributes
+    ----------
+    unit : str
+        Of the value, in words.
+    spread : float
+        Standard deviation of the values learned from; what it takes to turn an estimate into log-odds.
+    """
+
+    regresses = True
+    unit: ClassVar[str]
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        if not spec.scale:
+            msg = f"{spec.name}: a {spec.type} model needs a scale, the feature in whose unit its values are"
+            raise ModelError(msg)
+        self.spread = 1.0
+
+    @abstractmethod
+    def estimate(self, matrix: FloatArray) -> FloatArray:
+        """Return the estimated values before calibration, shape (n_rows,)."""
+
+    def raw(self, matrix: FloatArray) -> FloatArray:
+        """See `Model.raw`."""
+        return LOGISTIC * self.estimate(matrix) / self.spread
+
+    def predict_value(self, frame: pl.DataFrame) -> pl.Series:
+        """Return the calibrated estimate for every row: `value` (Float64), null where `predict` is."""
+        estimate = pl.Series("value", self.calibration.value(self.estimate(self.matrix(frame))))
+        return pl.select(pl.when(self.predict(frame).is_not_null()).then(estimate)).to_series().alias("value")
+
+    def state(self) -> dict[str, float]:
+        """See `Model.state`."""
+        return {"spread": self.spread}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """See `Model.restore`."""
+        self.spread = float(state["spread"])
+
+
+def spread_of(values: FloatArray) -> float:
+    """Return the standard deviation of training values, never 0."""
+    return max(float(np.std(values)), 1e-9)
+
+
+def weights_of(rows: pl.DataFrame) -> FloatArray:
+    """Return the rows' sample weights, of mean 1; 1 each where they have none."""
+    if "label_weight" not in rows.columns or not rows.height:
+        return np.ones(rows.height)
+    weights = rows["label_weight"].to_numpy()
+    scaled: FloatArray = weights / weights.mean()
+    return scaled
+
+
+def thinned(rows: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Return at most about `most` rows, evenly spread over time: every k-th bar of every symbol.
+
+    Labels of neighbouring bars overlap almost wholly, so that little is lost.
+    """
+    step = max(1, -(-rows.height // most))
+    if step == 1:
+        return rows
+    return rows.filter(pl.col("ts").rank("dense").cast(pl.Int64) % step == 0)

@@ -27,8 +27,31 @@ their order and its backtest shows what the surest of them are worth."""
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What is believed of a calibration before anything is seen.
+
+    Attributes
+    ----------
+    slope : float
+        What a score is worth.
+    slope_precision, intercept_precision : float
+        Of the slope, and of the intercept around 0.
+    """
+
+    slope: float = SLOPE_PRIOR
+    slope_precision: float = SLOPE_PRECISION
+    intercept_precision: float = INTERCEPT_PRIOR
+
+
+DIRECTION: Final = Prior()
+"""Of a price going up."""
+USUAL: Final = Prior(1.0, 10.0, 1.0)
+"""Of something being above usual: how often that is so is learned freely, and volatility keeps its promises."""
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """P(up) = 1 / (1 + exp(-(slope * score + intercept))).
+    """P(event) = 1 / (1 + exp(-(slope * score + intercept))); value = value_slope * estimate + value_intercept.
 
     Attributes
     ----------
@@ -36,18 +59,28 @@ class Calibration:
         At least `LEAST_SLOPE` where it was fitted.
     intercept : float
         Log-odds of the base rate where the slope is 0.
+    value_slope, value_intercept : float
+        Of a regressor's estimates; see `fit_values`.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
+    value_slope: float = 1.0
+    value_intercept: float = 0.0
 
     def apply(self, score: FloatArray) -> FloatArray:
         """Return the probabilities of scores (log-odds), strictly inside (0, 1)."""
         probability: FloatArray = expit(self.slope * score + self.intercept)
         return np.clip(probability, 1e-6, 1 - 1e-6)
 
+    def value(self, estimate: FloatArray) -> FloatArray:
+        """Return the calibrated values of a regressor's estimates."""
+        return self.value_slope * estimate + self.value_intercept
 
-def fit_calibration(score: FloatArray, up: npt.NDArray[np.bool_], overlap: float = 1.0) -> Calibration:
+
+def fit_calibration(
+    score: FloatArray, up: npt.NDArray[np.bool_], overlap: float = 1.0, prior: Prior = DIRECTION
+) -> Calibration:
     """Return the calibration of greatest posterior probability.
 
     Parameters
@@ -58,6 +91,8 @@ def fit_calibration(score: FloatArray, up: npt.NDArray[np.bool_], overlap: float
         What happened.
     overlap : float
         Rows that share one label's time, so that n_rows / overlap count as independent.
+    prior : Prior
+        What is believed beforehand.
     """
     target = up.astype(np.float64)
     weight = 1.0 / overlap
@@ -67,21 +102,50 @@ def fit_calibration(score: FloatArray, up: npt.NDArray[np.bool_], overlap: float
         z = slope * score + intercept
         error = weight * (expit(z) - target)
         likelihood = weight * float(np.sum(np.logaddexp(0.0, z) - target * z))
-        prior = (SLOPE_PRECISION * (slope - SLOPE_PRIOR) ** 2 + INTERCEPT_PRIOR * intercept**2) / 2
-        return likelihood + prior, np.array(
-            [error @ score + SLOPE_PRECISION * (slope - SLOPE_PRIOR), error.sum() + INTERCEPT_PRIOR * intercept]
-        )
+        away, firm, level = slope - prior.slope, prior.slope_precision, prior.intercept_precision
+        penalty = (firm * away**2 + level * intercept**2) / 2
+        return likelihood + penalty, np.array([error @ score + firm * away, error.sum() + level * intercept])
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(LEAST_SLOPE, 5.0), (-5.0, 5.0)])
     return Calibration(float(found.x[0]), float(found.x[1]))
 
 
-def base_rate(up: npt.NDArray[np.bool_], overlap: float = 1.0) -> float:
-    """Return the naive probability of up: the share of ups, drawn towards 1/2 by the same prior.
+def base_rate(up: npt.NDArray[np.bool_], overlap: float = 1.0, prior: Prior = DIRECTION) -> float:
+    """Return the naive probability of the event: its share, drawn towards 1/2 by the same prior.
 
     Parameters
     ----------
-    up, overlap
+    up, overlap, prior
         As for `fit_calibration`, of the training rows.
     """
-    return float(fit_calibration(np.zeros(len(up)), up, overlap).apply(np.zeros(1))[0])
+    return float(fit_calibration(np.zeros(len(up)), up, overlap, prior).apply(np.zeros(1))[0])
+
+
+VALUE_ROWS: Final = 50.0
+"""Independent observations that the prior of a value's slope is worth."""
+MOST_SLOPE: Final = 3.0
+"""No estimate is stretched further."""
+
+
+def fit_values(
+    estimate: FloatArray, value: FloatArray, overlap: float, prior: Prior, *, centred: bool
+) -> tuple[float, float]:
+    """Return slope and intercept that turn estimates into calibrated values: least squares, drawn to the prior slope.
+
+    Parameters
+    ----------
+    estimate, value : ndarray of shape (n_rows,)
+        Made out of fold, and what happened.
+    overlap : float
+        As for `fit_calibration`.
+    prior : Prior
+        Its slope.
+    centred : bool
+        Whether the values have a level of their own; else the intercept is 0, as that of a price's move.
+    """
+    x_mean, y_mean = (float(estimate.mean()), float(value.mean())) if centred else (0.0, 0.0)
+    x, y = estimate - x_mean, value - y_mean
+    extra = VALUE_ROWS * overlap * float(np.mean(x**2))
+    found = (float(x @ y) + extra * prior.slope) / max(float(x @ x) + extra, 1e-12)
+    slope = min(max(found, 0.0), MOST_SLOPE)
+    return slope, y_mean - slope * x_mean

@@ -8,11 +8,17 @@ from typing import Final
 from features.bars import TRADED_TIMEFRAMES, Timeframe
 from model_zoo.base import Model, ModelError, ModelSpec
 from model_zoo.direction import DirectionModel
+from model_zoo.momentum import MomentumModel
+from model_zoo.price import PriceModel
+from model_zoo.risk import RiskModel
+from model_zoo.volatility import VolatilityModel
 
 TYPES: Final = ("direction", "risk", "price", "momentum", "volatility")
 """Every type of the design, in the order that numbers the artifacts; never reorder, only append."""
 
-MODELS: Final[dict[str, type[Model]]] = {DirectionModel.type: DirectionModel}
+MODELS: Final[dict[str, type[Model]]] = {
+    each.type: each for each in (DirectionModel, RiskModel, PriceModel, MomentumModel, VolatilityModel)
+}
 """The types that exist."""
 
 HORIZON_MINUTES: Final = 60

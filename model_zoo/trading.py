@@ -1,7 +1,11 @@
-"""A model as something that trades: beyond a threshold, for the horizon.
+"""A model as something that trades: beyond a threshold for the horizon, or as the gate of a fixed strategy.
 
 Belongs here: the choice of the threshold on predictions out of fold, and the signals. Does not belong here: fills
 and costs (`backtester`), which are the same as for strategies.
+
+What says where a price goes is traded itself (`ModelStrategy`). What says how far it may stray (volatility, risk) has
+no side: it opens and shuts the entries of one fixed strategy, a crossing of moving averages (`EmaCross`,
+`GateStrategy`), and is worth what that changes.
 """
 
 from dataclasses import dataclass
@@ -30,17 +34,20 @@ class Threshold:
     Attributes
     ----------
     distance : float
-        Long where P(up) is above 0.5 + distance, short where it is below 0.5 - distance.
+        Long where P(up) is above level + distance, short where it is below level - distance; 0 for a gate.
     net : float
         Mean return of such a trade out of fold after costs, a fraction of notional; minus the costs where there
         was none.
     signals : int
         Bars out of fold beyond it.
+    level : float
+        Probability from which the distance is measured: 1/2 for a side, the base rate for a gate.
     """
 
     distance: float
     net: float
     signals: int
+    level: float = 0.5
 
     @property
     def pays(self) -> bool:
@@ -87,7 +94,7 @@ def _threshold(distance: float, sure: FloatArray, net: FloatArray, round_trip: f
 
 
 class ModelStrategy:
-    """A trained direction model, as the backtester sees a strategy.
+    """A trained directional model, as the backtester sees a strategy.
 
     Parameters
     ----------
@@ -128,10 +135,137 @@ class ModelStrategy:
         DataFrame
             symbol, ts, long_entry, short_entry (Boolean), time_stop (Int32, the horizon). Row t depends on row t only.
         """
-        edge = self._model.predict(frame).alias("edge") - 0.5
+        edge = self._model.predict(frame).alias("edge") - self._threshold.level
         distance = self._threshold.distance
         return frame.select("symbol", "ts").with_columns(
             (edge > distance).fill_null(False).alias("long_entry"),
             (edge < -distance).fill_null(False).alias("short_entry"),
             pl.lit(self._model.spec.horizon, pl.Int32).alias("time_stop"),
         )
+
+
+CROSS: Final = "ema_spread_9_21"
+"""Sign of the fixed strategy's position: the fast moving average above the slow one, or below."""
+
+
+def cross_side() -> pl.Expr:
+    """Return the side that the fixed strategy takes at each bar: 1 long, -1 short, null where unknown."""
+    return pl.col(CROSS).sign()
+
+
+class EmaCross:
+    """The fixed strategy that a gate opens and shuts: long while the fast moving average is above the slow one.
+
+    Parameters
+    ----------
+    timeframe : Timeframe
+        On which it trades.
+    """
+
+    version = "1"
+
+    def __init__(self, timeframe: Timeframe) -> None:
+        self.name = f"ema_cross_{timeframe}"
+        self.timeframes: tuple[Timeframe, ...] = (timeframe,)
+
+    def features(self, timeframe: Timeframe) -> list[str]:
+        """Return what it reads, the same on every timeframe."""
+        del timeframe
+        return [CROSS]
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return its entries, always open; see `gated`."""
+        return gated(frame, pl.lit(value=True))
+
+
+def gated(frame: pl.DataFrame, is_open: pl.Expr | pl.Series) -> pl.DataFrame:
+    """Return the fixed strategy's signals with entries only where the gate is open.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        `symbol`, `ts` and the feature `CROSS`.
+    is_open : Expr or Series of Boolean
+        At each bar; null is shut.
+
+    Returns
+    -------
+    DataFrame
+        symbol, ts, long_entry, short_entry, long_exit, short_exit (Boolean). A crossing always ends a position: by a
+        reversal where the gate is open, else by an exit. Row t depends on row t only.
+    """
+    rows = frame.select("symbol", "ts", cross_side().alias("side"))
+    rows = rows.with_columns(
+        (is_open if isinstance(is_open, pl.Expr) else pl.Series("open", is_open)).fill_null(value=False).alias("open")
+    )
+    up, down, free = pl.col("side") > 0, pl.col("side") < 0, pl.col("open")
+    return rows.select(
+        "symbol",
+        "ts",
+        (up & free).fill_null(value=False).alias("long_entry"),
+        (down & free).fill_null(value=False).alias("short_entry"),
+        (down & ~free).fill_null(value=False).alias("long_exit"),
+        (up & ~free).fill_null(value=False).alias("short_exit"),
+    )
+
+
+class GateStrategy:
+    """The fixed strategy, entering only where a model of volatility or risk lets it.
+
+    Parameters
+    ----------
+    name, model, threshold, version
+        As for `ModelStrategy`. The gate is open where the probability of the model's event lies on the good side of
+        the threshold's level: above it for volatility, since a move must pay the costs; below it for risk.
+    """
+
+    def __init__(self, name: str, model: Model, threshold: Threshold, version: str) -> None:
+        self.name = name
+        self.version = version
+        self.timeframes: tuple[Timeframe, ...] = (model.spec.timeframe,)
+        self._model = model
+        self._threshold = threshold
+
+    def features(self, timeframe: Timeframe) -> list[str]:
+        """Return the model's inputs and what the fixed strategy reads."""
+        if timeframe != self._model.spec.timeframe:
+            msg = f"{self.name} trades on {self._model.spec.timeframe}, not on {timeframe}"
+            raise ValueError(msg)
+        return list(dict.fromkeys((*self._model.spec.inputs, CROSS)))
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the gated signals; see `gated`. Row t depends on row t only."""
+        return gated(frame, is_open(self._model, self._model.predict(frame), self._threshold.level))
+
+
+Tradable = ModelStrategy | GateStrategy
+
+
+def is_open(model: Model, probability: pl.Series, level: float) -> pl.Series:
+    """Return at which bars a gate is open; null where the probability is unknown."""
+    return probability > level if model.gate_above else probability < level
+
+
+def choose_gate(model: Model, predictions: pl.DataFrame, level: float, round_trip: float) -> Threshold:
+    """Return the gate at a level that was fixed beforehand, with what it let through out of fold.
+
+    Parameters
+    ----------
+    model : Model
+        Which side of the level is open.
+    predictions : DataFrame
+        `probability`, `label_return` and the feature `CROSS` of predictions out of fold.
+    level : float
+        The base rate of the model's event in training.
+    round_trip : float
+        Fees and slippage of going in and out, a fraction of notional.
+    """
+    rows = predictions.drop_nulls(["probability", "label_return", CROSS])
+    net = rows.select(cross_side() * pl.col("label_return") - round_trip).to_series()
+    let = net.filter(is_open(model, rows["probability"], level))
+    return Threshold(0.0, float(let.mean()) if let.len() else -round_trip, let.len(), level)  # type: ignore[arg-type]
+
+
+def strategy_of(name: str, model: Model, threshold: Threshold, version: str) -> Tradable:
+    """Return the strategy that trades a model."""
+    return (ModelStrategy if model.directional else GateStrategy)(name, model, threshold, version)

@@ -8,7 +8,7 @@ alone, and each prediction that is reported was made by a model that had not see
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,25 +16,37 @@ import numpy as np
 import polars as pl
 
 from backtester.costs import Costs
-from backtester.evaluation import Evaluation, evaluate
+from backtester.evaluation import Evaluation, StrategyLike, evaluate
 from features.bars import Timeframe, bar_length
 from features.feature_manager import FeatureManager
 from model_zoo.artifacts import version_of
-from model_zoo.base import Model, ModelError, ModelSpec
-from model_zoo.calibration import base_rate, fit_calibration
+from model_zoo.base import Model, ModelError, ModelSpec, Regressor
+from model_zoo.calibration import Calibration, base_rate, fit_calibration, fit_values
 from model_zoo.catalog import HORIZON_MINUTES, make, number
 from model_zoo.folds import Fold, Window, decided_at, judged, learnable, split, walk_forward
 from model_zoo.labels import with_labels
-from model_zoo.trading import ModelStrategy, Threshold, choose_threshold
+from model_zoo.trading import (
+    CROSS,
+    EmaCross,
+    ModelStrategy,
+    Threshold,
+    Tradable,
+    choose_gate,
+    choose_threshold,
+    strategy_of,
+)
 from model_zoo.validation import (
     Check,
     Metrics,
+    ValueMetrics,
     check_apart,
     check_not_too_good,
     check_shuffled,
     check_single_features,
     measure,
+    measure_values,
 )
+from model_zoo.weights import with_uniqueness
 
 FOLDS: Final = 4
 EMBARGO: Final = timedelta(hours=1)
@@ -48,7 +60,17 @@ SPANS: Final = (15, 30, 60, 120, 240, 480, 1440)
 A_DAY: Final = 1440
 """Minutes whose volatility a move is measured against."""
 BESIDE: Final = ("volatility_ratio_10_60", "volume_zscore_20", "close_location")
-"""What a model sees beside the moves."""
+"""What a model of the price's side sees beside the moves."""
+CLOCK: Final = ("volume_zscore_20", "hour_sin", "hour_cos")
+"""What a model of volatility or risk sees beside recent volatility: volume, and the day's rhythm."""
+DIRECTIONAL: Final = ("direction", "price", "momentum")
+"""Types that say where the price goes."""
+SCALES: Final = {
+    "price": "realized_volatility_{day}",
+    "risk": "realized_volatility_{day}",
+    "volatility": "parkinson_volatility_{day}",
+}
+"""Feature in whose unit a type's values are, so that they mean the same on every symbol."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +98,19 @@ class Trained:
     validation, metrics : Metrics
         Out of fold in the training window (the calibration was fitted on these, so they flatter a little); on the
         holdout, where nothing was fitted. One day holds few independent hours: judge by several holdouts together.
+    values : ValueMetrics or None
+        Of a regressor's estimates on the holdout.
     predictions : DataFrame
-        `symbol, ts, probability, label_up` of the holdout, rows whose label is not known yet included.
+        `symbol, ts, probability, value, label_event, label_value` of the holdout, rows whose label is not known yet
+        included; values null but for regressors.
     out_of_fold : DataFrame
         The same, with `label_return`, of the validation folds.
     checks : tuple of Check
         Leakage checks.
     evaluation : Evaluation
         The holdout, traded.
+    ungated : Evaluation or None
+        For a gate, the holdout traded by the fixed strategy alone.
     """
 
     model: Model
@@ -98,19 +125,21 @@ class Trained:
     train_loss: float
     validation: Metrics
     metrics: Metrics
+    values: ValueMetrics | None
     predictions: pl.DataFrame
     out_of_fold: pl.DataFrame
     checks: tuple[Check, ...]
     evaluation: Evaluation
+    ungated: Evaluation | None
 
     @property
     def sound(self) -> bool:
         """Whether every leakage check passed; a model that is not must not be ranked."""
         return all(check.passed for check in self.checks)
 
-    def as_strategy(self) -> ModelStrategy:
+    def as_strategy(self) -> Tradable:
         """Return the strategy that trades this model."""
-        return ModelStrategy(self.model.spec.name, self.model, self.threshold, self.version)
+        return strategy_of(self.model.spec.name, self.model, self.threshold, self.version)
 
     def metadata(self) -> dict[str, Any]:
         """Return what `metadata.json` holds, as plain JSON values."""
@@ -126,6 +155,7 @@ class Trained:
             "train_loss": self.train_loss,
             "validation": self.validation.to_json(),
             "metrics": self.metrics.to_json(),
+            "values": None if self.values is None else self.values.to_json(),
             "threshold_pays": self.threshold.pays,
             "better_than_baseline": self.metrics.better,
             "checks": [check.to_json() for check in self.checks],
@@ -139,7 +169,8 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
     Its inputs mean the same on every symbol and timeframe: moves over round spans of time in units of the last day's
     volatility, and little else. A week holds few independent hours, and each further input is a further way to be
     fooled: on the sample market with planted edges, 82 standard features gained 0.001 nats over the baseline out of
-    sample, these 0.008.
+    sample, these 0.008. What foresees volatility and risk reads recent volatility relative to the last day's, and
+    the time of day.
 
     Raises
     ------
@@ -148,9 +179,13 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
     """
     number(type_name, timeframe)
     minutes = bar_length(timeframe) // timedelta(minutes=1)
+    day = A_DAY // minutes
     spans = [span // minutes for span in SPANS if span // minutes > 1]
-    moves = [f"scaled_move_{span}_{A_DAY // minutes}" for span in spans]
-    return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), (*moves, *BESIDE), seed)
+    moves = [f"scaled_move_{span}_{day}" for span in spans]
+    ratios = [f"volatility_ratio_{span}_{day}" for span in spans if span < day]
+    inputs = (*moves, *BESIDE) if type_name in DIRECTIONAL else (*ratios, *moves[:2], *CLOCK)
+    scale = SCALES.get(type_name, "").format(day=day)
+    return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), inputs, seed, scale=scale)
 
 
 def train_cycle(
@@ -199,27 +234,30 @@ def train_cycle(
     """
     paid = costs or Costs()
     train, holdout = split(as_of)
-    rows = _rows(manager, symbols, spec, Window(train.start, as_of))
+    model = make(spec)
+    rows = _rows(manager, symbols, model, Window(train.start, as_of))
     train = _shortened(train, rows, spec)
-    learned = rows.filter(learnable(train, spec.timeframe, embargo), pl.col("label_up").is_not_null())
+    learned = rows.filter(learnable(train, spec.timeframe, embargo), pl.col("label_event").is_not_null())
     tested = rows.filter(decided_at(spec.timeframe).is_between(holdout.start, holdout.end, closed="left"))
     steps = walk_forward(train, folds, embargo)
     raw = _out_of_fold(rows, spec, steps)
-    model = make(spec)
     model.train(learned)
-    known = raw.filter(pl.col("label_up").is_not_null())
-    model.calibration = fit_calibration(known["raw"].to_numpy(), known["label_up"].to_numpy(), spec.horizon)
+    naive = _naive(model, learned)
+    model.calibration = _calibration(model, raw)
     out_of_fold = raw.with_columns(
-        pl.Series("probability", model.calibration.apply(raw["raw"].to_numpy()), pl.Float64)
-    ).drop("raw")
-    threshold = choose_threshold(out_of_fold, _round_trip(paid))
+        pl.Series("probability", model.calibration.apply(raw["raw"].to_numpy()), pl.Float64),
+        (pl.col("estimate") * model.calibration.value_slope + model.calibration.value_intercept).alias("value"),
+    ).drop("raw", "estimate")
+    threshold = (
+        choose_threshold(out_of_fold, _round_trip(paid))
+        if model.directional
+        else choose_gate(model, out_of_fold, naive.rate, _round_trip(paid))
+    )
     version = version_of(model, threshold)
-    naive = base_rate(learned["label_up"].to_numpy(), spec.horizon)
-    predictions = tested.select("symbol", "ts", model.predict(tested), "label_up")
+    predictions = _predicted(model, tested)
     seed = spec.seed
-    metrics = measure(predictions, naive, BLOCK, seed)
-    fitted = learned.select("ts", model.predict(learned), "label_up")
-    strategy = ModelStrategy(spec.name, model, threshold, version)
+    metrics = measure(predictions, naive.rate, BLOCK, seed)
+    traded = _traded(strategy_of(spec.name, model, threshold, version), manager, symbols, holdout, paid)
     return Trained(
         model=model,
         threshold=threshold,
@@ -229,29 +267,46 @@ def train_cycle(
         holdout=holdout,
         rows_train=learned.height,
         rows_holdout=metrics.rows,
-        base_rate=naive,
-        train_loss=measure(fitted, naive, BLOCK, seed).log_loss or 0.0,
-        validation=measure(out_of_fold, naive, BLOCK, seed),
+        base_rate=naive.rate,
+        train_loss=_train_loss(model, learned),
+        validation=measure(out_of_fold, naive.rate, BLOCK, seed),
         metrics=metrics,
+        values=measure_values(predictions, naive.value, BLOCK, seed) if model.regresses else None,
         predictions=predictions,
         out_of_fold=out_of_fold,
         checks=(
             check_apart(learned, tested.select(decided_at(spec.timeframe).alias("decided_at"))),
-            check_single_features(learned, spec.inputs),
-            check_not_too_good(out_of_fold, BLOCK, seed),
+            check_single_features(learned, spec.inputs, model.honest_auc),
+            check_not_too_good(out_of_fold, BLOCK, seed, model.honest_accuracy),
             check_shuffled(_shuffled(rows, spec, steps[-1])),
         ),
-        evaluation=evaluate(
-            [strategy], manager, symbols, holdout.start, holdout.end, paid, timeframes=(spec.timeframe,)
-        )[0],
+        evaluation=traded[0],
+        ungated=None if model.directional else traded[1],
     )
 
 
-def _rows(manager: FeatureManager, symbols: Sequence[str], spec: ModelSpec, window: Window) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Naive:
+    """What the baselines say: the event's rate and, of regressors, the constant value."""
+
+    rate: float
+    value: float
+
+
+def _naive(model: Model, learned: pl.DataFrame) -> _Naive:
+    rate = base_rate(learned["label_event"].to_numpy(), model.spec.horizon, model.prior)
+    level = 0.0 if model.directional else float(learned["label_value"].to_numpy().mean())
+    return _Naive(rate, level)
+
+
+def _rows(manager: FeatureManager, symbols: Sequence[str], model: Model, window: Window) -> pl.DataFrame:
+    spec = model.spec
     # a decision at the window's start is made on the bar that has just closed
     start = window.start - bar_length(spec.timeframe)
-    frame = manager.window(list(symbols), spec.timeframe, list(spec.inputs), start, window.end)
-    return with_labels(frame, spec.timeframe, spec.horizon)
+    wanted = list(spec.reads if model.directional else dict.fromkeys((*spec.reads, CROSS)))
+    frame = manager.window(list(symbols), spec.timeframe, wanted, start, window.end)
+    aimed = model.with_targets(with_labels(frame, spec.timeframe, spec.horizon))
+    return with_uniqueness(aimed, spec.timeframe, spec.horizon)
 
 
 def _shortened(train: Window, rows: pl.DataFrame, spec: ModelSpec) -> Window:
@@ -274,20 +329,69 @@ def _out_of_fold(rows: pl.DataFrame, spec: ModelSpec, steps: Sequence[Fold]) -> 
         model = make(spec)
         model.train(rows.filter(learnable(fold.train, spec.timeframe, fold.embargo)))
         part = rows.filter(judged(fold.validation, spec.timeframe), pl.col("flag").is_null())
-        raw = pl.Series("raw", model.raw(model.matrix(part)), pl.Float64)
-        parts.append(part.select("symbol", "ts", raw, "label_up", "label_return"))
+        matrix = model.matrix(part)
+        estimate = model.estimate(matrix) if isinstance(model, Regressor) else np.full(part.height, np.nan)
+        kept = ["symbol", "ts", "label_event", "label_value", "label_return", *([] if model.directional else [CROSS])]
+        parts.append(
+            part.select(
+                *kept,
+                pl.Series("raw", model.raw(matrix), pl.Float64),
+                pl.Series("estimate", estimate, pl.Float64).fill_nan(None),
+            )
+        )
     return pl.concat(parts)
+
+
+def _calibration(model: Model, raw: pl.DataFrame) -> Calibration:
+    """Return the calibration fitted on what was predicted out of fold."""
+    known = raw.filter(pl.col("label_event").is_not_null())
+    overlap = float(model.spec.horizon)
+    fitted = fit_calibration(known["raw"].to_numpy(), known["label_event"].to_numpy(), overlap, model.prior)
+    if not model.regresses:
+        return fitted
+    valued = known.drop_nulls(["estimate", "label_value"])
+    slope, intercept = fit_values(
+        valued["estimate"].to_numpy(),
+        valued["label_value"].to_numpy(),
+        overlap,
+        model.prior,
+        centred=not model.directional,
+    )
+    return replace(fitted, value_slope=slope, value_intercept=intercept)
+
+
+def _predicted(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
+    value = model.predict_value(rows) if isinstance(model, Regressor) else pl.lit(None, pl.Float64).alias("value")
+    return rows.select("symbol", "ts", model.predict(rows), value, "label_event", "label_value")
+
+
+def _train_loss(model: Model, learned: pl.DataFrame) -> float:
+    probability, event = model.predict(learned).to_numpy(), learned["label_event"].to_numpy()
+    return float(-np.nanmean(np.log(np.where(event, probability, 1 - probability))))
+
+
+def _traded(
+    strategy: Tradable, manager: FeatureManager, symbols: Sequence[str], window: Window, costs: Costs
+) -> list[Evaluation]:
+    """Return the model's evaluation and, for a gate, that of the fixed strategy without it."""
+    timeframe = strategy.timeframes[0]
+    both: list[StrategyLike] = [strategy]
+    if not isinstance(strategy, ModelStrategy):
+        both.append(EmaCross(timeframe))
+    return evaluate(both, manager, symbols, window.start, window.end, costs, timeframes=(timeframe,))
 
 
 def _shuffled(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> Metrics:
     """Return the metrics, against true labels, of a model that learned from shuffled ones."""
-    learned = rows.filter(learnable(fold.train, spec.timeframe, fold.embargo), pl.col("label_up").is_not_null())
+    learned = rows.filter(learnable(fold.train, spec.timeframe, fold.embargo), pl.col("label_event").is_not_null())
     order = np.random.default_rng(spec.seed).permutation(learned.height)
     model = make(spec)
-    model.train(learned.with_columns(learned["label_up"].gather(order)))
+    model.train(learned.with_columns(learned[name].gather(order) for name in ("label_event", "label_value")))
     part = rows.filter(judged(fold.validation, spec.timeframe))
-    naive = base_rate(learned["label_up"].to_numpy(), spec.horizon)
-    return measure(part.select("ts", model.predict(part), "label_up"), naive, BLOCK, spec.seed)
+    naive = _naive(model, learned).rate
+    # what it learned about the inputs is added to the base rate, or a rare event would hide any leak
+    model.calibration = Calibration(1.0, float(np.log(naive / (1 - naive))))
+    return measure(part.select("ts", model.predict(part), "label_event"), naive, BLOCK, spec.seed)
 
 
 def _round_trip(costs: Costs) -> float:

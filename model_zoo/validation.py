@@ -30,18 +30,18 @@ HONEST_AUC: Final = 0.80
 
 @dataclass(frozen=True)
 class Metrics:
-    """Classification metrics of predictions out of sample, 'up' being the positive class.
+    """Classification metrics of predictions out of sample, the model's event being the positive class.
 
     Attributes
     ----------
     rows : int
         Predictions with a label.
     accuracy, precision, recall, f1 : float or None
-        In [0, 1]; None where undefined (no row; nothing predicted up; nothing went up).
+        In [0, 1]; None where undefined (no row; the event never predicted; it never happened).
     log_loss : float or None
         Mean negative log-likelihood, in nats.
     baseline_accuracy, baseline_log_loss : float or None
-        Of the guess that knows only how often it went up in training.
+        Of the guess that knows only how often the event happened in training.
     log_loss_gain, log_loss_gain_low, log_loss_gain_high : float or None
         Baseline less model, and its 90 % block-bootstrap interval; above 0 is better than the baseline.
     accuracy_gain, accuracy_gain_low, accuracy_gain_high : float or None
@@ -77,7 +77,7 @@ def measure(predictions: pl.DataFrame, base_rate: float, block: timedelta, seed:
     Parameters
     ----------
     predictions : DataFrame
-        `ts`, `probability` (Float64) and `label_up` (Boolean); rows without either are left out. Symbols pooled.
+        `ts`, `probability` (Float64) and `label_event` (Boolean); rows without either are left out. Symbols pooled.
     base_rate : float
         The baseline's constant probability, from the training labels alone; see `model_zoo.calibration.base_rate`.
     block : timedelta
@@ -86,25 +86,25 @@ def measure(predictions: pl.DataFrame, base_rate: float, block: timedelta, seed:
     seed : int
         Of the bootstrap.
     """
-    rows = predictions.drop_nulls(["probability", "label_up"]).sort("ts", maintain_order=True)
+    rows = predictions.drop_nulls(["probability", "label_event"]).sort("ts", maintain_order=True)
     if rows.is_empty():
         return Metrics(rows=0)
-    probability, up = rows["probability"].to_numpy(), rows["label_up"].to_numpy().astype(np.bool_)
+    probability, event = rows["probability"].to_numpy(), rows["label_event"].to_numpy().astype(np.bool_)
     guess = float(np.clip(base_rate, 1e-6, 1 - 1e-6))
     said = probability > 0.5  # noqa: PLR2004  # the more likely class
-    right, loss = (said == up).astype(np.float64), _log_loss(probability, up)
-    plain_right = (up if guess > 0.5 else ~up).astype(np.float64)  # noqa: PLR2004  # same
-    plain_loss = _log_loss(np.full(len(up), guess), up)
+    right, loss = (said == event).astype(np.float64), _log_loss(probability, event)
+    plain_right = (event if guess > 0.5 else ~event).astype(np.float64)  # noqa: PLR2004  # same
+    plain_loss = _log_loss(np.full(len(event), guess), event)
     blocks = _blocks(rows["ts"], block)
     loss_low, loss_high = _interval(plain_loss - loss, blocks, seed)
     right_low, right_high = _interval(right - plain_right, blocks, seed)
-    hits = int((said & up).sum())
+    hits = int((said & event).sum())
     return Metrics(
         rows=rows.height,
         accuracy=float(right.mean()),
         precision=hits / int(said.sum()) if said.any() else None,
-        recall=hits / int(up.sum()) if up.any() else None,
-        f1=2 * hits / int(said.sum() + up.sum()) if said.any() or up.any() else None,
+        recall=hits / int(event.sum()) if event.any() else None,
+        f1=2 * hits / int(said.sum() + event.sum()) if said.any() or event.any() else None,
         log_loss=float(loss.mean()),
         baseline_accuracy=float(plain_right.mean()),
         baseline_log_loss=float(plain_loss.mean()),
@@ -115,6 +115,88 @@ def measure(predictions: pl.DataFrame, base_rate: float, block: timedelta, seed:
         accuracy_gain_low=right_low,
         accuracy_gain_high=right_high,
         better=loss_low > 0,
+    )
+
+
+@dataclass(frozen=True)
+class ValueMetrics:
+    """Regression metrics of estimates out of sample, in the unit of the model's value.
+
+    Attributes
+    ----------
+    rows : int
+        Estimates with a label.
+    r2 : float or None
+        Coefficient of determination, 1 - sum of squared errors / sum of squares around the judged values' own mean;
+        None where they have no variance. At most 1.
+    mae : float or None
+        Mean absolute error.
+    baseline_r2, baseline_mae : float or None
+        Of the naive constant: the training mean, or 0 for a price's move.
+    skill, skill_low, skill_high : float or None
+        1 - mean squared error / that of the naive constant, and its 90 % block-bootstrap interval; above 0 is better
+        than the baseline.
+    mae_gain, mae_gain_low, mae_gain_high : float or None
+        Baseline's mean absolute error less the model's, and its interval.
+    better : bool
+        Whether the skill is above 0 at the one-sided 5 % level.
+    """
+
+    rows: int
+    r2: float | None = None
+    mae: float | None = None
+    baseline_r2: float | None = None
+    baseline_mae: float | None = None
+    skill: float | None = None
+    skill_low: float | None = None
+    skill_high: float | None = None
+    mae_gain: float | None = None
+    mae_gain_low: float | None = None
+    mae_gain_high: float | None = None
+    better: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics as plain JSON values."""
+        return asdict(self)
+
+
+def measure_values(estimates: pl.DataFrame, naive: float, block: timedelta, seed: int) -> ValueMetrics:
+    """Return the metrics of estimates that were made out of sample.
+
+    Parameters
+    ----------
+    estimates : DataFrame
+        `ts`, `value` and `label_value` (Float64); rows without either are left out. Symbols pooled.
+    naive : float
+        The baseline's constant, from the training labels alone.
+    block, seed
+        As for `measure`.
+    """
+    rows = estimates.drop_nulls(["value", "label_value"]).sort("ts", maintain_order=True)
+    if rows.is_empty():
+        return ValueMetrics(rows=0)
+    value, truth = rows["value"].to_numpy(), rows["label_value"].to_numpy()
+    squared, plain_squared = (truth - value) ** 2, (truth - naive) ** 2
+    gain = np.abs(truth - naive) - np.abs(truth - value)
+    blocks = _blocks(rows["ts"], block)
+    error, plain_error = _drawn(squared, blocks, seed), _drawn(plain_squared, blocks, seed)
+    skills = 1 - error / np.maximum(plain_error, 1e-300)
+    skill_low, skill_high = _tails(skills)
+    mae_low, mae_high = _interval(gain, blocks, seed)
+    around = float(np.mean((truth - truth.mean()) ** 2))
+    return ValueMetrics(
+        rows=rows.height,
+        r2=1 - float(squared.mean()) / around if around > 0 else None,
+        mae=float(np.abs(truth - value).mean()),
+        baseline_r2=1 - float(plain_squared.mean()) / around if around > 0 else None,
+        baseline_mae=float(np.abs(truth - naive).mean()),
+        skill=1 - float(squared.mean()) / max(float(plain_squared.mean()), 1e-300),
+        skill_low=skill_low,
+        skill_high=skill_high,
+        mae_gain=float(gain.mean()),
+        mae_gain_low=mae_low,
+        mae_gain_high=mae_high,
+        better=skill_low > 0,
     )
 
 
@@ -146,7 +228,7 @@ class Check:
 
 
 def check_not_too_good(predictions: pl.DataFrame, block: timedelta, seed: int, bound: float = HONEST_ACCURACY) -> Check:
-    """Fail a model whose accuracy out of sample is surely above what anyone can know about the next hour.
+    """Fail a model whose accuracy out of sample is surely above what anyone can honestly know.
 
     Parameters
     ----------
@@ -155,8 +237,8 @@ def check_not_too_good(predictions: pl.DataFrame, block: timedelta, seed: int, b
     bound : float
         The lower end of the accuracy's 90 % interval must not exceed it.
     """
-    rows = predictions.drop_nulls(["probability", "label_up"]).sort("ts", maintain_order=True)
-    right = ((rows["probability"] > 0.5) == rows["label_up"]).to_numpy().astype(np.float64)  # noqa: PLR2004  # as above
+    rows = predictions.drop_nulls(["probability", "label_event"]).sort("ts", maintain_order=True)
+    right = ((rows["probability"] > 0.5) == rows["label_event"]).to_numpy().astype(np.float64)  # noqa: PLR2004  # as above
     low = _interval(right, _blocks(rows["ts"], block), seed)[0] if rows.height else 0.0
     mean = right.mean() if rows.height else 0.0
     detail = (
@@ -171,14 +253,14 @@ def check_single_features(rows: pl.DataFrame, inputs: tuple[str, ...], bound: fl
     Parameters
     ----------
     rows : DataFrame
-        Training rows: the inputs and `label_up`.
+        Training rows: the inputs and `label_event`.
     inputs : tuple of str
         The inputs.
     bound : float
         Largest area under the ROC curve of a single input, in either direction.
     """
-    known = rows.filter(pl.col("label_up").is_not_null())
-    areas = {name: _auc(known[name].cast(pl.Float64), known["label_up"]) for name in inputs}
+    known = rows.filter(pl.col("label_event").is_not_null())
+    areas = {name: _auc(known[name].cast(pl.Float64), known["label_event"]) for name in inputs}
     worst = max(areas, key=lambda name: areas[name])
     detail = f"{worst} alone has AUC {areas[worst]:.3f}; honest up to {bound:g}"
     return Check("no input holds the label", areas[worst] <= bound, areas[worst], bound, detail)
@@ -226,13 +308,22 @@ def _blocks(ts: pl.Series, block: timedelta) -> npt.NDArray[np.int64]:
 
 def _interval(values: FloatArray, blocks: npt.NDArray[np.int64], seed: int) -> tuple[float, float]:
     """Return the bootstrap interval of the mean, drawing whole blocks."""
+    return _tails(_drawn(values, blocks, seed))
+
+
+def _drawn(values: FloatArray, blocks: npt.NDArray[np.int64], seed: int) -> FloatArray:
+    """Return the means of `DRAWS` samples of whole blocks; the same samples for the same blocks and seed."""
     sums = np.bincount(blocks, weights=values)
     counts = np.bincount(blocks).astype(np.float64)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=DRAWS)
-    means = (draws @ sums) / (draws @ counts)
+    means: FloatArray = (draws @ sums) / (draws @ counts)
+    return means
+
+
+def _tails(draws: FloatArray) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -31,7 +31,7 @@ def rows(seed: int = 0, count: int = 1_500) -> pl.DataFrame:
             "returns": x,
             "rsi_14": rng.normal(size=count),
             "flag": pl.Series([None] * count, dtype=pl.String),
-            "label_up": x + rng.normal(size=count) > 0,
+            "label_event": x + rng.normal(size=count) > 0,
             "label_known_at": ts.dt.offset_by("65m"),
         }
     )
@@ -184,7 +184,7 @@ def test_bad_specifications_are_refused() -> None:
     with pytest.raises(ModelError, match="not trained"):
         DirectionModel(ModelSpec("direction", "5m", 12, ("returns",))).predict(rows())
     with pytest.raises(ModelError, match="one class only"):
-        trained().train(rows().with_columns(label_up=pl.lit(True)))
+        trained().train(rows().with_columns(label_event=pl.lit(True)))
     with pytest.raises(ModelError, match="no column rsi_14"):
         trained().predict(rows().drop("rsi_14"))
 

@@ -16,7 +16,9 @@ T = datetime(2025, 6, 12, tzinfo=UTC)
 
 def labelled(start: datetime, end: datetime, horizon: int) -> pl.DataFrame:
     ts = pl.datetime_range(start, end, "5m", closed="left", eager=True, time_unit="us")
-    frame = pl.DataFrame({"ts": ts}).with_columns(symbol=pl.lit("A"), open=pl.lit(1.0), flag=pl.lit(None, pl.String))
+    frame = pl.DataFrame({"ts": ts}).with_columns(
+        symbol=pl.lit("A"), open=pl.lit(1.0), high=pl.lit(1.0), low=pl.lit(1.0), flag=pl.lit(None, pl.String)
+    )
     return with_labels(frame, "5m", horizon)
 
 

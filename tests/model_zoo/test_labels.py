@@ -1,6 +1,7 @@
 """Labels measure what a decision could earn, by time, and are never inputs."""
 
 from datetime import UTC, datetime, timedelta
+from math import log, sqrt
 
 import polars as pl
 import pytest
@@ -16,7 +17,14 @@ def bars(opens: list[float], symbol: str = "A", flags: dict[int, str] | None = N
     ts = [START + timedelta(minutes=5 * i) for i in range(len(opens))]
     flag = [(flags or {}).get(i) for i in range(len(opens))]
     return pl.DataFrame(
-        {"symbol": [symbol] * len(opens), "ts": ts, "open": opens, "flag": pl.Series(flag, dtype=pl.String)}
+        {
+            "symbol": [symbol] * len(opens),
+            "ts": ts,
+            "open": opens,
+            "high": [1.02 * price + i % 3 for i, price in enumerate(opens)],
+            "low": [0.97 * price / (1 + i % 2) for i, price in enumerate(opens)],
+            "flag": pl.Series(flag, dtype=pl.String),
+        }
     )
 
 
@@ -64,3 +72,31 @@ def test_bad_requests_are_refused() -> None:
     for wrong in ("label_up", "60m:label_return"):
         with pytest.raises(ValueError, match=wrong):
             check_inputs(["rsi_14", wrong])
+
+
+@given(
+    st.lists(st.floats(1, 100), min_size=4, max_size=40),
+    st.integers(1, 5),
+    st.sets(st.integers(0, 39), max_size=3),
+    st.sets(st.integers(0, 39), max_size=3),
+)
+def test_volatility_and_excursion_agree_with_their_definitions(
+    opens: list[float], horizon: int, flagged: set[int], missing: set[int]
+) -> None:
+    frame = bars(opens, flags=dict.fromkeys(flagged, "repaired"))
+    frame = frame.filter(pl.int_range(pl.len()).is_in(list(missing)).not_())
+    rows = {row["ts"]: row for row in frame.iter_rows(named=True) if row["flag"] is None}
+    out = with_labels(frame, "5m", horizon)
+    step = timedelta(minutes=5)
+    for row in out.iter_rows(named=True):
+        ahead = [rows.get(row["ts"] + step * k) for k in range(1, horizon + 1)]
+        if row["label_return"] is None or None in ahead:
+            assert row["label_volatility"] is None
+            assert row["label_adverse"] is None
+            continue
+        sound = [each for each in ahead if each is not None]
+        squares = [log(each["high"] / each["low"]) ** 2 for each in sound]
+        assert row["label_volatility"] == pytest.approx(sqrt(sum(squares) / horizon / (4 * log(2))), rel=1e-6)
+        entry = sound[0]["open"]
+        worst = max(max(each["high"] for each in sound) / entry - 1, 1 - min(each["low"] for each in sound) / entry)
+        assert row["label_adverse"] == pytest.approx(worst)

@@ -1,12 +1,26 @@
 """A model trades beyond a threshold that was chosen after costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from model_zoo.base import ModelSpec
 from model_zoo.direction import DirectionModel
-from model_zoo.trading import LEAST_SIGNALS, ModelStrategy, Threshold, choose_threshold
+from model_zoo.risk import RiskModel
+from model_zoo.trading import (
+    CROSS,
+    LEAST_SIGNALS,
+    EmaCross,
+    GateStrategy,
+    ModelStrategy,
+    Threshold,
+    choose_gate,
+    choose_threshold,
+    strategy_of,
+)
+from model_zoo.volatility import VolatilityModel
 
 
 def fold(gain_when_sure: float, rows: int = 4_000, seed: int = 0) -> pl.DataFrame:
@@ -72,3 +86,57 @@ def test_signals_hold_for_the_horizon() -> None:
     assert strategy.timeframes == ("5m",)
     with pytest.raises(ValueError, match="trades on 5m"):
         strategy.features("60m")
+
+
+class CalmEcho(RiskModel):
+    """Says that risk is what its input says."""
+
+    def estimate(self, matrix: np.ndarray) -> np.ndarray:
+        return matrix[:, 0]
+
+
+def crossing() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "symbol": ["A"] * 6,
+            "ts": range(6),
+            CROSS: [0.1, 0.1, -0.1, -0.1, None, 0.2],
+            "returns": [-1.0, 1.0, -1.0, 1.0, -1.0, None],
+            "flag": pl.Series([None] * 6, dtype=pl.String),
+        }
+    )
+
+
+def test_the_fixed_strategy_is_always_on_a_side() -> None:
+    out = EmaCross("5m").signals(crossing())
+    assert out["long_entry"].to_list() == [True, True, False, False, False, True]
+    assert out["short_entry"].to_list() == [False, False, True, True, False, False]
+    assert not out["long_exit"].any()
+    assert not out["short_exit"].any()
+
+
+def test_a_gate_shuts_entries_and_a_crossing_still_ends_a_position() -> None:
+    spec = ModelSpec("risk", "5m", 12, ("returns",), scale="realized_volatility_288")
+    gate = strategy_of("risk_5m", CalmEcho(spec), Threshold(0.0, 0.0, 0, 0.5), "v")
+    assert isinstance(gate, GateStrategy)
+    assert gate.features("5m") == ["returns", CROSS]
+    with pytest.raises(ValueError, match="trades on 5m"):
+        gate.features("1m")
+    out = gate.signals(crossing())
+    # risk is below usual on bars 0, 2 and 4; unknown, so shut, on bar 5
+    assert out["long_entry"].to_list() == [True, False, False, False, False, False]
+    assert out["short_entry"].to_list() == [False, False, True, False, False, False]
+    assert out["long_exit"].to_list() == [False, False, False, True, False, False]
+    assert out["short_exit"].to_list() == [False, True, False, False, False, True]
+
+
+def test_volatility_opens_above_and_risk_below_the_level() -> None:
+    rows = pl.DataFrame(
+        {"probability": [0.2, 0.6, 0.7, None], "label_return": [0.01, 0.02, -0.03, 0.5], CROSS: [1.0, 1.0, -1.0, 1.0]}
+    )
+    spec = ModelSpec("risk", "5m", 12, ("returns",), scale="realized_volatility_288")
+    calm = choose_gate(CalmEcho(spec), rows, 0.4, 0.002)
+    assert (calm.net, calm.signals, calm.level) == (pytest.approx(0.008), 1, 0.4)
+    moving = choose_gate(VolatilityModel(replace(spec, type="volatility")), rows, 0.4, 0.002)
+    assert (moving.net, moving.signals) == (pytest.approx(0.023), 2)
+    assert choose_gate(CalmEcho(spec), rows.clear(), 0.4, 0.002).net == -0.002

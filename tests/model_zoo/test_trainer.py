@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -12,7 +13,11 @@ from features.feature_manager import FeatureManager
 from features.registry import standard_registry
 from model_zoo.artifacts import load_artifact, save_artifact
 from model_zoo.base import ModelError, ModelSpec
-from model_zoo.trainer import Trained, default_spec, train_cycle
+from model_zoo.catalog import make
+from model_zoo.folds import Window, walk_forward
+from model_zoo.trainer import Trained, _rows, _shuffled, default_spec, train_cycle
+from model_zoo.validation import check_shuffled, check_single_features
+from model_zoo.volatility import VolatilityModel
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
 
 SPEC = ModelSpec(
@@ -49,7 +54,7 @@ def test_windows_and_rows(edge: Trained) -> None:
     # every decision before T, for both symbols; the last hour's labels need a bar that is not closed at T
     assert edge.predictions.height == 2 * 288
     assert edge.rows_holdout == 2 * (288 - 12)
-    assert edge.predictions["label_up"].null_count() == 2 * 12
+    assert edge.predictions["label_event"].null_count() == 2 * 12
     assert edge.predictions["probability"].null_count() == 0
     assert edge.out_of_fold["ts"].max() < edge.holdout.start
     assert edge.out_of_fold.select("symbol", "ts").is_duplicated().sum() == 0
@@ -117,3 +122,73 @@ def test_the_artifact_predicts_what_the_model_predicted(edge: Trained, manager_o
     engine = BacktestEngine(SYMBOLS[0], T - timedelta(days=1), T, source=manager_of(0.9).source)
     traded = engine.run_model(loaded, manager_of(0.9)).trades
     assert traded.drop("equity").equals(edge.evaluation.trades.filter(pl.col("symbol") == SYMBOLS[0]).drop("equity"))
+
+
+OTHERS = ("momentum", "price", "volatility", "risk")
+
+
+@pytest.fixture(scope="module")
+def others(manager_of: MakeManager) -> dict[str, Trained]:
+    manager = manager_of(0.9)
+    return {name: train_cycle(manager, SYMBOLS, T, default_spec(name, "5m")) for name in OTHERS}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_type_goes_through_the_whole_cycle(name: str, others: dict[str, Trained]) -> None:
+    found = others[name]
+    assert found.sound
+    assert found.predictions.height == 2 * 288
+    assert found.predictions["probability"].null_count() == 0
+    assert (found.values is not None) == found.model.regresses == (found.predictions["value"].null_count() == 0)
+    assert (found.ungated is None) == found.model.directional
+    assert found.evaluation.name == f"{name}_5m"
+    assert found.evaluation.version == found.version
+
+
+@pytest.mark.parametrize("name", ["momentum", "price"])
+def test_the_edge_is_found_by_every_directional_type(name: str, others: dict[str, Trained]) -> None:
+    assert others[name].metrics.better
+    assert others[name].threshold.signals > 0
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_type_learns_from_the_holdout(name: str, others: dict[str, Trained]) -> None:
+    # the open at T - 1 d is known then: what follows it must not matter
+    changed = candles(0.9, 10).with_columns(
+        pl.when(pl.col("ts") > T - timedelta(days=1)).then(pl.col(column) * 1.5).otherwise(pl.col(column)).alias(column)
+        for column in ("open", "high", "low", "close")
+    )
+    spec = default_spec(name, "5m")
+    other = train_cycle(FeatureManager(FrameSource({"5m": changed}), T), SYMBOLS, T, spec)
+    assert other.version == others[name].version
+
+
+def test_a_gate_is_measured_against_its_strategy_without_it(others: dict[str, Trained]) -> None:
+    gate = others["risk"]
+    assert gate.ungated is not None
+    assert gate.ungated.name == "ema_cross_5m"
+    assert 0 < gate.evaluation.trades.height < gate.ungated.trades.height
+    assert gate.threshold.level == gate.base_rate
+
+
+def test_a_leaking_input_is_caught_for_values_too(manager_of: MakeManager) -> None:
+    spec = default_spec("volatility", "5m")
+    model = make(spec)
+    rows = _rows(manager_of(0.0), SYMBOLS, model, Window(T - timedelta(days=8), T))
+    leak = rows.with_columns(hour_sin=pl.col("label_value"))
+    assert check_single_features(rows, spec.inputs, model.honest_auc).passed
+    assert not check_single_features(leak, spec.inputs, model.honest_auc).passed
+
+
+def test_shuffled_labels_that_leak_into_the_judged_rows_are_caught(
+    manager_of: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that does not learn from its labels, but knows the answer, fails."""
+    spec = default_spec("volatility", "5m")
+    rows = _rows(manager_of(0.0), SYMBOLS, make(spec), Window(T - timedelta(days=8), T))
+    known = rows.with_columns(hour_sin=pl.col("label_value"))
+    fold = walk_forward(Window(T - timedelta(days=8), T - timedelta(days=1)), 4, timedelta(hours=1))[-1]
+    assert check_shuffled(_shuffled(known, spec, fold)).passed
+    place = spec.inputs.index("hour_sin")
+    monkeypatch.setattr(VolatilityModel, "estimate", lambda _, matrix: np.nan_to_num(matrix[:, place]))
+    assert not check_shuffled(_shuffled(known, spec, fold)).passed

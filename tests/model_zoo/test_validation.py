@@ -13,6 +13,7 @@ from model_zoo.validation import (
     check_shuffled,
     check_single_features,
     measure,
+    measure_values,
 )
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -27,7 +28,7 @@ def predictions(skill: float, rows: int = 2_000, seed: int = 0) -> pl.DataFrame:
         {
             "ts": [START + timedelta(minutes=5 * i) for i in range(rows)],
             "probability": 1 / (1 + np.exp(-logit)),
-            "label_up": up,
+            "label_event": up,
         }
     )
 
@@ -36,7 +37,7 @@ def predictions(skill: float, rows: int = 2_000, seed: int = 0) -> pl.DataFrame:
 def test_metrics_agree_with_scikit_learn(seed: int) -> None:
     rows = predictions(0.7, 500, seed)
     got = measure(rows, 0.55, BLOCK, seed)
-    up, probability = rows["label_up"].to_numpy(), rows["probability"].to_numpy()
+    up, probability = rows["label_event"].to_numpy(), rows["probability"].to_numpy()
     said = probability > 0.5
     assert got.rows == 500
     assert got.accuracy == pytest.approx(oracle.accuracy_score(up, said))
@@ -57,10 +58,10 @@ def test_a_model_with_skill_is_better_than_its_baseline_and_one_without_is_not()
 def test_where_nothing_can_be_said_nothing_is() -> None:
     none = measure(predictions(1.0).clear(), 0.5, BLOCK, 0)
     assert (none.rows, none.accuracy, none.log_loss, none.better) == (0, None, None, False)
-    down = predictions(1.0, 50).with_columns(label_up=pl.lit(False), probability=pl.lit(0.2))
+    down = predictions(1.0, 50).with_columns(label_event=pl.lit(False), probability=pl.lit(0.2))
     got = measure(down, 0.5, BLOCK, 0)
     assert (got.accuracy, got.precision, got.recall, got.f1) == (1.0, None, None, None)
-    unknown = predictions(1.0, 50).with_columns(label_up=pl.lit(None, pl.Boolean))
+    unknown = predictions(1.0, 50).with_columns(label_event=pl.lit(None, pl.Boolean))
     assert measure(unknown, 0.5, BLOCK, 0).rows == 0
 
 
@@ -81,7 +82,7 @@ def test_overlapping_labels_widen_the_interval() -> None:
 
 def test_a_planted_leak_is_caught() -> None:
     rows = predictions(0.5)
-    leak = rows.with_columns(leak=pl.col("label_up").cast(pl.Float64), noise=pl.col("probability"))
+    leak = rows.with_columns(leak=pl.col("label_event").cast(pl.Float64), noise=pl.col("probability"))
     assert check_single_features(leak, ("noise",)).passed
     caught = check_single_features(leak, ("noise", "leak"))
     assert not caught.passed
@@ -91,7 +92,7 @@ def test_a_planted_leak_is_caught() -> None:
 
 def test_too_good_is_caught_and_luck_is_not() -> None:
     assert check_not_too_good(predictions(1.0), BLOCK, 0).passed
-    perfect = predictions(0.0).with_columns(probability=pl.when("label_up").then(0.9).otherwise(0.1))
+    perfect = predictions(0.0).with_columns(probability=pl.when("label_event").then(0.9).otherwise(0.1))
     assert not check_not_too_good(perfect, BLOCK, 0).passed
     lucky = perfect.head(3)
     assert not check_not_too_good(lucky, BLOCK, 0).passed or lucky.height < 10
@@ -108,3 +109,24 @@ def test_touching_windows_are_caught() -> None:
     late = check_apart(learned, pl.DataFrame({"decided_at": [START - timedelta(minutes=5)]}))
     assert not late.passed
     assert late.value == 300
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_value_metrics_agree_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = predictions(0.7, 500, seed).select("ts")
+    truth = rng.normal(1, 2, 500)
+    rows = rows.with_columns(value=pl.Series(truth * 0.5 + rng.normal(size=500)), label_value=pl.Series(truth))
+    got = measure_values(rows, 0.8, BLOCK, seed)
+    assert got.r2 == pytest.approx(oracle.r2_score(truth, rows["value"]))
+    assert got.mae == pytest.approx(oracle.mean_absolute_error(truth, rows["value"]))
+    assert got.baseline_r2 == pytest.approx(oracle.r2_score(truth, np.full(500, 0.8)))
+    assert got.baseline_mae == pytest.approx(oracle.mean_absolute_error(truth, np.full(500, 0.8)))
+    assert got.mae_gain == pytest.approx((got.baseline_mae or 0) - (got.mae or 0))
+    plain = oracle.mean_squared_error(truth, np.full(500, 0.8))
+    assert got.skill == pytest.approx(1 - oracle.mean_squared_error(truth, rows["value"]) / plain)
+    assert got.better
+    assert (got.skill_low or 0) < (got.skill or 0) < (got.skill_high or 0)
+    constant = measure_values(rows.with_columns(value=pl.lit(0.8)), 0.8, BLOCK, seed)
+    assert (constant.skill, constant.mae_gain, constant.better) == (0.0, 0.0, False)
+    assert measure_values(rows.clear(), 0.8, BLOCK, seed).r2 is None

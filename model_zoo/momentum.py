@@ -1,0 +1,78 @@
+"""Momentum: a support vector machine on whether the price will be higher a horizon later.
+
+Belongs here: this model. Does not belong here: labels, folds, calibration, files around the model.
+
+An exact kernel machine takes minutes on a week of minutes, so the kernel is approximated by a few hundred random rows
+(Nyström: C. Williams and M. Seeger 2001) and the rest is linear.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import polars as pl
+from sklearn.kernel_approximation import Nystroem
+from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
+
+from model_zoo.base import FloatArray, Model, ModelError, ModelSpec, thinned, weights_of
+from model_zoo.safe_files import read_skops, write_skops
+from model_zoo.scaling import Scaling
+
+TRUSTED: Final = ("sklearn.kernel_approximation.Nystroem", "sklearn.svm._classes.LinearSVC")
+
+
+class MomentumModel(Model):
+    """Support vector classifier (RBF kernel by Nyström features, linear) of the sign of the forward return."""
+
+    type = "momentum"
+    file = "model.skops"
+    library = "scikit-learn"
+    defaults: ClassVar = {"components": 100.0, "gamma": 0.02, "c": 0.003, "most_rows": 5_000.0}
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._fitted: dict[str, Any] = {}
+
+    def fit(self, rows: pl.DataFrame) -> None:
+        """See `Model.fit`: scaling, kernel and plane from the training rows alone; classes balanced."""
+        kept = thinned(rows, int(self.hyper["most_rows"]))
+        matrix = self.matrix(kept)
+        scaling = Scaling.of(matrix)
+        kernel = Nystroem(
+            gamma=self.hyper["gamma"],
+            n_components=min(int(self.hyper["components"]), kept.height),
+            random_state=self.spec.seed,
+        )
+        with threadpool_limits(1):
+            mapped = kernel.fit_transform(scaling.apply(matrix))
+        machine = LinearSVC(C=self.hyper["c"], dual=False, class_weight="balanced", random_state=self.spec.seed)
+        machine.fit(mapped, kept["label_event"].to_numpy(), sample_weight=weights_of(kept))
+        self._fitted = {
+            "mean": scaling.mean, "deviation": scaling.deviation, "kernel": kernel, "machine": machine,
+        }  # fmt: skip
+
+    def raw(self, matrix: FloatArray) -> FloatArray:
+        """See `Model.raw`: the distance from the plane, in margins."""
+        if not self._fitted:
+            raise self.untrained()
+        if not matrix.shape[0]:
+            return np.empty(0)
+        scaled = Scaling(self._fitted["mean"], self._fitted["deviation"]).apply(matrix)
+        with threadpool_limits(1):  # so that the sums do not depend on how many processors there are
+            distance = self._fitted["machine"].decision_function(self._fitted["kernel"].transform(scaled))
+        return np.asarray(distance, dtype=np.float64)
+
+    def write(self, path: Path) -> None:
+        """See `Model.write`: skops."""
+        if not self._fitted:
+            raise self.untrained()
+        write_skops(path, self._fitted)
+
+    def read(self, path: Path) -> None:
+        """See `Model.read`: nothing but the types of this model is loaded."""
+        fitted = read_skops(path, TRUSTED)
+        if set(fitted) != {"mean", "deviation", "kernel", "machine"} or len(fitted["mean"]) != len(self.spec.inputs):
+            msg = f"{path}: not a momentum model of {len(self.spec.inputs)} inputs"
+            raise ModelError(msg)
+        self._fitted = fitted
