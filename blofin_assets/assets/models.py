@@ -22,6 +22,7 @@ from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TRADED_TIMEFRAMES, TS, Timeframe
 from model_zoo.artifacts import Artifact, save_artifact
+from model_zoo.base import Regressor
 from model_zoo.catalog import MODELS
 from model_zoo.ranking import ModelRanker
 from model_zoo.trainer import Trained, default_spec, train_cycle
@@ -63,7 +64,7 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
         table="ml.ml_model_results",
         partitions=half_days,
         deps=[lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS],
-        kinds=("lightgbm", "polars", "duckdb"),
+        kinds=(MODELS[type_name].library, "polars", "duckdb"),
         name=name,
     )(model)
 
@@ -139,6 +140,8 @@ def _write(
             ignore=["snapshot_id"],
         )
         tx.replace("ml.predictions", _predictions(trained), as_of=as_of, model_name=name)
+        if trained.model.directional:
+            tx.replace("ml.validation_predictions", _validation(trained), as_of=as_of, model_name=name)
         tx.replace("research.trades", trade_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
         tx.replace("research.equity", equity_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
         tx.append("research.trials", trial_rows(found, KIND, "ml_cycle", as_of, snapshot), key=["id"])
@@ -148,6 +151,7 @@ def _write(
         "baseline_accuracy": trained.metrics.baseline_accuracy,
         "log_loss": trained.metrics.log_loss,
         "baseline_log_loss": trained.metrics.baseline_log_loss,
+        **_values(trained),
         "score": pooled_of(trained.evaluation).score,
     }
     return dg.MaterializeResult(
@@ -189,6 +193,9 @@ def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame
         "log_loss_gain_low": measured.log_loss_gain_low,
         "log_loss_gain_high": measured.log_loss_gain_high,
         "better": measured.better,
+        "event": trained.model.event,
+        "value_unit": trained.model.unit if isinstance(trained.model, Regressor) else None,
+        **_values(trained),
         "features_used": ",".join(spec.inputs),
         "hyperparams": str(spec.to_json()),
         "status": "candidate" if trained.sound else "rejected",
@@ -210,6 +217,30 @@ def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame
     return frame.with_columns(pl.col(times).cast(TS))
 
 
+def _values(trained: Trained) -> dict[str, float | None]:
+    """Return what only regressors and gates have; null for the others."""
+    names = ("r2", "mae", "baseline_r2", "baseline_mae", "skill", "skill_low", "skill_high")
+    measured = {name: getattr(trained.values, name, None) for name in names}
+    score = pooled_of(trained.evaluation).score
+    ungated = None if trained.ungated is None else pooled_of(trained.ungated).score
+    difference = None if score is None or ungated is None else score - ungated
+    return {**measured, "ungated_score": ungated, "ungated_difference": difference}
+
+
+def _validation(trained: Trained) -> pl.DataFrame:
+    return trained.out_of_fold.select(
+        pl.lit(trained.model.spec.name).alias("model_name"),
+        pl.lit(trained.version).alias("version"),
+        pl.lit(trained.as_of).cast(TS).alias("as_of"),
+        "symbol",
+        pl.lit(trained.model.spec.timeframe).alias("timeframe"),
+        "ts",
+        "probability",
+        pl.col("label_event").alias("event"),
+        pl.col("label_return").alias("forward_return"),
+    )
+
+
 def _predictions(trained: Trained) -> pl.DataFrame:
     return trained.predictions.select(
         pl.lit(trained.model.spec.name).alias("model_name"),
@@ -219,5 +250,7 @@ def _predictions(trained: Trained) -> pl.DataFrame:
         pl.lit(trained.model.spec.timeframe).alias("timeframe"),
         "ts",
         "probability",
-        pl.col("label_up").cast(pl.Float64).alias("label"),
+        pl.col("label_event").cast(pl.Float64).alias("label"),
+        "value",
+        "label_value",
     )
