@@ -283,21 +283,27 @@ class Claude:
 
     def _made(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
         """Make a call if it may be made, and record how it ended."""
-        if not self.has_key:
-            ended = replace(call, outcome="no_key", detail="ANTHROPIC_API_KEY is not set")
-        elif not self._secrets.sendable:
-            ended = replace(call, outcome="rejected", detail="ANTHROPIC_API_KEY holds letters that no key has")
-        else:
-            spent = self._ledger.reserve(call, self._budget)
-            if spent is None:
-                ended = self._sent(call, request, role, answer_type)
-            else:
-                needs = (
-                    f"${spent:.4f} of ${self._budget:g} spent today, and this call may cost ${call.worst_case_usd:.4f}"
-                )
-                ended = replace(call, outcome="budget", detail=needs)
+        refused = self._refused(call)
+        if refused is not None:
+            self._ledger.refused(refused)
+            return refused
+        spent = self._ledger.reserve(call, self._budget)
+        if spent is not None:
+            needs = f"${spent:.4f} of ${self._budget:g} spent today, and this call may cost ${call.worst_case_usd:.4f}"
+            refused = replace(call, outcome="budget", detail=needs)
+            self._ledger.refused(refused)
+            return refused
+        ended = self._sent(call, request, role, answer_type)
         self._ledger.settle(ended)
         return ended
+
+    def _refused(self, call: Call) -> Call | None:
+        """Return the call as it ends where there is no key that could be sent."""
+        if not self.has_key:
+            return replace(call, outcome="no_key", detail="ANTHROPIC_API_KEY is not set")
+        if not self._secrets.sendable:
+            return replace(call, outcome="rejected", detail="ANTHROPIC_API_KEY holds letters that no key has")
+        return None
 
     def _sent(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
         begun = time.monotonic()

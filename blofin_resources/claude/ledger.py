@@ -91,12 +91,17 @@ class Ledger:
             spent = self.spent(call.called_at)
             if spent + call.worst_case_usd > budget_usd:
                 return spent
-            self._write(replace(call, outcome="reserved", cost_usd=call.worst_case_usd))
+            self._add(replace(call, outcome="reserved", cost_usd=call.worst_case_usd))
         return None
+
+    def refused(self, call: Call) -> None:
+        """Store a call that was not made."""
+        self._add(call)
 
     def settle(self, call: Call) -> None:
         """Store how a call ended, in place of what was held for it."""
-        self._write(call)
+        with self._warehouse.transaction(call.run_id) as tx:
+            tx.replace(TABLE, _frame(call), id=call.id)
 
     def recorded(self, role: str, as_of: datetime, prompt_hash: str, sequence: int) -> dict[int, Call]:
         """Return the first call of each round that ended, by round."""
@@ -110,7 +115,10 @@ class Ledger:
             found.setdefault(row["round"], Call(**row))
         return found
 
-    def _write(self, call: Call) -> None:
-        row = {column: value for column, value in asdict(call).items() if value is not None}
+    def _add(self, call: Call) -> None:
         with self._warehouse.transaction(call.run_id) as tx:
-            tx.replace(TABLE, pl.DataFrame([row]), id=call.id)
+            tx.append(TABLE, _frame(call))
+
+
+def _frame(call: Call) -> pl.DataFrame:
+    return pl.DataFrame([{column: value for column, value in asdict(call).items() if value is not None}])
