@@ -32,13 +32,13 @@ import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast, overload
 
 import polars as pl
 
 from features.bars import CANDLE_SCHEMA, TRADED_TIMEFRAMES, Timeframe
-from features.registry import dtype_of
+from features.registry import definition_hash, dtype_of
 from strategies.language import Kind, LanguageError, Value, boolean, constant, number
 
 Number = TypeVar("Number", int, float)
@@ -321,9 +321,13 @@ class Strategy:
 
     @property
     def version(self) -> str:
-        """Twelve hexadecimal digits of the SHA-256 of the text and the parameter values."""
+        """Twelve hexadecimal digits of the SHA-256 of the text, the parameter values and the features that it reads.
+
+        A feature that is defined anew makes another strategy of it: what was validated and tried was the old one.
+        """
         values = json.dumps(self.parameters, sort_keys=True)
-        return hashlib.sha256(f"{self.source().strip()}\n{values}".encode()).hexdigest()[:12]
+        read = "\n".join(_feature_hash(name) for name in self.features())
+        return hashlib.sha256(f"{self.source().strip()}\n{values}\n{read}".encode()).hexdigest()[:12]
 
     @property
     def description(self) -> str:
@@ -520,3 +524,9 @@ def feature_kind(name: str) -> Kind:
         msg = f"{name} is no column that a strategy may read; of the candle there are {', '.join(CANDLE_COLUMNS)}"
         raise LookupError(msg)
     return "boolean" if dtype_of(name) == pl.Boolean else "number"
+
+
+@cache
+def _feature_hash(name: str) -> str:
+    """Return the fingerprint of a feature's definition; reading the code behind it once a process is enough."""
+    return definition_hash(name)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from backtester import Evaluation, LaneResult, PooledResult
+from blofin_assets.trials import configuration, lanes_of
 from features.bars import TS
 
 POOLED: Final = "*"
@@ -94,7 +95,8 @@ def trial_rows(
     return _frame(
         [
             {
-                "id": row_id("trial", kind, author, as_of, found.name, found.version, pooled_of(found).start),
+                "id": row_id("trial", kind, author, as_of, *configuration(found, kind), pooled_of(found).start),
+                "lanes": lanes_of(found),
                 "as_of": as_of,
                 "kind": kind,
                 "author": author,

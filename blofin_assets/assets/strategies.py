@@ -4,7 +4,7 @@ Belongs here: the assets of the 48-hour cycle. Does not belong here: backtesting
 (`strategies.ranking`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.partitions import day_start, two_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
-from blofin_assets.trials import count_trials
+from blofin_assets.trials import configuration, count_trials
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS, Timeframe
 from features.market import Market
+from strategies.base import Strategy
 from strategies.duplicates import Positions, find_duplicate, positions
 from strategies.ranking import StrategyRanker
 from strategies.registry import load_library
@@ -49,8 +51,10 @@ VALIDATION_DAYS: Final[dict[Timeframe, timedelta]] = {
 }
 """History on which each version is validated, once."""
 
-_JUDGED: Final = "SELECT DISTINCT name, version FROM research.strategy_events WHERE event IN ('validated', 'refused')"
-_REFUSED: Final = "SELECT DISTINCT name, version FROM research.strategy_events WHERE event = 'refused'"
+_JUDGED: Final = (
+    "SELECT DISTINCT name, version, event FROM research.strategy_events "
+    "WHERE event IN ('validated', 'refused') AND \"at\" <= ?"
+)
 
 STEPS_BACK: Final = 4
 """The exam's seven days, in steps of the 48-hour grid, rounded up."""
@@ -99,7 +103,7 @@ def strategy_validation(
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
     require_market_data(store, market.symbols, as_of - EXAM, as_of)
-    judged = set(store.read(_JUDGED).iter_rows())
+    judged = verdicts(store, as_of)
     waiting = [strategy for strategy in load_library() if (strategy.name, strategy.version) not in judged]
     data = _validation_market(store, market.symbols, as_of) if waiting else None
     findings = {s.name: validate(s, data, cuts=CUTS, seed=market.seed) for s in waiting if data is not None}
@@ -139,12 +143,11 @@ def strategy_backtests(
     store = warehouse.open()
     require_market_data(store, market.symbols, as_of - EXAM, as_of)
     snapshot, start = store.snapshot_id(), as_of - EXAM
-    refused = set(store.read(_REFUSED).iter_rows())
-    sound = [strategy for strategy in load_library() if (strategy.name, strategy.version) not in refused]
+    sound = validated(load_library(), verdicts(store, as_of))
     evaluations = evaluate(sound, FeatureManager(store, as_of=as_of), market.symbols, start, as_of, costs=Costs())
     evaluations, copies = without_copies(evaluations)
     results = backtest_rows(evaluations, as_of, snapshot)
-    trials = count_trials(store, start, as_of, {(KIND, found.name, found.version) for found in evaluations})
+    trials = count_trials(store, KIND, start, as_of, {configuration(found, KIND) for found in evaluations})
     evidence = evidence_rows(evaluations, KIND, as_of, trials=trials, seed=market.seed)
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
@@ -192,6 +195,7 @@ def strategy_ranking(
     )
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.ranking_history", rows, as_of=as_of, kind=KIND)
+        tx.append("research.strategy_events", state_changes(store, rows, as_of))
     equity = store.read("SELECT name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ?", [KIND, as_of])
     return dg.MaterializeResult(
         metadata={
@@ -207,6 +211,38 @@ def strategy_ranking(
 
 
 ASSETS: Final = [strategy_library, strategy_validation, strategy_backtests, strategy_ranking]
+
+
+def verdicts(store: Warehouse, as_of: datetime) -> dict[tuple[str, str], str]:
+    """Return what validation found of each (name, version) up to an as-of: `validated` or `refused`."""
+    return {(name, version): event for name, version, event in store.read(_JUDGED, [as_of]).iter_rows()}
+
+
+def validated(library: Sequence[Strategy], judged: Mapping[tuple[str, str], str]) -> list[Strategy]:
+    """Return the strategies that may be ranked.
+
+    Raises
+    ------
+    BlofinError
+        If one has not been judged: what was never validated is never ranked.
+    """
+    unjudged = [each.name for each in library if (each.name, each.version) not in judged]
+    if unjudged:
+        msg = f"{', '.join(unjudged)}: not validated yet; materialise strategy_validation of this cycle first"
+        raise BlofinError(msg)
+    return [each for each in library if judged[each.name, each.version] == "validated"]
+
+
+def state_changes(store: Warehouse, ranking: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Return an event for each version that this cycle makes active or archives and that was not so before."""
+    before = store.read(
+        "SELECT name, version, event FROM research.strategy_events WHERE event IN ('active', 'archived') "
+        'AND "at" < ? QUALIFY row_number() OVER (PARTITION BY name, version ORDER BY "at" DESC) = 1',
+        [as_of],
+    )
+    now = ranking.select("name", "version", pl.col("status").alias("event"), "reason")
+    changed = now.join(before, on=["name", "version", "event"], how="anti")
+    return changed.with_columns(pl.lit(as_of).cast(TS).alias("at"))
 
 
 def without_copies(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[str, str]]:

@@ -156,7 +156,7 @@ def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: d
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", trial_rows([evaluation], "strategy", "user", end, store.snapshot_id()), key=["id"])
     zero_cost = () if evidence.zero_cost_sharpe is None else (evidence.zero_cost_sharpe,)
-    return sharpe_evidence(pooled.returns, count_trials(store, pooled.start, pooled.end), zero_cost)
+    return sharpe_evidence(pooled.returns, count_trials(store, "strategy", pooled.start, pooled.end), zero_cost)
 
 
 def _market(session: Session) -> str:

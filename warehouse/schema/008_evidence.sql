@@ -68,3 +68,6 @@ COMMENT ON COLUMN ml.ml_model_results.log_loss_gain IS 'baseline_log_loss less l
 COMMENT ON COLUMN ml.ml_model_results.log_loss_gain_low IS 'lower end of its 90 % block-bootstrap interval, nats';
 COMMENT ON COLUMN ml.ml_model_results.log_loss_gain_high IS 'upper end of its 90 % block-bootstrap interval, nats';
 COMMENT ON COLUMN ml.ml_model_results.better IS 'whether the gain is above 0 at the one-sided 5 % level';
+
+ALTER TABLE research.trials ADD COLUMN lanes VARCHAR;
+COMMENT ON COLUMN research.trials.lanes IS 'lanes that were scored, symbol:timeframe, joined by commas: choosing lanes is a try, too';

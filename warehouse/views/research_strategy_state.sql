@@ -4,7 +4,7 @@ FROM research.strategy_events
 -- of two events at one as-of, the later stage of life holds
 QUALIFY row_number() OVER (
     PARTITION BY name, version
-    ORDER BY "at" DESC, coalesce(list_position(['candidate', 'active', 'tuning', 'archived'], event), 0) DESC
+    ORDER BY "at" DESC, coalesce(list_position(['candidate', 'validated', 'active', 'tuning', 'archived', 'refused'], event), 0) DESC
 ) = 1;
 COMMENT ON VIEW research.strategy_state IS
-    'Current state of each strategy version (candidate, active, tuning, archived) and since when (UTC).';
+    'Current state of each strategy version (candidate, validated, active, tuning, archived, refused) and since when (UTC).';
