@@ -14,7 +14,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import table_preview
+from blofin_assets.assets.common import table_preview, withdraw
 from blofin_assets.assets.market import candles_1d, candles_1m, candles_5m, candles_60m
 from blofin_assets.assets.reports import daily_report
 from blofin_assets.partitions import DAY, day_start
@@ -49,6 +49,8 @@ def _sound_candles(asset: dg.AssetsDefinition, timeframe: Timeframe) -> dg.Asset
         if timeframe != "1m" and whole > start:
             minutes = store.candles(symbols, "1m", start, whole)
             found["agreement"] = checks.agreement(minutes, candles, timeframe)
+        if any(rows.height for rows in found.values()):
+            withdraw(store, f"candles_{timeframe}", symbols, (start, end), context.run.run_id)
         return _result(found, dg.AssetCheckSeverity.ERROR, {"bars": candles.height})
 
     return check

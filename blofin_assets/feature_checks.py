@@ -10,7 +10,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import table_preview
+from blofin_assets.assets.common import table_preview, withdraw
 from blofin_assets.assets.features import computed_features, features_1m, features_5m, features_60m
 from blofin_assets.checks import run_window
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -48,6 +48,8 @@ def _sound_features(asset: dg.AssetsDefinition, timeframe: Timeframe) -> dg.Asse
         wrong = not violations(seen, most_nulls=1.0).is_empty()
         last_day = max(start, (end - timedelta(microseconds=1)).replace(hour=0, minute=0, second=0, microsecond=0))
         changed = _changed(stored.filter(pl.col("ts") >= last_day), store, symbols, timeframe, (last_day, end))
+        if wrong or changed:
+            withdraw(store, f"features_{timeframe}", symbols, (start, end), context.run.run_id)
         return dg.AssetCheckResult(
             passed=broken.is_empty() and not changed,
             severity=dg.AssetCheckSeverity.ERROR if wrong or changed else dg.AssetCheckSeverity.WARN,

@@ -25,6 +25,19 @@ from features.bars import TS, Timeframe, bar_length, floor_time
 
 OWNERS: Final = ["team:research"]
 
+MOST_BEHIND: Final = timedelta(hours=1)
+"""A cycle whose last bar is older than this is not run: its end would be invented."""
+
+MOST_MISSING: Final = 0.1
+"""Share of a window's 1-minute bars that may be absent; more, and a result would not be the window's."""
+
+_BARS_SEEN: Final = (
+    "SELECT i.symbol, min(c.ts) AS listed, max(c.ts) FILTER (WHERE c.ts < $2) AS newest, "
+    "count(c.ts) FILTER (WHERE c.ts >= $1 AND c.ts < $3) AS bars "
+    "FROM (SELECT unnest($4) AS symbol) AS i LEFT JOIN market.candles_1m AS c USING (symbol) "
+    "GROUP BY i.symbol ORDER BY i.symbol"
+)
+
 _P = ParamSpec("_P")
 Body = Callable[_P, dg.MaterializeResult[Any]]
 
@@ -40,6 +53,7 @@ def stage_asset(
     name: str | None = None,
     columns: Iterable[Column] | None = None,
     freshness: dg.FreshnessPolicy | None = None,
+    ranged: bool = False,
 ) -> Callable[[Body[_P]], dg.AssetsDefinition]:
     """Make an asset of a body: owners, column schema, one run for a range of keys, errors in one line.
 
@@ -49,6 +63,8 @@ def stage_asset(
         As Dagster has them; `table` is the warehouse table that the asset fills.
     columns
         What the UI shows of the table; from the warehouse's SQL files where omitted.
+    ranged
+        Whether one run handles a range of keys; else each key is a run of its own.
     freshness
         How old the last materialisation may be before the UI calls the asset stale.
     """
@@ -67,12 +83,16 @@ def stage_asset(
                 owners=OWNERS,
                 code_version=code_version,
                 description=(body.__doc__ or "").strip(),
-                backfill_policy=dg.BackfillPolicy.single_run() if partitions is not None else None,
+                backfill_policy=_policy(ranged) if partitions is not None else None,
                 freshness_policy=freshness,
                 metadata={"dagster/table_name": table, "dagster/column_schema": schema},
             )(one_line_errors(body))
 
     return decorate
+
+
+def _policy(ranged: bool) -> dg.BackfillPolicy:
+    return dg.BackfillPolicy.single_run() if ranged else dg.BackfillPolicy.multi_run(1)
 
 
 def lineage(asset: dg.AssetsDefinition, *, steps_back: int, steps_ahead: int = 0) -> dg.AssetDep:
@@ -158,20 +178,52 @@ def cycle_as_of(
 def require_market_data(warehouse: Warehouse, symbols: Sequence[str], start: datetime, as_of: datetime) -> None:
     """Refuse to run a cycle on less than the market data of its window.
 
+    A history that begins inside the window is what it is; a window that lacks its end, or much of its middle, is not
+    what the cycle's numbers would be said to stand for.
+
     Raises
     ------
     BlofinError
-        Naming the dataset and the first day that is not stored as far as the as-of.
+        Naming the dataset or the symbol, what is lacking, and what to do.
     """
+    first = warehouse.read("SELECT min(day) AS day FROM market.coverage WHERE symbol IN (SELECT unnest(?))", [symbols])
+    begun = max(start.date(), first["day"][0] or start.date())
     last = (as_of - timedelta(microseconds=1)).date() + DAY
     for dataset in DATASETS:
-        missing = warehouse.missing_days(dataset, symbols, start.date(), last, as_of)
+        missing = warehouse.missing_days(dataset, symbols, begun, last, as_of)
         if missing:
             msg = (
                 f"{dataset} is not stored for {missing[0]} (cycle as of {as_of:%Y-%m-%dT%H:%MZ}, "
                 f"symbols {', '.join(symbols)}); run: blofin run --as-of {as_of:%Y-%m-%dT%H:%M:%SZ}"
             )
             raise BlofinError(msg)
+    _require_bars(warehouse, symbols, start, as_of)
+
+
+def _require_bars(warehouse: Warehouse, symbols: Sequence[str], start: datetime, as_of: datetime) -> None:
+    """Refuse a window whose bars end early or are mostly absent, whatever the source was asked."""
+    seen = warehouse.read(_BARS_SEEN, [start, as_of, as_of, symbols])
+    for symbol, listed, newest, bars in seen.iter_rows():
+        expected = (as_of - max(start, listed)) / timedelta(minutes=1) if listed is not None else 0
+        behind = as_of - newest - timedelta(minutes=1) if newest is not None else as_of - start
+        if behind > MOST_BEHIND or bars < (1 - MOST_MISSING) * expected:
+            msg = (
+                f"{symbol} has {bars:,} of {expected:,.0f} 1-minute bars between {start:%Y-%m-%d %H:%M} and "
+                f"{as_of:%Y-%m-%d %H:%M} UTC, the last {behind} before the end: the source does not have them; see "
+                "market.gaps, or leave the symbol out of BLOFIN_SYMBOLS"
+            )
+            raise BlofinError(msg)
+
+
+def withdraw(
+    store: Warehouse, dataset: str, symbols: Sequence[str], window: tuple[datetime, datetime], run_id: str
+) -> None:
+    """Forget that a dataset is stored for a window: what failed its check is due again, and no cycle runs on it."""
+    start, end = window
+    days = pl.date_range(start.date(), (end - timedelta(microseconds=1)).date(), eager=True).to_list()
+    nothing = store.read("SELECT * EXCLUDE (run_id) FROM market.coverage LIMIT 0")
+    with store.transaction(run_id) as tx:
+        tx.replace("market.coverage", nothing, dataset=dataset, symbol=list(symbols), day=days)
 
 
 def store_bars(

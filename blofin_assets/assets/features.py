@@ -76,6 +76,7 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
         group=GROUP,
         table=table,
         partitions=days,
+        ranged=True,
         deps=[candles, funding_rates],
         code_version=definitions_hash(),
         columns=feature_columns(),

@@ -51,7 +51,7 @@ def changed_terms(store: Warehouse, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.join(known.select(terms), on=terms, how="anti", nulls_equal=True)
 
 
-@stage_asset(group=GROUP, table="market.candles_1m", partitions=days, deps=[instruments], freshness=FRESH)
+@stage_asset(group=GROUP, table="market.candles_1m", partitions=days, ranged=True, deps=[instruments], freshness=FRESH)
 def candles_1m(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
@@ -64,7 +64,9 @@ def candles_1m(
     return _fetched(taken)
 
 
-@stage_asset(group=GROUP, table="market.funding_rates", partitions=days, deps=[instruments], freshness=FRESH)
+@stage_asset(
+    group=GROUP, table="market.funding_rates", partitions=days, ranged=True, deps=[instruments], freshness=FRESH
+)
 def funding_rates(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
@@ -77,7 +79,7 @@ def funding_rates(
     return _fetched(taken)
 
 
-@stage_asset(group=GROUP, table="market.gaps", partitions=days, deps=[candles_1m])
+@stage_asset(group=GROUP, table="market.gaps", partitions=days, ranged=True, deps=[candles_1m])
 def market_gaps(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
@@ -114,6 +116,7 @@ def _aggregated(timeframe: Timeframe) -> dg.AssetsDefinition:
         group=GROUP,
         table=f"market.candles_{timeframe}",
         partitions=days,
+        ranged=True,
         deps=[candles_1m],
         name=f"candles_{timeframe}",
     )(candles)
