@@ -18,7 +18,12 @@ from blofin_resources.processes import PID, is_gone
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 
-_UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_UNFINISHED: Final = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def prepare_home(warehouse: Path) -> Path:

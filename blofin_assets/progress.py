@@ -4,6 +4,7 @@ Belongs here: the queries behind `plan.Progress`, the events that say what is du
 deciding what is due (`plan`).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
 from blofin_resources.market.intake import retry_days
 from blofin_resources.warehouse import Warehouse
+from features import definitions_hash
 from features.bars import TS
 
 DATASETS: Final = (
@@ -33,8 +35,9 @@ DATASETS: Final = (
 _DONE: Final = {
     STRATEGY_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'strategy'",
     ML_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'model'",
-    REPORT: "SELECT DISTINCT as_of FROM reports.daily_reports",
 }
+
+_STALE: Final = "SELECT DISTINCT CAST(ts AS DATE) AS day FROM {} WHERE definitions_hash <> ? AND ts >= ? AND ts < ?"
 
 _EVENTS: Final = "research.cycle_events"
 
@@ -53,15 +56,36 @@ class WarehouseProgress:
             day for dataset in DATASETS for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
         }
         again = {day for day in retry_days(self.warehouse, self.symbols, as_of) if day >= first}
-        return sorted(lacking | again)
+        return sorted(lacking | again | self._defined_anew(first, end))
+
+    def _defined_anew(self, first: date, end: date) -> set[date]:
+        """Return the days whose stored features were computed by other definitions than today's."""
+        tables = self.warehouse.read("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'features'")
+        queries = [_STALE.format(f"features.{name}") for name in tables["table_name"].unique()]
+        return {day for query in queries for day in self.warehouse.read(query, [definitions_hash(), first, end])["day"]}
 
     def done(self, job: str) -> frozenset[datetime]:
         """See `plan.Progress.done`."""
-        return self.succeeded(job) | self._marked(job, "skipped")
+        return self.succeeded(job) | self._marked(job, "skipped") | self._marked(job, "failed")
 
     def succeeded(self, job: str) -> frozenset[datetime]:
-        """Return the as-of times for which the job's last table has rows."""
-        return frozenset(self.warehouse.read(_DONE[job])["as_of"])
+        """Return the as-of times for which the job's last table has rows; a report must show the cycles there are."""
+        if job != REPORT:
+            return frozenset(self.warehouse.read(_DONE[job])["as_of"])
+        made = self.warehouse.read("SELECT as_of, report_json FROM reports.daily_reports")
+        return frozenset(as_of for as_of, text in made.iter_rows() if self._up_to_date(as_of, text))
+
+    def _up_to_date(self, as_of: datetime, report_json: str) -> bool:
+        shown = json.loads(report_json).get("cycles")
+        return shown is None or shown == self.newest_cycles(as_of)
+
+    def newest_cycles(self, as_of: datetime) -> dict[str, str | None]:
+        """Return the as-of of the newest strategy and ML cycle at or before a time, in ISO form."""
+        found = {}
+        for job in (STRATEGY_CYCLE, ML_CYCLE):
+            times = [time for time in self.succeeded(job) if time <= as_of]
+            found[job] = max(times).isoformat() if times else None
+        return found
 
     def open_due(self) -> list[Step]:
         """Return the cycles that were marked due and are neither done nor given up, in the order to run them."""

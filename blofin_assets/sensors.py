@@ -4,6 +4,7 @@ Belongs here: turning due steps into run requests. Does not belong here: marking
 (`plan`), executing them in this process (`runner`).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,7 +12,7 @@ import dagster as dg
 
 from blofin_assets.instance import close_dead_runs
 from blofin_assets.jobs import JOBS
-from blofin_assets.plan import Step, market_steps
+from blofin_assets.plan import MARKET_DATA, REPORT, Step, market_steps
 from blofin_assets.progress import WarehouseProgress
 from blofin_assets.runner import STEP_TAG, step_tags
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
@@ -19,6 +20,9 @@ from blofin_resources.settings import Settings
 
 MAX_ATTEMPTS: Final = 3
 """Runs of one step before it waits for a person."""
+
+CONDUCTOR: Final = "conductor"
+"""What rows that the sensor wrote carry in place of a run's id."""
 
 RETRY_AFTER: Final = timedelta(minutes=5)
 """Time between two attempts at a step."""
@@ -32,14 +36,32 @@ _ACTIVE: Final = [
 ]
 
 
-def next_step(progress: WarehouseProgress, settings: Settings) -> Step | None:
-    """Return the first step that is due and not done: market data up to what the due cycles need, then the cycles."""
+def open_steps(progress: WarehouseProgress, settings: Settings) -> list[Step]:
+    """Return what is due and not done, in order: market data up to what the due cycles need, then the cycles."""
     cycles = progress.open_due()
     wanted = [time for time in (progress.market_due(), *(step.as_of for step in cycles)) if time is not None]
     if not wanted:
-        return None
-    market = market_steps(max(wanted), settings.start_for(max(wanted)), progress)
-    return next(iter([*market, *cycles]), None)
+        return []
+    return [*market_steps(max(wanted), settings.start_for(max(wanted)), progress), *cycles]
+
+
+def ready_steps(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps that wait for none of the others.
+
+    Everything waits for market data, a report for the cycles up to its as-of; strategy and ML cycles do not wait for
+    each other, so that one that fails does not hold up the rest.
+    """
+    if steps and steps[0].job == MARKET_DATA:
+        return [steps[0]]
+    first_cycle = min((step.as_of for step in steps if step.job != REPORT), default=None)
+    return [step for step in steps if step.job != REPORT or first_cycle is None or step.as_of < first_cycle]
+
+
+def give_up(steps: Sequence[Step], progress: WarehouseProgress, instance: dg.DagsterInstance) -> list[Step]:
+    """Mark the cycles that failed too often as failed, and return them; the report then says so and is made."""
+    cycles = [step for step in steps if step.job != MARKET_DATA]
+    spent = [step for step in cycles if len(_attempts(step, instance)) >= MAX_ATTEMPTS and not _active(instance)]
+    return progress.mark(spent, "failed", CONDUCTOR)
 
 
 def request(step: Step, instance: dg.DagsterInstance, now: datetime) -> dg.RunRequest | dg.SkipReason:
@@ -47,11 +69,10 @@ def request(step: Step, instance: dg.DagsterInstance, now: datetime) -> dg.RunRe
 
     A step waits while any run of a plan is active, so that order holds and nothing runs twice.
     """
-    active = instance.get_runs(dg.RunsFilter(statuses=_ACTIVE))
-    busy = next((run for run in active if STEP_TAG in run.tags), None)
-    if busy is not None:
-        return dg.SkipReason(f"{busy.tags[STEP_TAG]} is running; {step.run_key} is next")
-    tried = instance.get_run_records(dg.RunsFilter(tags={STEP_TAG: step.run_key}))
+    busy = _active(instance)
+    if busy:
+        return dg.SkipReason(f"{busy[0].tags[STEP_TAG]} is running; {step.run_key} is next")
+    tried = _attempts(step, instance)
     if len(tried) >= MAX_ATTEMPTS:
         return dg.SkipReason(f"{step.run_key} failed {len(tried)} times; look at its runs, then: blofin run")
     if tried and now - max(record.create_timestamp for record in tried) < RETRY_AFTER:
@@ -62,6 +83,14 @@ def request(step: Step, instance: dg.DagsterInstance, now: datetime) -> dg.RunRe
         partition_key=step.first_key if step.first_key == step.last_key else None,
         tags=step_tags(step),
     )
+
+
+def _active(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    return [run for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)) if STEP_TAG in run.tags]
+
+
+def _attempts(step: Step, instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
+    return instance.get_run_records(dg.RunsFilter(tags={STEP_TAG: step.run_key}))
 
 
 def conductor(settings: Settings) -> dg.SensorDefinition:
@@ -78,10 +107,13 @@ def conductor(settings: Settings) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: WarehouseResource, market: MarketResource
     ) -> dg.RunRequest | dg.SkipReason:
         close_dead_runs(context.instance)
-        step = next_step(WarehouseProgress(warehouse.open(), market.symbols), settings)
-        if step is None:
-            return dg.SkipReason("nothing is due")
-        return request(step, context.instance, datetime.now(UTC))
+        progress = WarehouseProgress(warehouse.open(), market.symbols)
+        steps = open_steps(progress, settings)
+        given_up = give_up(steps, progress, context.instance)
+        waiting = [step for step in steps if step not in given_up]
+        answers = [request(step, context.instance, datetime.now(UTC)) for step in ready_steps(waiting)]
+        started = next((answer for answer in answers if isinstance(answer, dg.RunRequest)), None)
+        return started or next(iter(answers), dg.SkipReason("nothing is due"))
 
     return evaluate
 

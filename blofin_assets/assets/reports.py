@@ -12,7 +12,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.assets.common import cycle_as_of, lineage, stage_asset
+from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset
 from blofin_assets.assets.models import model_ranking
 from blofin_assets.assets.results import row_id
 from blofin_assets.assets.strategies import strategy_ranking
@@ -37,6 +37,7 @@ def daily_report(
     """What a UTC day showed, made when it has ended: ranking, equity, models and baselines, what did not run."""
     as_of = cycle_as_of(context, clock, lambda key: day_start(key) + DAY)
     store = warehouse.open()
+    require_market_data(store, market.symbols, as_of - DAY, as_of)
     data = collect(
         store,
         as_of,

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, REPORT, Plan, Step, plan
+from blofin_assets.plan import CADENCES, MARKET_DATA, REPORT, Plan, Step, plan
 from blofin_assets.runner import console, execute
 from blofin_resources.errors import BlofinError
 
@@ -35,8 +35,9 @@ def run_due(as_of: datetime) -> None:
         out.print(f"given up after downtime: {', '.join(step.run_key for step in made.skipped)}")
     if not made.steps:
         out.print(f"nothing is due as of {as_of:%Y-%m-%d %H:%M} UTC")
-    _execute(made, session, out)
+    errors = _execute(made, session, out)
     _summarise(session, as_of, out)
+    _complain(errors)
 
 
 def make_report(day: date) -> None:
@@ -48,12 +49,21 @@ def make_report(day: date) -> None:
         msg = f"{day} has not ended; its report is made at {as_of:%Y-%m-%dT%H:%MZ}"
         raise BlofinError(msg)
     out = Console()
-    _execute(Plan((cadence.step(as_of),)), session, out)
+    _complain(_execute(Plan((cadence.step(as_of),)), session, out))
     _summarise(session, as_of, out)
 
 
-def _execute(made: Plan, session: Session, out: Console) -> None:
-    """Run the steps one after the other; stop at the first that fails."""
+def _complain(errors: list[str]) -> None:
+    if errors:
+        raise BlofinError("; ".join(errors))
+
+
+def _execute(made: Plan, session: Session, out: Console) -> list[str]:
+    """Run the steps one after the other and return what failed.
+
+    Everything needs market data, so its failure ends the pass; after a failed cycle the others and the report go on,
+    and the report says what did not run.
+    """
     from blofin_assets.definitions import build_defs
 
     with Progress(
@@ -61,6 +71,7 @@ def _execute(made: Plan, session: Session, out: Console) -> None:
         console=out, transient=False,
     ) as bars:  # fmt: skip
         current: list[TaskID] = []
+        errors: list[str] = []
 
         def listen(event: str, step_key: str) -> None:
             if event == dg.DagsterEventType.STEP_START.value:
@@ -74,9 +85,10 @@ def _execute(made: Plan, session: Session, out: Console) -> None:
             current.append(bars.add_task(_label(step), total=len(job.graph.node_dict)))
             outcome = execute(step, job, session.instance)
             if outcome.errors:
-                bars.stop()
-                msg = f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})"
-                raise BlofinError(msg)
+                errors.append(f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})")
+                if step.job == MARKET_DATA:
+                    break
+    return errors
 
 
 def _label(step: Step) -> str:

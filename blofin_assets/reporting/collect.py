@@ -6,13 +6,16 @@ No look-ahead: every query takes the report's as-of and returns nothing that was
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from blofin_assets.partitions import DAY
+from blofin_assets.plan import CADENCES, Cadence
 from blofin_resources.warehouse import Warehouse
+
+HOUR: Final = timedelta(hours=1)
 
 TOP: Final = 5
 """How many of each kind a report shows in full."""
@@ -123,19 +126,22 @@ def _cycle_time(ranking: pl.DataFrame) -> datetime | None:
 def _stages(as_of: datetime, strategies: datetime | None, models: datetime | None) -> tuple[Stage, ...]:
     """Return what ran within the day and what did not; a stage that does not exist yet is 'not run'."""
     return (
-        _cycle_stage("strategy scores and ranking", strategies, as_of, "every 48 hours"),
+        _cycle_stage("strategy scores and ranking", strategies, as_of, CADENCES[0]),
         Stage("strategy tuning", "not run", "there is no tuner yet"),
         Stage("strategy design", "not run", "there is no designer yet"),
-        _cycle_stage("models: training, validation and ranking", models, as_of, "every 12 hours"),
+        _cycle_stage("models: training, validation and ranking", models, as_of, CADENCES[1]),
         Stage("ensembles", "not run", "there are no ensembles yet"),
         Stage("forward ledger and drift", "not run", "there is no forward ledger yet"),
         Stage("AI review", "not run", "there is no reviewer yet"),
     )
 
 
-def _cycle_stage(name: str, made: datetime | None, as_of: datetime, cadence: str) -> Stage:
-    if made is None:
-        return Stage(name, "not run", "no cycle has been run up to this day")
-    if made > as_of - DAY:
+def _cycle_stage(name: str, made: datetime | None, as_of: datetime, cadence: Cadence) -> Stage:
+    """Return what became of a cycle: done, not due, or due and not there."""
+    due = cadence.floor(as_of)
+    if made == due and due > as_of - DAY:
         return Stage(name, "done", f"as of {made:%Y-%m-%d %H:%M} UTC")
-    return Stage(name, "not run", f"not due this day ({cadence}); shown as of {made:%Y-%m-%d %H:%M} UTC")
+    shown = f"shown as of {made:%Y-%m-%d %H:%M} UTC" if made else "nothing to show"
+    if made == due:
+        return Stage(name, "not run", f"not due this day (every {cadence.every / HOUR:.0f} hours); {shown}")
+    return Stage(name, "not run", f"was due at {due:%Y-%m-%d %H:%M} UTC but has not succeeded; {shown}")

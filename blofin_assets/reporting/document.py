@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from blofin_assets.partitions import DAY, day_key
+from blofin_assets.plan import ML_CYCLE, STRATEGY_CYCLE
 from blofin_assets.reporting.collect import TOP, ReportData
 
 Json = dict[str, Any]
@@ -25,6 +26,7 @@ def build_document(data: ReportData) -> Json:
         "report_date": day_key(data.as_of - DAY),
         "as_of": data.as_of.isoformat(),
         "cycle": _cycle(data),
+        "cycles": {STRATEGY_CYCLE: _iso(data.strategy_ranking), ML_CYCLE: _iso(data.model_ranking)},
         "summary": summary(data),
         "market": {
             "source": data.market,
@@ -99,6 +101,11 @@ def _model_sentence(data: ReportData) -> str:
         return "No model has been trained yet."
     better = data.models.filter(pl.col("better").fill_null(value=False)).height
     return f"Of {data.models.height} models {better or 'none'} showed predictive value on the holdout day (5 % level)."
+
+
+def _iso(ranking: pl.DataFrame) -> str | None:
+    """Return the as-of of the cycle that a ranking comes from."""
+    return ranking["as_of"][0].isoformat() if ranking.height else None
 
 
 def _cycle(data: ReportData) -> str:

@@ -13,10 +13,10 @@ import pytest
 from support.platform import START, Platform
 
 from blofin_assets.instance import close_dead_runs
-from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
 from blofin_assets.progress import DATASETS
 from blofin_assets.runner import STEP_TAG
-from blofin_assets.sensors import MAX_ATTEMPTS, next_step, request
+from blofin_assets.sensors import MAX_ATTEMPTS, open_steps, ready_steps, request
 from blofin_resources.processes import process_identity
 
 LAST = datetime(2026, 3, 4, 0, tzinfo=UTC)
@@ -118,8 +118,7 @@ def test_market_data_comes_before_the_cycle_that_needs_it(platform: Platform) ->
     for cadence in CADENCES:
         succeed(platform, cadence.job, cadence.floor(LAST - timedelta(hours=6)))
     tick(platform, f"{ML_CYCLE}_schedule", LAST)
-    step = next_step(platform.progress, platform.settings)
-    assert step is not None
+    step = open_steps(platform.progress, platform.settings)[0]
     assert (step.job, step.as_of) == (MARKET_DATA, LAST)
 
 
@@ -133,8 +132,7 @@ def test_the_hourly_schedule_makes_market_data_due(platform: Platform) -> None:
 
 def test_nothing_is_started_while_a_step_runs_and_a_failed_one_is_tried_again_later(platform: Platform) -> None:
     miss_three_ticks(platform)
-    step = next_step(platform.progress, platform.settings)
-    assert step is not None
+    step = open_steps(platform.progress, platform.settings)[0]
     now = datetime.now(UTC)
     running = platform.instance.create_run_for_job(
         platform.defs.resolve_job_def(step.job), status=dg.DagsterRunStatus.STARTED, tags={STEP_TAG: step.run_key}
@@ -154,8 +152,7 @@ def test_nothing_is_started_while_a_step_runs_and_a_failed_one_is_tried_again_la
 
 def test_two_killed_runs_do_not_stop_the_next(platform: Platform) -> None:
     miss_three_ticks(platform)
-    step = next_step(platform.progress, platform.settings)
-    assert step is not None
+    step = open_steps(platform.progress, platform.settings)[0]
     for _ in range(2):
         sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         platform.instance.create_run_for_job(
@@ -176,6 +173,43 @@ def test_a_run_of_this_very_process_is_not_dead(platform: Platform) -> None:
         platform.defs.resolve_job_def(ML_CYCLE), status=dg.DagsterRunStatus.STARTED, tags=process_identity()
     )
     assert close_dead_runs(platform.instance) == []
+
+
+def test_a_cycle_that_keeps_failing_is_given_up_and_holds_up_nothing_else(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    first = open_steps(platform.progress, platform.settings)[0]
+    assert (first.job, first.first_key) == (ML_CYCLE, "2026-03-04-12:00")
+    for _ in range(MAX_ATTEMPTS):
+        platform.instance.create_run_for_job(
+            platform.defs.resolve_job_def(first.job),
+            status=dg.DagsterRunStatus.FAILURE,
+            tags={STEP_TAG: first.run_key},
+        )
+    found = evaluate(platform)
+    assert found is not None
+    assert (found.job_name, found.partition_key) == (ML_CYCLE, "2026-03-05-00:00")
+    events = platform.warehouse.read("SELECT cycle, key FROM research.cycle_events WHERE state = 'failed'")
+    assert events.rows() == [(ML_CYCLE, "2026-03-04-12:00")]
+
+
+def test_a_report_waits_for_the_cycles_before_it_and_for_no_others() -> None:
+    steps = [
+        Step(ML_CYCLE, "2026-03-04-12:00", "2026-03-04-12:00", LAST + timedelta(hours=12)),
+        Step(REPORT, "2026-03-04", "2026-03-04", LAST + timedelta(days=1)),
+    ]
+    assert ready_steps(steps) == steps[:1]
+    late = [Step(REPORT, "2026-03-03", "2026-03-03", LAST), *steps]
+    assert ready_steps(late) == [late[0], steps[0]]
+
+
+def test_a_run_killed_before_it_started_is_closed_too(platform: Platform) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    identity = process_identity(gone.pid)
+    gone.wait()
+    platform.instance.create_run_for_job(
+        platform.defs.resolve_job_def(ML_CYCLE), status=dg.DagsterRunStatus.NOT_STARTED, tags=identity
+    )
+    assert len(close_dead_runs(platform.instance)) == 1
 
 
 @pytest.mark.slow
