@@ -55,7 +55,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             folder=str(Path(settings.warehouse).resolve()),
             market=settings.market,
             market_id=settings.market_id,
-            catalog=settings.catalog,
+            own_catalog=settings.catalog is not None,
         ),
         "market": MarketResource(
             market=settings.market,

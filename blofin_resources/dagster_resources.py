@@ -15,6 +15,7 @@ import dagster as dg
 
 from blofin_resources.market import MarketSource, open_market
 from blofin_resources.processes import exclusive, process_identity
+from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
 LOCK_WAIT_SECONDS: Final = 3600.0
@@ -57,11 +58,13 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     folder: str
     market: str
     market_id: str = ""
-    catalog: str | None = None
+    own_catalog: bool = False
 
     def open(self) -> Warehouse:
         """Return the warehouse; the same object for the whole process."""
-        return open_warehouse(self.folder, self.market, self.market_id, self.catalog)
+        # A catalog's address may hold a password, and Dagster shows a resource's fields: it is read where it is used.
+        catalog = Settings().catalog if self.own_catalog else None
+        return open_warehouse(self.folder, self.market, self.market_id, catalog)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
@@ -71,6 +74,10 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
             yield self
             return
         context.instance.add_run_tags(run.run_id, process_identity())
+        if not context.instance.is_ephemeral:
+            warning = self.open().bind_instance(Path(context.instance.root_directory))
+            if warning and context.log:
+                context.log.warning(warning)
         with exclusive(Path(self.folder), _lock_name(run), wait_seconds=LOCK_WAIT_SECONDS):
             yield self
 

@@ -9,6 +9,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -171,8 +172,10 @@ class Settings(BaseSettings):
 
     @property
     def market_id(self) -> str:
-        """What tells two markets of the same name apart: the seed of a sample market, else nothing."""
-        return f"seed={self.seed}" if self.market.startswith("sample") else ""
+        """What tells two markets of the same name apart: seed, folder of the archive, or host of the exchange."""
+        if self.market == "archive" and self.archive is not None:
+            return str(self.archive.resolve())
+        return f"seed={self.seed}" if self.market.startswith("sample") else urlsplit(self.api_url).hostname or ""
 
     def start_for(self, as_of: datetime) -> date:
         """Return the first market day (UTC) for a pass as of `as_of`: the one set, else 45 days before.
@@ -206,5 +209,5 @@ def _describe(problem: tuple[str, object]) -> str:
     name, value = problem
     variable = name.upper() if name.startswith("anthropic") else f"BLOFIN_{name.upper()}"
     # a key must not reach a terminal or a log, and an address may hold a password
-    shown = "" if name == "anthropic_api_key" else f"={value!r}"
+    shown = "" if name in {"anthropic_api_key", "catalog"} else f"={value!r}"
     return f"{variable}{shown} cannot be used; give {_EXAMPLES.get(name, 'another value')}"
