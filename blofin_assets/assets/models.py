@@ -1,10 +1,11 @@
-"""The ML cycle: an asset for each model, then the ranking.
+"""The ML cycle: an asset for each model, then the ensembles of them and the rankings.
 
 Belongs here: the assets of the 12-hour cycle. Does not belong here: training and validation (`model_zoo`), the order
 of ranks (`model_zoo.ranking`).
 """
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +22,12 @@ from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TRADED_TIMEFRAMES, TS, Timeframe
-from model_zoo.artifacts import Artifact, save_artifact
+from model_zoo.artifacts import Artifact, folder_name, load_artifact, save_artifact
 from model_zoo.base import Regressor
 from model_zoo.catalog import MODELS
+from model_zoo.ensemble_files import save_ensembles
+from model_zoo.ensembles import Member, Tried, search
+from model_zoo.folds import Window
 from model_zoo.ranking import ModelRanker
 from model_zoo.trainer import Trained, default_spec, train_cycle
 
@@ -35,6 +39,12 @@ WINDOW: Final = timedelta(days=8)
 
 ACTIVE: Final = 5
 """How many models stay active, by rank alone."""
+
+ENSEMBLE: Final = "ensemble"
+ACTIVE_ENSEMBLES: Final = 3
+"""How many ensembles stay active, by rank alone."""
+
+_TRADED: Final = ("win_rate", "avg_pnl_pct", "max_drawdown")
 
 STEPS_BACK: Final = 16
 """The window's eight days, in steps of the 12-hour grid."""
@@ -85,17 +95,7 @@ def model_ranking(
         [as_of],
     )
     ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
-    top = ranker.get_top_models(ACTIVE)
-    rows = ranker.table.select(
-        pl.lit(as_of).cast(TS).alias("as_of"),
-        pl.lit(KIND).alias("kind"),
-        "rank",
-        "name",
-        "version",
-        "score",
-        pl.col("total_trades").alias("trades"),
-        pl.when(pl.col("name").is_in(top)).then(pl.lit("active")).otherwise(pl.lit("archived")).alias("status"),
-    )
+    rows = _ranks(ranker, KIND, as_of, ACTIVE)
     if rows.is_empty():
         msg = f"no model of the cycle {as_of:%Y-%m-%dT%H:%MZ} passed its leakage checks; see the models' metadata"
         raise BlofinError(msg)
@@ -114,7 +114,154 @@ def model_ranking(
     )
 
 
-ASSETS: Final = [*MODEL_ASSETS, model_ranking]
+@stage_asset(group=GROUP, table="ml.ml_ensembles", partitions=half_days, deps=MODEL_ASSETS)
+def ensembles(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Models of direction, price and momentum joined: weighted, by vote or stacked. The best three stay active."""
+    as_of = cycle_as_of(context, clock, half_day_start)
+    store = warehouse.open()
+    snapshot = store.snapshot_id()
+    root = Path(warehouse.folder) / "models"
+    members, holdout = _members(store, root, as_of)
+    tried = search(FeatureManager(store, as_of=as_of), market.symbols, holdout, members, seed=market.seed)
+    found = [each.evaluation for each in tried]
+    scores = pl.DataFrame(
+        [
+            {
+                "name": each.ensemble.name,
+                "version": each.ensemble.version,
+                "score": pooled_of(each.evaluation).score,
+                "total_trades": pooled_of(each.evaluation).trades,
+            }
+            for each in tried
+        ],
+        schema={"name": pl.String, "version": pl.String, "score": pl.Float64, "total_trades": pl.Int64},
+    )
+    if scores.is_empty():
+        msg = f"no two directional models of a timeframe passed their leakage checks in {as_of:%Y-%m-%dT%H:%MZ}"
+        raise BlofinError(msg)
+    ranker = ModelRanker(scores)
+    order = {name: place for place, name in enumerate(ranker.table["name"], 1)}
+    best = sorted(tried, key=lambda each: order[each.ensemble.name])
+    newest = store.read("SELECT max(as_of) AS as_of FROM ml.ml_ensembles")["as_of"][0]
+    if newest is None or as_of >= newest:
+        save_ensembles(root, best[:ACTIVE_ENSEMBLES], as_of)
+    rows = pl.DataFrame(
+        [_ensemble_row(each, order[each.ensemble.name], as_of, snapshot) for each in best], infer_schema_length=None
+    ).with_columns(pl.col("timestamp", "as_of", "holdout_start", "holdout_end").cast(TS))
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("ml.ml_ensembles", rows, as_of=as_of, ignore=["snapshot_id"])
+        for each in best[:ACTIVE_ENSEMBLES]:
+            tx.replace("ml.predictions", _joint_predictions(each, as_of), as_of=as_of, model_name=each.ensemble.name)
+        tx.replace(
+            "research.ranking_history", _ranks(ranker, ENSEMBLE, as_of, ACTIVE_ENSEMBLES), as_of=as_of, kind=ENSEMBLE
+        )
+        tx.replace("research.trades", trade_rows(found, ENSEMBLE, as_of), as_of=as_of, kind=ENSEMBLE)
+        tx.replace("research.equity", equity_rows(found, ENSEMBLE, as_of), as_of=as_of, kind=ENSEMBLE)
+        tx.append("research.trials", trial_rows(found, ENSEMBLE, "ml_cycle", as_of, snapshot), key=["id"])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "ranking": table_preview(ranker.table),
+            "members": ", ".join(each.name for each in members),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+ASSETS: Final = [*MODEL_ASSETS, model_ranking, ensembles]
+
+
+def _members(store: Warehouse, root: Path, as_of: datetime) -> tuple[list[Member], Window]:
+    """Return the cycle's sound directional models with what they said out of fold, and the holdout they share."""
+    results = store.read(
+        "SELECT model_name, version, artifact, holdout_start, holdout_end FROM ml.ml_model_results "
+        "WHERE as_of = ? AND status <> 'rejected' ORDER BY model_name",
+        [as_of],
+    )
+    members = []
+    for name, version, artifact, *_ in results.iter_rows():
+        loaded = load_artifact(root / ".versions" / artifact)
+        if not loaded.model.directional:
+            continue
+        said = store.read(
+            "SELECT symbol, ts, probability, event AS label_event, forward_return AS label_return "
+            "FROM ml.validation_predictions WHERE as_of = ? AND model_name = ? AND version = ? ORDER BY ts, symbol",
+            [as_of, name, version],
+        )
+        members.append(Member(loaded.model, loaded.threshold, version, loaded.metadata["base_rate"], said))
+    if not members:
+        msg = f"no directional model of the cycle {as_of:%Y-%m-%dT%H:%MZ} is stored; materialise the models first"
+        raise BlofinError(msg)
+    return members, Window(results["holdout_start"].max(), as_of)  # type: ignore[arg-type]  # a column of times
+
+
+def _ensemble_row(tried: Tried, rank: int, as_of: datetime, snapshot: int) -> dict[str, Any]:
+    ensemble, measured, pooled = tried.ensemble, tried.metrics, pooled_of(tried.evaluation)
+    traded = {key: value for key, value in metrics(pooled).items() if key in _TRADED or key.startswith("score_")}
+    names = (
+        "accuracy", "precision", "recall", "f1", "log_loss", "baseline_accuracy", "baseline_log_loss", "log_loss_gain",
+        "log_loss_gain_low", "log_loss_gain_high", "better",
+    )  # fmt: skip
+    return {
+        "id": row_id("ensemble", as_of, ensemble.name),
+        "ensemble_name": ensemble.name,
+        "timestamp": as_of,
+        "as_of": as_of,
+        "model_list": json.dumps([folder_name(each.model.spec) for each in ensemble.members]),
+        "members": json.dumps([each.name for each in ensemble.members]),
+        "member_versions": json.dumps([each.version for each in ensemble.members]),
+        "weights": json.dumps(ensemble.rule.weights),
+        "combination_method": ensemble.rule.method,
+        "timeframe": ensemble.timeframe,
+        "version": ensemble.version,
+        "rank": rank,
+        "status": "active" if rank <= ACTIVE_ENSEMBLES else "archived",
+        "artifact": f"ensembles/ensemble_{rank:03d}.json" if rank <= ACTIVE_ENSEMBLES else None,
+        **{name: getattr(measured, name) for name in names},
+        "validation_log_loss_gain": tried.validation.log_loss_gain,
+        "backtest_sharpe": pooled.sharpe,
+        **traded,
+        "total_trades": pooled.trades,
+        "score": pooled.score,
+        "holdout_start": pooled.start,
+        "holdout_end": pooled.end,
+        "rows_holdout": measured.rows,
+        "snapshot_id": snapshot,
+    }
+
+
+def _joint_predictions(tried: Tried, as_of: datetime) -> pl.DataFrame:
+    return tried.predictions.select(
+        pl.lit(tried.ensemble.name).alias("model_name"),
+        pl.lit(tried.ensemble.version).alias("version"),
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        "symbol",
+        pl.lit(tried.ensemble.timeframe).alias("timeframe"),
+        "ts",
+        "probability",
+        pl.col("label_event").cast(pl.Float64).alias("label"),
+        pl.lit(None, pl.Float64).alias("value"),
+        pl.lit(None, pl.Float64).alias("label_value"),
+    )
+
+
+def _ranks(ranker: ModelRanker, kind: str, as_of: datetime, active: int) -> pl.DataFrame:
+    """Return `research.ranking_history`: the first so many are active."""
+    return ranker.table.select(
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        pl.lit(kind).alias("kind"),
+        "rank",
+        "name",
+        "version",
+        "score",
+        pl.col("total_trades").alias("trades"),
+        pl.when(pl.col("name").is_in(ranker.get_top_models(active)))
+        .then(pl.lit("active"))
+        .otherwise(pl.lit("archived"))
+        .alias("status"),
+    )
 
 
 def _save(root: Path, trained: Trained, store: Warehouse) -> Artifact:
@@ -170,9 +317,7 @@ def _write(
 def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame:
     spec, measured, pooled = trained.model.spec, trained.metrics, pooled_of(trained.evaluation)
     traded = {
-        key: value
-        for key, value in metrics(pooled).items()
-        if key in ("win_rate", "avg_pnl_pct", "sharpe", "max_drawdown") or key.startswith("score_")
+        key: value for key, value in metrics(pooled).items() if key in (*_TRADED, "sharpe") or key.startswith("score_")
     }
     row = {
         "id": row_id("model", trained.as_of, spec.name),
