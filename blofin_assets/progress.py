@@ -34,7 +34,10 @@ DATASETS: Final = (
 
 _DONE: Final = {
     STRATEGY_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'strategy'",
-    ML_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'model'",
+    ML_CYCLE: (
+        "SELECT as_of FROM research.ranking_history WHERE kind IN ('model', 'ensemble') "
+        "GROUP BY as_of HAVING count(DISTINCT kind) = 2"
+    ),
 }
 
 _STALE: Final = "SELECT DISTINCT CAST(ts AS DATE) AS day FROM {} WHERE definitions_hash <> ? AND ts >= ? AND ts < ?"

@@ -94,6 +94,10 @@ def model_ranking(
         "baseline_log_loss, status FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name",
         [as_of],
     )
+    absent = sorted({asset.key.to_user_string() for asset in MODEL_ASSETS} - set(results["name"]))
+    if absent:
+        msg = f"{', '.join(absent)}: not trained as of {as_of:%Y-%m-%dT%H:%MZ}; materialise this cycle's models first"
+        raise BlofinError(msg)
     ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
     rows = _ranks(ranker, KIND, as_of, ACTIVE)
     if rows.is_empty():

@@ -35,6 +35,7 @@ _LANES: Final = (
     "ORDER BY strategy_name, timeframe, symbol"
 )
 _MODELS: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name"
+_ENSEMBLES: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_ensembles WHERE as_of = ? ORDER BY rank"
 _EQUITY: Final = "SELECT kind, name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ? ORDER BY name, ts"
 _COVERAGE: Final = (
     "SELECT symbol, min(day) AS first_day, max(through) AS through, sum(rows)::BIGINT AS minutes, "
@@ -67,7 +68,7 @@ class ReportData:
         Which market the numbers come from.
     strategy_ranking, strategies, evidence, lanes, strategy_equity
         The newest strategy cycle: ranks, pooled results, what stands beside them, results by lane, hourly equity.
-    model_ranking, models, model_equity
+    model_ranking, models, model_equity, ensembles
         The newest ML cycle.
     coverage
         Stored minutes, missing minutes and flagged bars by symbol.
@@ -88,6 +89,7 @@ class ReportData:
     model_ranking: pl.DataFrame
     models: pl.DataFrame
     model_equity: pl.DataFrame
+    ensembles: pl.DataFrame
     coverage: pl.DataFrame
     stages: tuple[Stage, ...]
 
@@ -114,6 +116,7 @@ def collect(
         model_ranking=models,
         models=warehouse.read(_MODELS, [model_time]),
         model_equity=warehouse.read(_EQUITY, ["model", model_time]),
+        ensembles=warehouse.read(_ENSEMBLES, [model_time]),
         coverage=coverage.with_columns(pl.col("flagged").fill_null(0)),
         stages=_stages(as_of, strategy_time, model_time),
     )
@@ -130,7 +133,7 @@ def _stages(as_of: datetime, strategies: datetime | None, models: datetime | Non
         Stage("strategy tuning", "not run", "there is no tuner yet"),
         Stage("strategy design", "not run", "there is no designer yet"),
         _cycle_stage("models: training, validation and ranking", models, as_of, CADENCES[1]),
-        Stage("ensembles", "not run", "there are no ensembles yet"),
+        _cycle_stage("ensembles", models, as_of, CADENCES[1]),
         Stage("forward ledger and drift", "not run", "there is no forward ledger yet"),
         Stage("AI review", "not run", "there is no reviewer yet"),
     )

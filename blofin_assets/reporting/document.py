@@ -3,6 +3,7 @@
 Belongs here: keys, rounding, sentences. Does not belong here: queries (`collect`), HTML (`page`).
 """
 
+import json
 import math
 from typing import Any
 
@@ -38,7 +39,7 @@ def build_document(data: ReportData) -> Json:
         "strategy_changes": {"designed": [], "tuned": [], "archived": []},
         "ml_changes": {
             "trained": [_trained(row) for row in data.models.iter_rows(named=True)],
-            "ensembles_tested": [],
+            "ensembles_tested": [_ensemble(row) for row in data.ensembles.iter_rows(named=True)],
         },
         "overfitting": _overfitting(data),
         "performance": {
@@ -147,6 +148,16 @@ def _trained(row: Json) -> Json:
         "log_loss": _plain(row["log_loss"]),
         "baseline_log_loss": _plain(row["baseline_log_loss"]),
     }
+
+
+def _ensemble(row: Json) -> Json:
+    """Return one ensemble that was tried; `models` names its members."""
+    keys = (
+        "rank", "status", "timeframe", "accuracy", "baseline_accuracy", "log_loss", "baseline_log_loss", "better", "f1",
+        "backtest_sharpe", "score", "total_trades",
+    )  # fmt: skip
+    told = {"name": row["ensemble_name"], "models": json.loads(row["members"]), "method": row["combination_method"]}
+    return {**told, **{key: _plain(row[key]) for key in keys}}
 
 
 def _rows(frame: pl.DataFrame) -> list[Json]:

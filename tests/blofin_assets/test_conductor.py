@@ -53,8 +53,11 @@ def succeed(platform: Platform, step_job: str, as_of: datetime) -> None:
         )
         table = "reports.daily_reports"
     else:
-        kind = "strategy" if step_job == STRATEGY_CYCLE else "model"
-        frame = pl.DataFrame({"kind": [kind], "name": ["a"], "version": ["1"], "rank": [1], "status": ["active"]})
+        kinds = ["strategy"] if step_job == STRATEGY_CYCLE else ["model", "ensemble"]
+        frame = pl.DataFrame({"kind": kinds}).with_columns(
+            pl.lit("a").alias("name"), pl.lit("1").alias("version"), pl.lit(1).alias("rank"),
+            pl.lit("active").alias("status"),
+        )  # fmt: skip
         table = "research.ranking_history"
     times = [name for name, dtype in frame.schema.items() if dtype == pl.Datetime]
     frame = frame.with_columns(
