@@ -1,6 +1,7 @@
 """Members speak as one: by rules fitted before the holdout, within a budget, and as files that can be trusted."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,18 @@ from model_zoo.base import ModelError, ModelSpec
 from model_zoo.calibration import Calibration
 from model_zoo.direction import DirectionModel
 from model_zoo.ensemble_files import load_ensemble, save_ensembles
-from model_zoo.ensembles import METHODS, Ensemble, EnsembleStrategy, Member, Rule, Tried, combinations, fit, search
+from model_zoo.ensembles import (
+    METHODS,
+    Ensemble,
+    EnsembleStrategy,
+    Member,
+    Method,
+    Rule,
+    Tried,
+    combinations,
+    fit,
+    search,
+)
 from model_zoo.momentum import MomentumModel
 from model_zoo.price import PriceModel
 from model_zoo.risk import RiskModel
@@ -90,6 +102,30 @@ def test_noise_gets_no_praise_from_being_fitted() -> None:
     """The weights are judged on the half that they were not fitted on."""
     blind = [fake(DirectionModel, 0.0, 1), fake(MomentumModel, 0.0, 2)]
     assert not any(fit(blind, method, 0.0016)[1].better for method in METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_holds_in_one_half_alone_promises_nothing(method: Method) -> None:
+    """Right before the middle and wrong after it: fitted across the whole it would look harmless."""
+
+    def turned(member: Member) -> Member:
+        half = pl.int_range(pl.len()) < pl.len() // 2
+        said = pl.when(half).then("probability").otherwise(1 - pl.col("probability"))
+        return replace(member, out_of_fold=member.out_of_fold.with_columns(said))
+
+    _, validation = fit([turned(fake(DirectionModel, 2.0, 1)), turned(fake(MomentumModel, 2.0, 2))], method, 0.0016)
+    assert (validation.log_loss_gain or 0) < -0.05
+
+
+def test_the_threshold_knows_the_costs(members: list[Member], tried: list[Tried]) -> None:
+    able = [fake(DirectionModel, 1.0, 1), fake(MomentumModel, 1.0, 2)]
+    assert fit(able, "stacking", 0.0)[0].threshold.pays
+    assert not fit(able, "stacking", 0.02)[0].threshold.pays
+    first = tried[0].ensemble
+    again = fit(
+        [each for each in members if each.name in {own.name for own in first.members}], first.rule.method, 0.0016
+    )
+    assert again[0].threshold == first.threshold
 
 
 def test_only_directional_models_of_one_timeframe_are_joined(members: list[Member]) -> None:
