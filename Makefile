@@ -31,10 +31,10 @@ test: $(READY) ## Lint, types, layers, fast tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto --dist loadfile
 
 test-slow: $(READY) ## The tests that take minutes
-	@$(BIN)/pytest -n auto -m slow
+	@$(BIN)/pytest -n auto --dist loadfile -m slow
 
 ui: $(READY) ## Dagster's UI and daemon on http://127.0.0.1:3000
 	@$(BIN)/blofin ui
@@ -48,6 +48,7 @@ bench: $(READY) ## Measure, as ratios in one run
 lock: $(READY) ## Pin every dependency anew
 	@$(BIN)/pip-compile --quiet --extra dev --extra postgres --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
+	@sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock # the version alone: a build's label is not on every index
 
 clean: ## Remove the virtual environment and caches; the warehouse stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

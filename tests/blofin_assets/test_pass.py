@@ -29,6 +29,7 @@ RESULTS = (
     "ml.ml_model_results",
     "ml.predictions",
     "ml.ml_ensembles",
+    "ml.validation_predictions",
 )
 
 
