@@ -41,7 +41,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a pass; what it prints goes to a file, since its children outlive it and would hold a pipe open."""
     environment = {
         **os.environ,
         "BLOFIN_WAREHOUSE": str(folder),
@@ -49,13 +50,18 @@ def start(folder: Path) -> subprocess.Popen[str]:
         "BLOFIN_START": START.isoformat(),
     }
     command = [BLOFIN, "run", "--as-of", AS_OF.isoformat()]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with printed(folder).open("a") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
-def wait_for(folder: Path, query: str, process: subprocess.Popen[str]) -> None:
+def printed(folder: Path) -> Path:
+    return folder.with_suffix(".txt")
+
+
+def wait_for(folder: Path, query: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the run ended before it was killed: {process.communicate()[0]}"
+        assert process.poll() is None, f"the run ended before it was killed: {printed(folder).read_text()}"
         try:
             with Warehouse.open_readonly(folder) as warehouse:
                 if warehouse.read(query).height:
@@ -75,8 +81,7 @@ def test_killed_in_each_job_and_run_again_leaves_the_same_rows(undisturbed: Plat
         process.send_signal(signal.SIGKILL)
         process.wait()
     last = start(folder)
-    output = last.communicate()[0]
-    assert last.returncode == 0, output
+    assert last.wait() == 0, printed(folder).read_text()
     with platforms(tmp_path) as make:
         killed = make("killed")
         found = {
