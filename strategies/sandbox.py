@@ -37,14 +37,14 @@ class Limits:
 
     Attributes
     ----------
-    cpu_seconds, wall_seconds : int
+    cpu_seconds : int; wall_seconds : float
         Time, including some 2 seconds in which it starts.
     memory_bytes : int
         Address space, that of the libraries included.
     """
 
     cpu_seconds: int = 20
-    wall_seconds: int = 30
+    wall_seconds: float = 30
     memory_bytes: int = 4_000_000_000
 
 
@@ -151,7 +151,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 def _read(code: int | None, reply: bytes, limits: Limits) -> Verdict:
     if code is None:
-        return _refused(f"it ran longer than {limits.wall_seconds} s and was killed")
+        return _refused(f"it ran longer than {limits.wall_seconds:g} s and was killed")
     if code in {-signal.SIGXCPU, -signal.SIGKILL}:
         return _refused(f"it used more than {limits.cpu_seconds} s of CPU and was killed")
     try:

@@ -124,9 +124,11 @@ def test_start_is_45_days_before_unless_set() -> None:
         Settings(start=date(2025, 6, 12)).start_for(datetime(2025, 6, 12, tzinfo=UTC))
 
 
-def test_the_market_id_tells_seeds_apart_where_they_matter() -> None:
+def test_the_market_id_tells_seeds_archives_and_exchanges_apart(tmp_path: Path) -> None:
     assert Settings(market="sample:null", seed=3).market_id == "seed=3"
-    assert Settings(market="blofin", seed=3).market_id == ""
+    assert Settings(market="blofin", seed=3, api_url="https://demo.example:8443/x").market_id == "demo.example"
+    ids = {Settings(market="archive", archive=tmp_path / name).market_id for name in ("one", "other")}
+    assert ids == {str(tmp_path / "one"), str(tmp_path / "other")}
 
 
 @given(market=st.text(max_size=12))
