@@ -1,0 +1,17 @@
+"""What a clone holds: text that people wrote, nothing that a run left behind."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+LEFT_BEHIND = ("__pycache__", ".nbc", ".nbi", ".pyc", ".pkl", ".sqlite", ".parquet", ".egg-info")
+
+
+def test_no_compiled_cache_pickle_or_data_is_tracked() -> None:
+    if shutil.which("git") is None or not (PROJECT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)  # noqa: S607
+    assert [path for path in listed.stdout.splitlines() if any(mark in path for mark in LEFT_BEHIND)] == []
