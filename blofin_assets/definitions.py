@@ -12,9 +12,10 @@ from blofin_assets.assets import features, market, models, reports, strategies
 from blofin_assets.checks import CHECKS
 from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
+from blofin_assets.notifications import notify_failures
 from blofin_assets.schedules import SCHEDULES
 from blofin_assets.sensors import close_dead_runs_sensor, conductor
-from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.dagster_resources import ClockResource, MarketResource, NotifierResource, WarehouseResource
 from blofin_resources.settings import Settings
 
 
@@ -31,7 +32,7 @@ def build_defs(
     settings
         Read from the environment and `.env` where omitted.
     resources
-        Resources that replace the ones made from the settings, by name: `warehouse`, `market`, `clock`.
+        Resources that replace the ones made from the settings, by name: `warehouse`, `market`, `clock`, `notifier`.
     console
         Logger that runs speak to when asked to (`runner.CONSOLE`).
     """
@@ -41,7 +42,7 @@ def build_defs(
         asset_checks=[*CHECKS, *FEATURE_CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[conductor(used), close_dead_runs_sensor],
+        sensors=[conductor(used), close_dead_runs_sensor, notify_failures],
         resources={**build_resources(used), **(resources or {})},
         executor=dg.in_process_executor,
         loggers={"console": console} if console else None,
@@ -66,6 +67,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             symbols=list(settings.symbols),
         ),
         "clock": ClockResource(),
+        "notifier": NotifierResource(ui_url=settings.ui_url),
     }
 
 

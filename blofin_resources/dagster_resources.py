@@ -14,6 +14,7 @@ from typing import Final
 import dagster as dg
 
 from blofin_resources.market import MarketSource, open_market
+from blofin_resources.notifier import Notifier
 from blofin_resources.processes import exclusive, process_identity
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
@@ -80,6 +81,16 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
                 context.log.warning(warning)
         with exclusive(Path(self.folder), _lock_name(run), wait_seconds=LOCK_WAIT_SECONDS):
             yield self
+
+
+class NotifierResource(dg.ConfigurableResource["NotifierResource"]):
+    """The webhook that is told of failures. Dagster shows fields, and its address is a secret: it is none of them."""
+
+    ui_url: str
+
+    def open(self) -> Notifier:
+        """Return the notifier that the environment describes now."""
+        return Notifier.of(Settings())
 
 
 class ClockResource(dg.ConfigurableResource["ClockResource"]):

@@ -40,7 +40,14 @@ _EXAMPLES: Final = {
     "seed": "a whole number, 0 or more, such as 7",
     "anthropic_api_key": "a key that starts with sk-ant-",
     "anthropic_base_url": "an http(s) address, such as https://api.anthropic.com",
+    "notify_url": "an http(s) address that takes a POST",
+    "notify_format": "json, slack or telegram",
+    "notify_chat": "the id of a chat, such as -1001234567890",
+    "ui_url": "an http(s) address, such as http://127.0.0.1:3000",
 }
+
+_SECRET: Final = frozenset({"anthropic_api_key", "catalog", "notify_url"})
+"""Fields whose value may not be shown: a key, and addresses that may hold one."""
 
 
 def _split_symbols(value: object) -> object:
@@ -69,6 +76,10 @@ def _check_url(value: str) -> str:
         msg = "no address"
         raise ValueError(msg)
     return value.rstrip("/")
+
+
+def _check_secret_url(value: SecretStr) -> SecretStr:
+    return SecretStr(_check_url(value.get_secret_value().strip()))
 
 
 def _check_seconds(value: float) -> float:
@@ -123,6 +134,14 @@ class Settings(BaseSettings):
         Key for Claude; without one, the embedded search designs alone.
     anthropic_base_url : str or None
         Where Claude is called, if not at its usual address.
+    notify_url : SecretStr or None
+        Webhook that is told of failed runs and checks; none where omitted. Whoever knows it can post, so it is secret.
+    notify_format : str or None
+        What the webhook takes: `json`, `slack` or `telegram`; told from the address where omitted.
+    notify_chat : str or None
+        Telegram's chat id; needed where the webhook is Telegram's.
+    ui_url : str
+        Where people reach Dagster's UI, for links in messages.
 
     Raises
     ------
@@ -157,6 +176,10 @@ class Settings(BaseSettings):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     anthropic_api_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
     anthropic_base_url: Annotated[Url | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None
+    notify_url: Annotated[SecretStr | None, AfterValidator(lambda url: url and _check_secret_url(url))] = None
+    notify_format: Literal["json", "slack", "telegram"] | None = None
+    notify_chat: str | None = None
+    ui_url: Url = "http://127.0.0.1:3000"
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -208,6 +231,5 @@ def _rejected(error: ValidationError, given: dict[str, Any]) -> list[tuple[str, 
 def _describe(problem: tuple[str, object]) -> str:
     name, value = problem
     variable = name.upper() if name.startswith("anthropic") else f"BLOFIN_{name.upper()}"
-    # a key must not reach a terminal or a log, and an address may hold a password
-    shown = "" if name in {"anthropic_api_key", "catalog"} else f"={value!r}"
+    shown = "" if name in _SECRET else f"={value!r}"
     return f"{variable}{shown} cannot be used; give {_EXAMPLES.get(name, 'another value')}"
