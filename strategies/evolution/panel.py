@@ -16,6 +16,7 @@ the window's first bar. A panel may be shared by threads; results do not depend 
 evaluated before.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,13 +35,16 @@ from backtester.evaluation import Market, StrategyLike, read_market
 from backtester.lanes import Book, Lane, run_arrays
 from backtester.metrics import Moments
 from backtester.pooling import PooledResult, pool, pooled_returns
-from backtester.signals import Signals
+from backtester.signals import SIGNAL_COLUMNS, Signals
 from backtester.windows import Window
 from features.bars import CANDLE_SCHEMA, TRADED_TIMEFRAMES, Timeframe, bar_length
 from features.engine import compute, needs
 from features.feature_manager import FUNDING_HISTORY, FeatureManager
+from strategies.base import Strategy
 from strategies.duplicates import Positions, positions
+from strategies.language import Value
 
+_BITS: Final = pl.sum_horizontal(pl.col(name).cast(pl.UInt8) * bit for name, bit in SIGNAL_COLUMNS.items())
 Bools = npt.NDArray[np.bool_]
 LaneKey = tuple[str, Timeframe]
 
@@ -284,15 +288,14 @@ class Panel:
     def packed(self, strategy: StrategyLike, costs: Costs | None = None) -> list[Lane]:
         """Evaluate a strategy's signals on every lane; see `run` and `backtester.evidence`, which replays these."""
         self._look_back(int(getattr(strategy, "lookback", 0)))
+        self.require({name for key in self._lanes for name in strategy.features(key[1])})
         paid, default = costs or self.costs, MarginRules()
         lanes = []
         for key, lane in self._lanes.items():
-            names = strategy.features(key[1])
-            self.require(names)
-            frame = strategy.signals(self._frame(key, names))
+            frame = strategy.signals(self._frame(key, strategy.features(key[1])))
             inside = frame.slice(len(frame) - len(lane.bars))
             rules = self.rules.get(key[0], default)
-            lanes.append(Lane(lane.bars, Signals.from_frame(inside, lane.bars, rules), paid, rules))
+            lanes.append(Lane(lane.bars, _signals(strategy, inside, lane.bars, rules), paid, rules))
         return lanes
 
     def run_lanes(self, strategy: StrategyLike, lanes: Sequence[Lane], *, gross: bool = False) -> PanelRun:
@@ -522,6 +525,19 @@ class _Bounded:
 
 def _bytes(value: Any) -> int:
     return int(value.nbytes) if isinstance(value, np.ndarray) else sum(each.estimated_size() for each in value.values())
+
+
+def _signals(strategy: StrategyLike, frame: pl.DataFrame, bars: Bars, rules: MarginRules) -> Signals:
+    """Check signals; those of a strategy in the language are complete and in order, which saves most of the work."""
+    if not isinstance(strategy, Strategy):
+        return Signals.from_frame(frame, bars, rules)
+    levels: dict[str, float | Floats] = {}
+    for name, level in strategy.signal.levels().items():
+        if isinstance(level, Value):
+            levels[name] = frame[name].to_numpy()  # null becomes NaN
+        else:
+            levels[name] = math.floor(level) if name == "time_stop" else level
+    return Signals.from_arrays(frame.select_seq(_BITS).to_series().to_numpy(), bars, rules, **levels)
 
 
 def _held_hours(book: Book, scored: Sequence[int]) -> float:

@@ -48,6 +48,10 @@ def panel(manager: FeatureManager) -> Panel:
     return Panel.read(manager, SYMBOLS, WINDOW, lookback=max(strategy.lookback for strategy in LIBRARY))
 
 
+def near(one: float | None, other: float | None) -> bool:
+    return one is None if other is None else one == pytest.approx(other, rel=1e-9, abs=1e-12)
+
+
 def test_the_numbers_are_those_of_evaluate(panel: Panel, manager: FeatureManager) -> None:
     full = evaluate(LIBRARY, manager, SYMBOLS, WINDOW.start, WINDOW.end, replays=False)
     for strategy, expected in zip(LIBRARY, full, strict=True):
@@ -58,11 +62,12 @@ def test_the_numbers_are_those_of_evaluate(panel: Panel, manager: FeatureManager
         assert run.lane_trades == {(lane.symbol, lane.timeframe): lane.trades for lane in expected.lanes}
         assert run.trades == pooled.trades
         for name in ("score", "sharpe", "win_rate", "avg_pnl_pct", "max_drawdown", "turnover", "exposure"):
-            assert getattr(run.pooled, name) == pytest.approx(getattr(pooled, name), rel=1e-9, abs=1e-12), name
+            assert near(getattr(run.pooled, name), getattr(pooled, name)), name
         np.testing.assert_allclose(run.returns, pooled.returns, rtol=0, atol=1e-12)
-        assert run.gross_sharpe == pytest.approx(zero_cost_sharpe(scored_lanes(expected)), rel=1e-9)
+        assert near(run.gross_sharpe, zero_cost_sharpe(scored_lanes(expected)))
         same = expected.trades.filter(pl.col("timeframe").is_in(strategy.timeframes))
-        assert resemblance(panel.positions(strategy), positions(same, WINDOW.start, WINDOW.end)) > 1 - 1e-12
+        if run.trades:
+            assert resemblance(panel.positions(strategy), positions(same, WINDOW.start, WINDOW.end)) > 1 - 1e-12
 
 
 def test_costs_are_those_given(panel: Panel) -> None:
