@@ -1,14 +1,16 @@
 """A whole pass on the sample market: real runs, real rows, a report; again and in another place, the same."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from support.platform import AS_OF, Make, Platform, content, differing
 
+from blofin_assets.definitions import build_defs
 from blofin_assets.partitions import two_days
 from blofin_assets.plan import MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
 from blofin_assets.runner import CONSOLE, execute
+from blofin_resources.dagster_resources import ClockResource
 
 RESULTS = (
     "market.instruments",
@@ -137,8 +139,11 @@ def test_a_cycle_without_its_market_data_fails_and_says_what_to_do(platform: Pla
 
 
 def test_a_key_in_the_future_is_refused(platform: Platform) -> None:
-    result = platform.defs.resolve_job_def(STRATEGY_CYCLE).execute_in_process(
-        instance=platform.instance, partition_key=str(two_days.get_partition_keys()[-1]), raise_on_error=False
+    last = str(two_days.get_partition_keys()[-1])
+    eve = datetime.fromisoformat(f"{last}T00:00:00+00:00") - timedelta(minutes=1)
+    defs = build_defs(platform.settings, resources={"clock": ClockResource(fixed=eve.isoformat())})
+    result = defs.resolve_job_def(STRATEGY_CYCLE).execute_in_process(
+        instance=platform.instance, partition_key=last, raise_on_error=False
     )
     assert not result.success
     assert "lies in the future" in str(result.all_events)
