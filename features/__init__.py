@@ -2,22 +2,29 @@
 
 Belongs here: the vocabulary of bars, the feature registry, the features, `FeatureManager`. Does not belong here:
 labels (`model_zoo`), signals (`strategies`), anything that reads a database or a network.
+
+Names are fetched from their modules on first use: whoever needs the vocabulary of bars alone (`features.bars`) does not
+wait for the compiler behind the features.
 """
 
-from features.arrays import compute_arrays
-from features.definition import Definition, Kernel, feature, rolling
-from features.engine import compute
-from features.feature_manager import FeatureManager
-from features.loading import FeatureRefusedError, load_folder
-from features.registry import (
-    STANDARD_SET,
-    Registry,
-    definition_hash,
-    definitions_hash,
-    dtype_of,
-    standard_registry,
-    warmup_bars,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from features.arrays import compute_arrays
+    from features.definition import Definition, Kernel, feature, rolling
+    from features.engine import compute
+    from features.feature_manager import FeatureManager
+    from features.loading import FeatureRefusedError, load_folder
+    from features.registry import (
+        STANDARD_SET,
+        Registry,
+        definition_hash,
+        definitions_hash,
+        dtype_of,
+        standard_registry,
+        warmup_bars,
+    )
 
 __all__ = [
     "STANDARD_SET",
@@ -37,3 +44,31 @@ __all__ = [
     "standard_registry",
     "warmup_bars",
 ]
+
+_HOMES: Final = {
+    "Definition": "features.definition",
+    "FeatureManager": "features.feature_manager",
+    "FeatureRefusedError": "features.loading",
+    "Kernel": "features.definition",
+    "Registry": "features.registry",
+    "STANDARD_SET": "features.registry",
+    "compute": "features.engine",
+    "compute_arrays": "features.arrays",
+    "definition_hash": "features.registry",
+    "definitions_hash": "features.registry",
+    "dtype_of": "features.registry",
+    "feature": "features.definition",
+    "load_folder": "features.loading",
+    "rolling": "features.definition",
+    "standard_registry": "features.registry",
+    "warmup_bars": "features.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from its module."""
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(home), name)

@@ -1,18 +1,19 @@
 """From settings to a market source.
 
-Belongs here: the one place that knows which sources there are. Does not belong here: reading settings.
+Belongs here: the one place that knows which sources there are. Does not belong here: reading settings. A source's code
+is loaded when it is opened: the synthetic market waits for a compiler, the exchange for an HTTP library.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blofin_resources.errors import MarketError
-from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import Clock, MarketSource, utc_now
-from blofin_resources.market.blofin import PATIENCE, BlofinMarket
-from blofin_resources.market.sample import SampleMarket, Variant
 
-_SAMPLES: Final[dict[str, Variant]] = {"sample": "plain", "sample:null": "null", "sample:edge": "edge"}
+if TYPE_CHECKING:
+    from blofin_resources.market.sample import Variant
+
+_SAMPLES: Final[dict[str, "Variant"]] = {"sample": "plain", "sample:null": "null", "sample:edge": "edge"}
 
 MARKETS: Final = (*_SAMPLES, "archive", "blofin")
 """The values that `BLOFIN_MARKET` can take."""
@@ -25,7 +26,7 @@ def open_market(
     api_url: str,
     seed: int,
     clock: Clock = utc_now,
-    patience: float = PATIENCE,
+    patience: float | None = None,
 ) -> MarketSource:
     """Return the market source that the settings name.
 
@@ -42,7 +43,7 @@ def open_market(
     clock : callable, optional
         Tells the present, for sources that grow with time.
     patience : float, optional
-        Seconds that one call of the exchange may take in all, used by `blofin`.
+        Seconds that one call of the exchange may take in all, used by `blofin`; its own default where omitted.
 
     Raises
     ------
@@ -50,14 +51,20 @@ def open_market(
         For an unknown market, or where its setting is absent or unusable.
     """
     if market in _SAMPLES:
+        from blofin_resources.market.sample import SampleMarket
+
         return SampleMarket(seed, _SAMPLES[market], clock)
     if market == "archive":
         if archive is None:
             msg = "BLOFIN_MARKET=archive needs BLOFIN_ARCHIVE, a folder of <SYMBOL>_1m.parquet or .csv"
             raise MarketError(msg)
+        from blofin_resources.market.archive import ArchiveMarket
+
         return ArchiveMarket(archive)
     if market == "blofin":
-        return BlofinMarket(_http_url(api_url), clock, patience=patience)
+        from blofin_resources.market.blofin import PATIENCE, BlofinMarket
+
+        return BlofinMarket(_http_url(api_url), clock, patience=PATIENCE if patience is None else patience)
     msg = f"unknown market {market!r}; BLOFIN_MARKET is one of: {', '.join(MARKETS)}"
     raise MarketError(msg)
 

@@ -7,7 +7,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
 import polars as pl
 import pytest
 
@@ -79,7 +78,7 @@ def run_import(folder: Path, path: Path, run_id: str = "import") -> tuple[dict[s
         return dict(done.added), store.read("SELECT * FROM market.candles_1m ORDER BY symbol, ts")
 
 
-def test_the_command_takes_everything_over_once_as_a_run(old: Path) -> None:
+def test_the_command_takes_everything_over_once_and_says_from_where(old: Path) -> None:
     done = blofin("import-ticks", str(old))
     assert done.returncode == 0, done.stderr
     assert "BLOFIN_MARKET=blofin" in done.stdout
@@ -97,11 +96,8 @@ def test_the_command_takes_everything_over_once_as_a_run(old: Path) -> None:
     ]
     assert knowledge["content"].to_list() == ["it rains"]
     assert configs["config_json"].to_list() == ['{"n": 3}']
-    (run_id,) = set(bars["run_id"]) | set(scores["run_id"]) | set(knowledge["run_id"]) | set(configs["run_id"])
-    with dg.DagsterInstance.from_config(str(Path("warehouse/.dagster").resolve())) as instance:
-        run = instance.get_run_by_id(run_id)
-        assert run is not None
-        assert (run.job_name, run.status) == ("import_ticks", dg.DagsterRunStatus.SUCCESS)
+    for rows in (bars, scores, knowledge, configs):
+        assert set(rows["run_id"]) == {f"blofin import-ticks {old.name}"}
     refused(blofin("run"), "holds the market blofin")
 
 
@@ -153,3 +149,10 @@ def test_a_tick_that_is_none_is_refused_and_nothing_is_stored(old: Path) -> None
 def test_real_ticks_do_not_go_among_synthetic_bars(old: Path) -> None:
     Warehouse.open(Path("warehouse"), market="sample", market_id="seed=7").close()
     refused(blofin("import-ticks", str(old)), "synthetic market sample", "BLOFIN_WAREHOUSE")
+
+
+def test_help_and_import_wait_for_no_library_that_they_do_not_use() -> None:
+    heavy = "{'dagster', 'numba', 'scipy', 'sklearn', 'lightgbm', 'torch', 'optuna', 'anthropic', 'httpx'}"
+    code = f"import sys, blofin_assets.cli.main, blofin_assets.cli.import_ticks; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
