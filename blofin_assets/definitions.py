@@ -15,7 +15,14 @@ from blofin_assets.jobs import JOBS
 from blofin_assets.notifications import notify_failures
 from blofin_assets.schedules import SCHEDULES
 from blofin_assets.sensors import close_dead_runs_sensor, conductor
-from blofin_resources.dagster_resources import ClockResource, MarketResource, NotifierResource, WarehouseResource
+from blofin_resources.dagster_resources import (
+    ClaudeResource,
+    ClockResource,
+    EvolutionResource,
+    MarketResource,
+    NotifierResource,
+    WarehouseResource,
+)
 from blofin_resources.settings import Settings
 
 
@@ -32,7 +39,8 @@ def build_defs(
     settings
         Read from the environment and `.env` where omitted.
     resources
-        Resources that replace the ones made from the settings, by name: `warehouse`, `market`, `clock`, `notifier`.
+        Resources that replace the ones made from the settings, by name: `warehouse`, `market`, `clock`, `claude`,
+        `evolution`, `notifier`.
     console
         Logger that runs speak to when asked to (`runner.CONSOLE`).
     """
@@ -68,6 +76,11 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         ),
         "clock": ClockResource(),
         "notifier": NotifierResource(ui_url=settings.ui_url),
+        "claude": ClaudeResource(
+            budget_usd=settings.ai_budget_usd,
+            models=str(settings.ai_models.resolve()) if settings.ai_models else None,
+        ),
+        "evolution": EvolutionResource(search_budget=settings.search_budget, tuning_budget=settings.tuning_budget),
     }
 
 

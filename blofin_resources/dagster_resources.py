@@ -13,6 +13,8 @@ from typing import Final
 
 import dagster as dg
 
+from blofin_resources.claude import Claude, load_models
+from blofin_resources.claude.messages import DEADLINE_SECONDS, RETRIES
 from blofin_resources.market import MarketSource, open_market
 from blofin_resources.notifier import Notifier
 from blofin_resources.processes import exclusive, process_identity
@@ -107,6 +109,36 @@ class ClockResource(dg.ConfigurableResource["ClockResource"]):
         tag = run.tags.get(AS_OF_TAG)
         moment = datetime.fromisoformat(tag) if tag else self.now()
         return moment.replace(second=0, microsecond=0)
+
+
+class ClaudeResource(dg.ConfigurableResource["ClaudeResource"]):
+    """Claude within its daily budget. The key and the address are no fields: Dagster shows those to everybody."""
+
+    budget_usd: float
+    models: str | None = None
+    deadline_seconds: float = DEADLINE_SECONDS
+    retries: int = RETRIES
+
+    def open(self, warehouse: Warehouse, clock: ClockResource) -> Claude:
+        """Return a client for one run, which reads key and address where it is made and records in `warehouse`."""
+        settings = Settings()
+        return Claude(
+            warehouse,
+            key=settings.anthropic_api_key,
+            budget_usd=self.budget_usd,
+            base_url=settings.anthropic_base_url,
+            models=load_models(Path(self.models) if self.models else None),
+            deadline_seconds=self.deadline_seconds,
+            retries=self.retries,
+            clock=clock.now,
+        )
+
+
+class EvolutionResource(dg.ConfigurableResource["EvolutionResource"]):
+    """How hard a strategy cycle looks: the same for everybody who designs."""
+
+    search_budget: int
+    tuning_budget: int
 
 
 def _lock_name(run: dg.DagsterRun) -> str:

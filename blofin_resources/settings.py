@@ -37,6 +37,8 @@ _EXAMPLES: Final = {
     "catalog": "a file or a DuckLake catalog, such as postgres:dbname=blofin",
     "ai_budget_usd": "US dollars a day, 0 or more, such as 5",
     "ai_models": "a TOML file of models and prices, such as models.toml",
+    "search_budget": "a number of evaluations, 0 or more, such as 600",
+    "tuning_budget": "a number of evaluations, 0 or more, such as 40",
     "seed": "a whole number, 0 or more, such as 7",
     "anthropic_api_key": "a key that starts with sk-ant-",
     "anthropic_base_url": "an http(s) address, such as https://api.anthropic.com",
@@ -128,6 +130,10 @@ class Settings(BaseSettings):
         What calls of Claude may cost in one day, in US dollars.
     ai_models : Path or None
         TOML file that changes which model answers in which role, or what a model costs.
+    search_budget : int
+        Evaluations in the search window that each designer of strategies is given in one cycle.
+    tuning_budget : int
+        Evaluations in the search window that one attempt to tune a strategy is given.
     seed : int
         Seed of the sample market and of every search.
     anthropic_api_key : SecretStr or None
@@ -173,6 +179,8 @@ class Settings(BaseSettings):
     catalog: str | None = None
     ai_budget_usd: Annotated[float, AfterValidator(_check_amount)] = 5.0
     ai_models: UserPath | None = None
+    search_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 600
+    tuning_budget: Annotated[int, Field(ge=0, le=100_000)] = 40
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     anthropic_api_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
     anthropic_base_url: Annotated[Url | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None
