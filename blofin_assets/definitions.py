@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from blofin_assets.assets import features, market, models, reports, strategies
+from blofin_assets.assets import features, maintenance, market, models, reports, strategies
 from blofin_assets.checks import CHECKS
 from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
@@ -46,7 +46,14 @@ def build_defs(
     """
     used = settings or Settings()
     return dg.Definitions(
-        assets=[*market.ASSETS, *features.ASSETS, *strategies.ASSETS, *models.ASSETS, *reports.ASSETS],
+        assets=[
+            *market.ASSETS,
+            *features.ASSETS,
+            *strategies.ASSETS,
+            *models.ASSETS,
+            *reports.ASSETS,
+            *maintenance.ASSETS,
+        ],
         asset_checks=[*CHECKS, *FEATURE_CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,

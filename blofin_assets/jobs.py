@@ -30,5 +30,10 @@ REPORT_JOB: Final = dg.define_asset_job(
     selection=dg.AssetSelection.groups("reports"),
     description="The report of a UTC day, made when it has ended.",
 )
+MAINTENANCE_JOB: Final = dg.define_asset_job(
+    "maintenance",
+    selection=dg.AssetSelection.groups("maintenance"),
+    description="Merge small files, forget snapshots that nobody names, measure the disk; once a day.",
+)
 
-JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, REPORT_JOB]
+JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, REPORT_JOB, MAINTENANCE_JOB]

@@ -10,7 +10,7 @@ from typing import Final
 
 import dagster as dg
 
-from blofin_assets.jobs import JOBS, MARKET_DATA_JOB
+from blofin_assets.jobs import JOBS, MAINTENANCE_JOB, MARKET_DATA_JOB
 from blofin_assets.plan import CADENCES, MARKET_CADENCE, MARKET_DATA, Cadence, Step
 from blofin_assets.progress import WarehouseProgress
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
@@ -60,8 +60,21 @@ def market_data_schedule(
     return dg.SkipReason(f"due: market data up to {as_of:%Y-%m-%dT%H:%MZ}; the sensor conductor runs it")
 
 
+@dg.schedule(
+    name="maintenance_schedule",
+    cron_schedule="30 1 * * *",
+    job=MAINTENANCE_JOB,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Maintains the warehouse once a day, when the night's cycles and report are usually done.",
+)
+def maintenance_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Request the day's maintenance, which may run beside anything."""
+    return dg.RunRequest(run_key=f"maintenance:{context.scheduled_execution_time:%Y-%m-%d}")
+
+
 def _told(steps: list[Step], label: str) -> str:
     return label + (", ".join(step.first_key for step in steps) or "nothing")
 
 
-SCHEDULES: Final = [market_data_schedule, *(_cycle_schedule(cadence) for cadence in CADENCES)]
+SCHEDULES: Final = [market_data_schedule, maintenance_schedule, *(_cycle_schedule(cadence) for cadence in CADENCES)]

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _reads, _schema, _sql
+from blofin_resources.warehouse import _reads, _schema, _sql, _upkeep
 from blofin_resources.warehouse._place import ALIAS, Place, connect
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
@@ -297,6 +297,54 @@ class Warehouse:
             with self._place.locked(), _transaction(cursor) as outcome:
                 _schema.make_features_table(cursor, timeframe, comments)
                 outcome.append("changed")
+        finally:
+            cursor.close()
+
+    def maintain(
+        self,
+        *,
+        now: datetime,
+        keep_snapshots: timedelta = timedelta(days=2),
+        keep_files: timedelta = _upkeep.SAFE_AGE,
+    ) -> _upkeep.Upkeep:
+        """Merge small files, forget snapshots that nobody names, remove files that nobody can read any more.
+
+        May run beside readers and writers; a writer waits for one call at most.
+
+        Parameters
+        ----------
+        now : datetime
+            Time on the wall (UTC), since snapshots and files carry such times.
+        keep_snapshots : timedelta
+            Every snapshot that was current within this time is kept, whether or not a row names it.
+        keep_files : timedelta
+            How long a file stays after it went out of use; at least 24 hours.
+
+        Raises
+        ------
+        WarehouseError
+            If `keep_files` is too short, or the database refuses.
+        """
+        cursor = self._connection.cursor()
+        try:
+            return _upkeep.maintain(
+                cursor, self._place.locked, now=now, keep_snapshots=keep_snapshots, keep_files=keep_files
+            )
+        finally:
+            cursor.close()
+
+    def storage(self) -> pl.DataFrame:
+        """Return what each table takes on disk.
+
+        Returns
+        -------
+        DataFrame
+            `table_name`, `files`, `bytes`, `delete_files` of the current snapshot, `inlined_rows` (in the catalog).
+            The first row, `*`, is of all files in the folder, with the number of snapshots as `delete_files`.
+        """
+        cursor = self._connection.cursor()
+        try:
+            return _upkeep.storage(cursor, self.folder)
         finally:
             cursor.close()
 

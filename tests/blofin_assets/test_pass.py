@@ -3,6 +3,8 @@
 import json
 from datetime import datetime, timedelta
 
+import dagster as dg
+import polars as pl
 import pytest
 from support.platform import AS_OF, Make, Platform, content, differing
 
@@ -147,3 +149,18 @@ def test_a_key_in_the_future_is_refused(platform: Platform) -> None:
     )
     assert not result.success
     assert "lies in the future" in str(result.all_events)
+
+
+def test_maintenance_after_a_pass_keeps_the_reports_snapshot_and_shows_figures_that_plot(done: Platform) -> None:
+    report = done.warehouse.read("SELECT snapshot_id FROM reports.daily_reports").item()
+    query = "SELECT count(*), sum(close) FROM market.candles_1m"
+    before = done.warehouse.read_at(report, query).rows()
+    result = done.defs.resolve_job_def("maintenance").execute_in_process(instance=done.instance)
+    assert result.success
+    assert done.warehouse.read_at(report, query).rows() == before
+    event = result.asset_materializations_for_node("warehouse_maintenance")[0]
+    for name in ("files", "bytes", "snapshots", "inlined_rows", "bytes of market.candles_1m"):
+        assert isinstance(event.metadata[name], dg.IntMetadataValue), name
+    stored = done.warehouse.read("SELECT * FROM meta.storage")
+    assert stored.filter(pl.col("table_name") == "*")["bytes"].item() == event.metadata["bytes"].value
+    assert done.warehouse.integrity() == []

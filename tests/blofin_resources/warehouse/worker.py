@@ -1,6 +1,6 @@
 """Another process at work on a warehouse: run by the tests in `test_processes`, not a test itself.
 
-Usage: worker.py write|days|forever|analyse FOLDER [SYMBOL]
+Usage: worker.py write|days|hours|forever|analyse FOLDER [SYMBOL]
 """
 
 import sys
@@ -14,6 +14,7 @@ from blofin_resources.warehouse import Warehouse
 START = datetime(2025, 5, 30, tzinfo=UTC)
 DAYS = 3
 COMMITS = 8
+HOURS = 16
 
 
 def day_of_bars(day: int, symbol: str) -> pl.DataFrame:
@@ -57,6 +58,20 @@ def write_events(warehouse: Warehouse, name: str) -> None:
             tx.append("research.cycle_events", pl.DataFrame([row]))
 
 
+def write_hours(warehouse: Warehouse, symbol: str) -> None:
+    """Write hour by hour, as a warehouse that is kept up to date is written, each time revising the hour before."""
+    for hour in range(HOURS):
+        first = START + timedelta(hours=hour)
+        bars = day_of_bars(0, symbol).with_columns(pl.col("ts") + timedelta(hours=hour)).head(60)
+        before = bars.with_columns(pl.col("ts") - timedelta(hours=1), close=pl.lit(100.5))
+        with warehouse.transaction(f"{symbol}-{hour}") as tx:
+            tx.replace("market.candles_1m", bars, first, first + timedelta(hours=1), symbol=symbol)
+            if hour:
+                tx.replace("market.candles_1m", before, first - timedelta(hours=1), first, symbol=symbol)
+            tx.replace("market.coverage", coverage(0, symbol).with_columns(rows=60 * (hour + 1)), symbol=symbol)
+        print("hour", flush=True)  # noqa: T201 - tells the test how far it is
+
+
 def erase_and_write_forever(warehouse: Warehouse, symbol: str) -> None:
     """Rewrite the days for ever, so that a kill at any moment hits a commit."""
     while True:
@@ -86,6 +101,9 @@ def main(what: str, folder: str, name: str = "BTC-USDT") -> None:
         analyse(Path(folder))
         return
     with Warehouse.open(Path(folder), market="sample", market_id="seed=7") as warehouse:
+        if what == "hours":
+            write_hours(warehouse, name)
+            return
         if what == "forever":
             erase_and_write_forever(warehouse, name)
         write_days(warehouse, name)

@@ -1,0 +1,48 @@
+"""Maintenance of the warehouse, once a day: fewer files, no snapshots that nobody names, what it takes on disk.
+
+Belongs here: the asset and its schedule. Does not belong here: what is done (`Warehouse.maintain`).
+
+It is no step of the plan: nothing waits for it, it waits for nothing, and a day without it costs only space.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from blofin_assets.assets.common import stage_asset, table_preview
+from blofin_resources.dagster_resources import WarehouseResource
+from features.bars import TS
+
+GROUP: Final = "maintenance"
+
+
+@stage_asset(group=GROUP, table="meta.storage", kinds=("duckdb",))
+def warehouse_maintenance(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult[Any]:
+    """What the warehouse takes on disk, after small files were merged and what nobody names or reads was removed."""
+    store = warehouse.open()
+    now = datetime.now(UTC)
+    before = store.storage()
+    done = store.maintain(now=now)
+    after = store.storage()
+    with store.transaction(context.run.run_id) as tx:
+        tx.append("meta.storage", after.with_columns(pl.lit(now).cast(TS).alias("at")))
+    whole = after.row(0, named=True)
+    largest = after.filter(pl.col("bytes") > 0, pl.col("table_name") != "*").sort("bytes", descending=True)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": after.height,
+            "files": whole["files"],
+            "bytes": whole["bytes"],
+            "snapshots": whole["delete_files"],
+            "inlined_rows": before.row(0, named=True)["inlined_rows"],
+            **{f"bytes of {name}": size for name, size in largest.select("table_name", "bytes").iter_rows()},
+            **{f"done: {name}": count for name, count in asdict(done).items()},
+            "tables": table_preview(largest.select("table_name", "files", "bytes", "delete_files"), rows=50),
+        }
+    )
+
+
+ASSETS: Final = [warehouse_maintenance]
