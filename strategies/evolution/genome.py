@@ -1,0 +1,396 @@
+"""What the search varies: a strategy as a small value, its random beginnings, its mutation and its crossover.
+
+Belongs here: the genome and every operation that makes one from nothing, from one or from two. Does not belong here:
+its text (`strategies.evolution.rendering`), its signals (`strategies.evolution.bits`), which one lives
+(`strategies.evolution.archive`).
+
+A genome says: on these timeframes, when all tests agree on a side, enter it; leave after a time, at a level, or when
+the first test's measure is back at its centre. Every operation draws from the generator that it is given and from
+nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import numpy as np
+
+from features.bars import Timeframe
+from strategies.evolution.vocabulary import CONTEXT, IN_CONTEXT, PLAIN, SIGNED, WORDS, Word, lengths_on
+
+Rng: TypeAlias = np.random.Generator
+Drawn = TypeVar("Drawn")
+How = Literal["level", "crossed", "fresh"]
+Direction = Literal["both", "long", "short"]
+Leave = Literal["none", "centre"]
+
+MOST_TESTS: Final = 4
+TIMEFRAMES: Final[tuple[tuple[Timeframe, ...], ...]] = (("1m",), ("5m",), ("60m",), ("5m", "60m"), ("1m", "5m"))
+"""Lanes that a genome may choose to be scored on."""
+_TIMEFRAME_ODDS: Final = (0.3, 0.3, 0.2, 0.12, 0.08)
+FRESH_BARS: Final = (6, 12, 24, 36, 60, 90)
+HOLD_BARS: Final = (0, 3, 6, 12, 18, 24, 36, 48, 60, 90, 120, 240)
+STOPS: Final = (0.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+TARGETS: Final = (0.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+TRAILS: Final = (0.0, 2.0, 3.0, 4.0, 6.0)
+RISKS: Final = (0.0, 0.0003, 0.0005, 0.0007, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.008)
+"""Volatility of a bar up to which a position has full size; above it the size shrinks in proportion. 0: full size."""
+
+
+@dataclass(frozen=True, order=True)
+class Test:
+    """One comparison of a feature with a level.
+
+    Parameters
+    ----------
+    family : str
+        The word.
+    numbers : tuple of int
+        Its lengths.
+    context : Timeframe or ''
+        The timeframe it is read from, '' for the bars' own.
+    side : {1, -1}
+        Of a signed word: 1 follows it (long above its centre), -1 fades it. Of a plain one: 1 above the level, -1
+        below it.
+    level : float
+        Distance from the centre, or the level of a plain word.
+    how : {'level', 'crossed', 'fresh'}
+        Beyond the level; beyond it now and not one bar ago; or beyond it while the opposite side was not in the last
+        `bars` bars.
+    bars : int
+        For `fresh`; else 0.
+    """
+
+    __test__ = False  # the name is the field's own word; it is no test of pytest
+
+    family: str
+    numbers: tuple[int, ...] = ()
+    context: Timeframe | Literal[""] = ""
+    side: int = 1
+    level: float = 0.0
+    how: How = "level"
+    bars: int = 0
+
+    @property
+    def word(self) -> Word:
+        """What it is made of."""
+        return WORDS[self.family]
+
+    @property
+    def feature(self) -> str:
+        """Name of the feature that it reads."""
+        return self.word.feature(self.numbers, self.context or None)
+
+
+@dataclass(frozen=True)
+class Genome:
+    """A strategy of the search.
+
+    Parameters
+    ----------
+    timeframes : tuple of Timeframe
+        Those that it is scored on.
+    direction : {'both', 'long', 'short'}
+        The sides that it takes.
+    tests : tuple of Test
+        All must hold; the first is signed, the others are sorted.
+    leave : {'none', 'centre'}
+        Whether it leaves once the first test's measure has crossed its centre.
+    hold : int
+        Bars after which it leaves; 0 never.
+    stop, target, trail : float
+        In average ranges of 14 bars; 0 none.
+    risk : float
+        See `RISKS`.
+    """
+
+    timeframes: tuple[Timeframe, ...]
+    direction: Direction
+    tests: tuple[Test, ...]
+    leave: Leave = "none"
+    hold: int = 0
+    stop: float = 0.0
+    target: float = 0.0
+    trail: float = 0.0
+    risk: float = 0.0
+
+    @property
+    def lead(self) -> Test:
+        """The first test."""
+        return self.tests[0]
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features that it reads."""
+        names = {test.feature for test in self.tests}
+        if self.stop or self.target or self.trail:
+            names.add("natr_14")
+        if self.risk:
+            names.add("realized_volatility_60")
+        return sorted(names)
+
+    @property
+    def size(self) -> int:
+        """Parts that a reader has to follow: tests, exits and sizing."""
+        exits = sum(map(bool, (self.leave != "none", self.hold, self.stop, self.target, self.trail, self.risk)))
+        return len(self.tests) + sum(test.how != "level" for test in self.tests) + exits
+
+
+class Maker:
+    """Draws genomes.
+
+    Parameters
+    ----------
+    timeframes : tuple of Timeframe
+        Those that the panel has.
+    emphasis : dict of str to float
+        How often a word is drawn against its usual share, by family: 0.5 half as often; 0 never.
+    """
+
+    def __init__(self, timeframes: tuple[Timeframe, ...], emphasis: dict[str, float]) -> None:
+        there = set(timeframes)
+        self._timeframes = [each for each in TIMEFRAMES if set(each) <= there] or [(each,) for each in timeframes]
+        odds = [_TIMEFRAME_ODDS[TIMEFRAMES.index(each)] if each in TIMEFRAMES else 1.0 for each in self._timeframes]
+        self._timeframe_odds = np.array(odds) / sum(odds)
+        self._signed = _Drawer(SIGNED, emphasis)
+        self._plain = _Drawer(PLAIN, emphasis)
+
+    def random(self, rng: Rng) -> Genome:
+        """Return a genome drawn from all that there are, with few parts."""
+        timeframes = self._timeframes[rng.choice(len(self._timeframes), p=self._timeframe_odds)]
+        tests = [self._test(rng, self._signed.draw(rng), timeframes)]
+        while len(tests) < MOST_TESTS and rng.random() < 0.45:  # noqa: PLR2004
+            tests.append(self._further(rng, timeframes))
+        genome = Genome(
+            timeframes,
+            _pick(rng, ("both", "both", "both", "long", "short")),
+            tuple(tests),
+            leave=_pick(rng, ("none", "none", "centre")),
+            hold=_pick(rng, HOLD_BARS[1:]),
+            stop=_sometimes(rng, 0.3, STOPS),
+            target=_sometimes(rng, 0.15, TARGETS),
+            trail=_sometimes(rng, 0.15, TRAILS),
+            risk=_sometimes(rng, 0.3, RISKS),
+        )
+        return tidy(genome)
+
+    def mutated(self, rng: Rng, parent: Genome) -> Genome:
+        """Return the parent with one to three changes."""
+        child = parent
+        for _ in range(1 + int(rng.geometric(0.65)) % 3):
+            child = self._changed(rng, child)
+        return tidy(child)
+
+    def _changed(self, rng: Rng, g: Genome) -> Genome:
+        kind = _pick(rng, ("level",) * 5 + ("lengths",) * 3 + ("how",) * 2 + ("test",) * 3 + ("exit",) * 5 + ("lane",))
+        if kind == "test":
+            return self._with_other_tests(rng, g)
+        if kind == "exit":
+            return _with_other_exit(rng, g)
+        if kind == "lane":
+            return self._with_other_lanes(rng, g)
+        place = int(rng.integers(len(g.tests)))
+        test = g.tests[place]
+        if kind == "level":
+            changed = _with_other_level(rng, test)
+        elif kind == "lengths":
+            changed = self._with_other_lengths(rng, test, g.timeframes)
+        else:
+            changed = _with_other_how(rng, test)
+        return replace(g, tests=(*g.tests[:place], changed, *g.tests[place + 1 :]))
+
+    def crossed(self, rng: Rng, one: Genome, other: Genome) -> Genome:
+        """Return a genome with tests of both parents and the exits of either."""
+        pool = [*one.tests[1:], *other.tests]
+        count = int(rng.integers(1, 1 + min(len(pool), MOST_TESTS - 1)))
+        picked = [pool[index] for index in sorted(rng.choice(len(pool), size=count, replace=False))]
+        exits = one if rng.random() < 0.5 else other  # noqa: PLR2004
+        return tidy(
+            Genome(
+                one.timeframes,
+                one.direction,
+                (one.lead, *picked),
+                leave=exits.leave,
+                hold=exits.hold,
+                stop=exits.stop,
+                target=exits.target,
+                trail=exits.trail,
+                risk=(other if rng.random() < 0.5 else one).risk,  # noqa: PLR2004
+            )
+        )
+
+    def of_features(self, rng: Rng, timeframes: tuple[Timeframe, ...], names: list[str], hold: int) -> Genome | None:
+        """Return a genome that reads some of these features, or None where none of them is signed."""
+        known = [found for found in map(read_name, names) if found is not None]
+        signed = [(word, numbers, context) for word, numbers, context in known if word.signed]
+        usable = tuple(each for each in timeframes if any(each in lanes for lanes in self._timeframes))
+        if not signed or not usable:
+            return None
+        order = [signed[index] for index in rng.permutation(len(signed))]
+        order += [each for each in known if not each[0].signed]
+        tests = []
+        for word, numbers, context in order[:MOST_TESTS]:
+            drawn = self._test(rng, word, usable)
+            tests.append(replace(drawn, numbers=numbers or drawn.numbers, context=context))
+        return tidy(Genome(usable, "both", tuple(tests), hold=hold or _pick(rng, HOLD_BARS[1:])))
+
+    def _test(self, rng: Rng, word: Word, timeframes: tuple[Timeframe, ...]) -> Test:
+        context: Timeframe | Literal[""] = ""
+        if word.family in IN_CONTEXT and CONTEXT not in timeframes and rng.random() < 0.15:  # noqa: PLR2004
+            context = CONTEXT
+        numbers = _pick(rng, lengths_on(word, context or timeframes[-1])) if word.lengths else ()
+        level = 0.0 if word.truth else word.on_grid(rng.uniform(word.low, word.high))
+        side = 1 if word.truth else _pick(rng, (1, -1))
+        test = Test(word.family, numbers, context, side, level)
+        return _with_other_how(rng, test) if rng.random() < 0.4 else test  # noqa: PLR2004
+
+    def _further(self, rng: Rng, timeframes: tuple[Timeframe, ...]) -> Test:
+        drawer = self._plain if rng.random() < 0.5 else self._signed  # noqa: PLR2004
+        return self._test(rng, drawer.draw(rng), timeframes)
+
+    def _with_other_tests(self, rng: Rng, g: Genome) -> Genome:
+        act = _pick(rng, ("add", "drop", "swap", "turn"))
+        if act == "add" and len(g.tests) < MOST_TESTS:
+            return replace(g, tests=(*g.tests, self._further(rng, g.timeframes)))
+        if act == "drop" and len(g.tests) > 1:
+            place = 1 + int(rng.integers(len(g.tests) - 1))
+            return replace(g, tests=g.tests[:place] + g.tests[place + 1 :])
+        if act == "turn" and not g.lead.word.truth:
+            return replace(g, tests=(replace(g.lead, side=-g.lead.side), *g.tests[1:]))
+        place = int(rng.integers(len(g.tests)))
+        new = self._further(rng, g.timeframes) if place else self._test(rng, self._signed.draw(rng), g.timeframes)
+        return replace(g, tests=(*g.tests[:place], new, *g.tests[place + 1 :]))
+
+    def _with_other_lengths(self, rng: Rng, test: Test, timeframes: tuple[Timeframe, ...]) -> Test:
+        if not test.word.lengths:
+            return _with_other_level(rng, test)
+        return replace(test, numbers=_pick(rng, lengths_on(test.word, test.context or timeframes[-1])))
+
+    def _with_other_lanes(self, rng: Rng, g: Genome) -> Genome:
+        if rng.random() < 0.4:  # noqa: PLR2004
+            return replace(g, direction=_pick(rng, ("both", "long", "short")))
+        timeframes = self._timeframes[rng.choice(len(self._timeframes), p=self._timeframe_odds)]
+        # lengths that the new bars cannot warm up would only ever be unknown
+        tests = tuple(
+            test
+            if not test.word.lengths or test.numbers in lengths_on(test.word, test.context or timeframes[-1])
+            else self._with_other_lengths(rng, test, timeframes)
+            for test in g.tests
+        )
+        return replace(g, timeframes=timeframes, tests=tests)
+
+
+class _Drawer:
+    """Draws words with odds."""
+
+    def __init__(self, words: tuple[Word, ...], emphasis: dict[str, float]) -> None:
+        # a word with more lengths says more different things
+        odds = np.array([emphasis.get(word.family, 1.0) * (1.0 + len(word.lengths)) ** 0.5 for word in words])
+        if not (odds >= 0.0).all() or not odds.any():
+            msg = f"emphasis {emphasis} leaves no word to draw; give factors of 0 or more, some of them above 0"
+            raise ValueError(msg)
+        self._words = words
+        self._odds = odds / odds.sum()
+
+    def draw(self, rng: Rng) -> Word:
+        """Return one word."""
+        return self._words[rng.choice(len(self._words), p=self._odds)]
+
+
+def tidy(g: Genome) -> Genome:
+    """Return the genome in its one written form: no test twice, the later ones sorted, with some way out."""
+    seen = {(g.lead.feature, g.lead.side)}
+    rest = []
+    for test in sorted(g.tests[1:]):
+        if (test.feature, test.side) not in seen:
+            seen.add((test.feature, test.side))
+            rest.append(test)
+    # reading the own timeframe through a prefix is the same value under a longer name
+    tests = tuple(
+        replace(test, context="") if test.context and test.context == g.timeframes[0] else test
+        for test in (g.lead, *rest)
+    )
+    way_out = g.hold or g.leave != "none" or (g.stop and g.target) or g.trail
+    return replace(g, tests=tests, hold=g.hold if way_out else 24)
+
+
+def without(g: Genome) -> list[Genome]:
+    """Return every genome that has one part less and still has a way out."""
+    smaller = [replace(g, tests=g.tests[:place] + g.tests[place + 1 :]) for place in range(1, len(g.tests))]
+    for place, test in enumerate(g.tests):
+        if test.how != "level":
+            simple = replace(test, how="level", bars=0)
+            smaller.append(replace(g, tests=(*g.tests[:place], simple, *g.tests[place + 1 :])))
+    exits: tuple[dict[str, Any], ...] = ({"stop": 0.0}, {"target": 0.0}, {"trail": 0.0}, {"risk": 0.0})
+    smaller += [replace(g, **none) for none in exits]
+    if g.hold:
+        smaller.append(replace(g, hold=0))
+    if g.leave != "none":
+        smaller.append(replace(g, leave="none"))
+    return [each for each in map(tidy, smaller) if each.size < g.size]
+
+
+def read_name(name: str) -> tuple[Word, tuple[int, ...], Timeframe | Literal[""]] | None:
+    """Return the word, numbers and context of a feature's name; None for what is not in the vocabulary."""
+    prefix, _, last = name.rpartition(":")
+    if prefix not in {"", CONTEXT}:
+        return None
+    parts = last.split("_")
+    for count in range(len(parts), 0, -1):
+        word, numbers = WORDS.get("_".join(parts[:count])), parts[count:]
+        if word is not None and all(number.isdecimal() for number in numbers):
+            lengths = tuple(map(int, numbers))
+            if bool(lengths) != bool(word.lengths) and lengths:
+                return None
+            return word, lengths, CONTEXT if prefix else ""
+    return None
+
+
+def _with_other_level(rng: Rng, test: Test) -> Test:
+    word = test.word
+    if word.truth:
+        return test
+    reach = (word.high - word.low) * (0.08 if rng.random() < 0.6 else 0.3)  # noqa: PLR2004
+    moved = word.on_grid(test.level + rng.normal(0.0, reach))
+    if moved == test.level:
+        moved = word.on_grid(test.level + word.step * _pick(rng, (1, -1)))
+    return replace(test, level=moved)
+
+
+def _with_other_how(rng: Rng, test: Test) -> Test:
+    if not test.word.signed:
+        return replace(test, how="level", bars=0)
+    hows: tuple[How, ...] = ("level", "crossed", "fresh", "fresh")
+    how = _pick(rng, hows)
+    return replace(test, how=how, bars=_pick(rng, FRESH_BARS) if how == "fresh" else 0)
+
+
+def _with_other_exit(rng: Rng, g: Genome) -> Genome:
+    part = _pick(rng, ("hold", "hold", "hold", "leave", "stop", "target", "trail", "risk", "risk"))
+    if part == "hold":
+        return replace(g, hold=_neighbour(rng, HOLD_BARS, g.hold))
+    if part == "leave":
+        return replace(g, leave="centre" if g.leave == "none" else "none")
+    if part == "stop":
+        return replace(g, stop=_neighbour(rng, STOPS, g.stop))
+    if part == "target":
+        return replace(g, target=_neighbour(rng, TARGETS, g.target))
+    if part == "trail":
+        return replace(g, trail=_neighbour(rng, TRAILS, g.trail))
+    return replace(g, risk=_neighbour(rng, RISKS, g.risk))
+
+
+def _neighbour(rng: Rng, values: Sequence[Drawn], now: Drawn) -> Drawn:
+    """Return a value near the present one, or sometimes any."""
+    if rng.random() < 0.3 or now not in values:  # noqa: PLR2004
+        return _pick(rng, values)
+    place = values.index(now) + _pick(rng, (-2, -1, 1, 2))
+    return values[min(max(place, 0), len(values) - 1)]
+
+
+def _pick(rng: Rng, values: Sequence[Drawn]) -> Drawn:
+    return values[int(rng.integers(len(values)))]
+
+
+def _sometimes(rng: Rng, share: float, values: Sequence[float]) -> float:
+    return _pick(rng, values[1:]) if rng.random() < share else 0.0

@@ -1,0 +1,217 @@
+"""One try of a genome: run on the panel, cheap lanes first, and judged by how evenly it earned.
+
+Belongs here: running a genome, what is measured, fitness. Does not belong here: which genomes are tried
+(`strategies.evolution.search`), signals (`strategies.evolution.bits`), the kernel (`backtester`).
+
+Fitness is not the best in-sample ratio, which luck makes: the search window is cut in time by
+`backtester.windows.walk_forward` into an *inner* part, which the search sees, and, after a purge as long as the
+longest trade should be, a *check*, which only the choice of finalists sees. In the inner part, fitness is the mean of
+the hourly net Sharpe ratios of its folds less one standard error of that mean, less a little for each part that a
+reader has to follow.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from backtester import kernel
+from backtester.bars import HOUR_US, Floats, to_micros
+from backtester.costs import MarginRules
+from backtester.lanes import Book, Lane, run_arrays
+from backtester.metrics import HOURS_PER_YEAR, Moments, max_drawdown, score
+from backtester.pooling import pooled_returns
+from backtester.windows import Window, walk_forward
+from strategies.evolution.bits import Columns, lane_signals
+from strategies.evolution.genome import Genome
+from strategies.evolution.panel import LaneKey, Panel
+
+FOLDS: Final = 6
+"""Folds of the inner part."""
+PURGE: Final = timedelta(hours=24)
+"""Kept free between the inner part and the check."""
+CHECK_SHARE: Final = 0.25
+"""Share of the search window that only the choice of finalists sees."""
+LEAST_TRADES: Final = 20
+"""Below this many trades over the search window a trial has no fitness: too little to judge."""
+PART_PRICE: Final = 0.002
+"""Hourly Sharpe ratio that each part of a genome must earn."""
+HOPELESS: Final = -1.5
+"""t-value of net hourly returns of one symbol below which a genome is not run on the others."""
+MOST_ENTRIES: Final = 0.5
+"""Share of the bars with an entry signal above which there is no timing."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the search window's hours belong.
+
+    Parameters
+    ----------
+    folds : tuple of slice
+        Rows of hourly returns of the inner folds.
+    inner, check : slice
+        Rows of the inner part and of the check.
+    """
+
+    folds: tuple[slice, ...]
+    inner: slice
+    check: slice
+
+    @classmethod
+    def of(cls, window: Window) -> "Cut":
+        """Cut a search window."""
+        (split,) = walk_forward(window, 1, purge=PURGE, first_train=window.length * (1.0 - CHECK_SHARE))
+        (inner,) = split.train
+        folds = walk_forward(inner, FOLDS - 1)
+        first = Window(inner.start, folds[0].test.start)
+        pieces = [first, *(fold.test for fold in folds)]
+        return cls(tuple(_rows(window, each) for each in pieces), _rows(window, inner), _rows(window, split.test))
+
+
+def _rows(window: Window, part: Window) -> slice:
+    """Return the hourly returns that begin and end inside a part."""
+    origin = to_micros(window.start)
+    first = -(-(to_micros(part.start) - origin) // HOUR_US)
+    return slice(first, (to_micros(part.end) - origin) // HOUR_US)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one full evaluation of a genome gave over the whole search window.
+
+    Parameters
+    ----------
+    genome : Genome
+        What was tried.
+    fitness : float
+        See the module; minus infinity with fewer than `LEAST_TRADES` trades.
+    trades : int
+        Of the scored lanes.
+    score, sharpe : float, optional
+        Pooled score and annualised hourly Sharpe ratio, as `backtester.pooling.pool` gives them.
+    trades_a_day : float
+        Trades a day and scored lane.
+    held_hours : float
+        Mean length of a trade.
+    returns : ndarray of shape (n_hours,)
+        Hourly pooled returns of the search window.
+    """
+
+    genome: Genome
+    fitness: float
+    trades: int
+    score: float | None
+    sharpe: float | None
+    trades_a_day: float
+    held_hours: float
+    returns: Floats
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A genome that the cascade stopped before its full evaluation.
+
+    Parameters
+    ----------
+    genome : Genome
+        What was tried.
+    stage : {'entries', 'symbol'}
+        Too few or too many entry signals, which says nothing about returns; or losing on the first symbol.
+    sharpe : float, optional
+        Annualised hourly Sharpe ratio on that symbol, null at the first stage.
+    trades : int
+        Trades on that symbol.
+    """
+
+    genome: Genome
+    stage: str
+    sharpe: float | None = None
+    trades: int = 0
+
+
+class Bench:
+    """Runs genomes on one panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of the search window.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self.cut = Cut.of(panel.window)
+        self._days = panel.window.length / timedelta(days=1)
+        self._start = to_micros(panel.window.start)
+        self._default = MarginRules()
+
+    def run(self, genome: Genome, symbol: str) -> Trial | Rejected:
+        """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all lanes."""
+        columns = Columns.of(self.panel, genome)
+        scored = self.panel.lanes_of((), genome.timeframes)
+        first = [key for key in scored if key[0] == symbol]
+        packed = {key: self._lane(genome, columns, key) for key in first}
+        entries, bars = (
+            sum(lane.signals.entries for lane in packed.values()),
+            sum(len(self.panel.lanes[k].bars) for k in first),
+        )
+        if entries * len(self.panel.symbols) < LEAST_TRADES or entries > MOST_ENTRIES * bars:
+            return Rejected(genome, "entries")
+        book = run_arrays(list(packed.values()), threads=1)
+        alone = Moments.of(self._returns(book, range(len(first)))[self.cut.inner])
+        trades = int(book.sums[:, kernel.S_TRADES].sum())
+        if alone.sharpe is None or alone.sharpe * math.sqrt(alone.count) < HOPELESS:
+            return Rejected(genome, "symbol", alone.annual_sharpe(HOURS_PER_YEAR), trades)
+        lanes = [packed.get(key) or self._lane(genome, columns, key) for key in self.panel.lanes]
+        return self._judged(genome, run_arrays(lanes, threads=1))
+
+    def full(self, genome: Genome) -> Trial:
+        """Run one genome on all lanes without the cascade."""
+        columns = Columns.of(self.panel, genome)
+        lanes = [self._lane(genome, columns, key) for key in self.panel.lanes]
+        return self._judged(genome, run_arrays(lanes, threads=1))
+
+    def _lane(self, genome: Genome, columns: Columns, key: LaneKey) -> Lane:
+        lane = self.panel.lanes[key]
+        rules = self.panel.rules.get(key[0], self._default)
+        return Lane(lane.bars, lane_signals(genome, columns, lane), self.panel.costs, rules)
+
+    def _judged(self, genome: Genome, book: Book) -> Trial:
+        scored = [place for place, key in enumerate(self.panel.lanes) if key[1] in genome.timeframes]
+        sums = book.sums[scored]
+        trades = int(sums[:, kernel.S_TRADES].sum())
+        equity = np.mean([book.hourly[place] for place in scored], axis=0)
+        returns = pooled_returns(equity, self._start)
+        moments = Moments.of(returns)
+        sharpe = moments.annual_sharpe(HOURS_PER_YEAR)
+        win_rate = float(sums[:, kernel.S_WINS].sum()) / trades if trades else None
+        average = 100.0 * float(sums[:, kernel.S_NET_FRACTION].sum()) / trades if trades else None
+        held = sum(book.sums[place, kernel.S_HELD] * book.lanes[place].bars.step for place in scored) / HOUR_US
+        return Trial(
+            genome=genome,
+            fitness=self.fitness(returns, genome) if trades >= LEAST_TRADES else -math.inf,
+            trades=trades,
+            score=score(win_rate, average, sharpe, max_drawdown(np.concatenate([[1.0], equity]))),
+            sharpe=sharpe,
+            trades_a_day=trades / self._days / len(scored),
+            held_hours=float(held) / trades if trades else 0.0,
+            returns=returns,
+        )
+
+    def _returns(self, book: Book, places: range) -> Floats:
+        return pooled_returns(np.mean([book.hourly[place] for place in places], axis=0), self._start)
+
+    def fitness(self, returns: Floats, genome: Genome) -> float:
+        """Return the mean of the folds' Sharpe ratios less its standard error and the price of the genome's parts."""
+        ratios = np.array([sharpe_of(returns[fold]) for fold in self.cut.folds])
+        error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
+        return float(ratios.mean()) - error - PART_PRICE * genome.size
+
+
+def sharpe_of(returns: Floats) -> float:
+    """Return the Sharpe ratio of one hour; 0 without variance."""
+    deviation = float(returns.std())
+    return float(returns.mean()) / deviation if deviation > 0.0 else 0.0
