@@ -173,24 +173,27 @@ class Transaction:
         compared: tuple[str, ...],
         scope: _Scope | None = None,
     ) -> _Write:
-        """Check a frame and copy it, in the table's types, to where the transaction can insert it from."""
+        """Check a frame and put it, in the table's types and the order of its key, where it can be inserted from.
+
+        It is read where it lies and not copied into the database first, which would take its size twice again.
+        """
         if "run_id" in columns and "run_id" not in frame.columns:
             frame = frame.with_columns(run_id=pl.lit(self.run_id))
         _check_columns(table, frame, columns)
-        frame = frame.with_columns(cs.float().fill_nan(None))
+        own = self._tables.key(table)
+        frame = _ordered(frame.with_columns(cs.float().fill_nan(None)), own)
         staged = f"staged_{len(self._writes)}"
         casts = (
             f"CAST({_sql.column(column) if column in frame.columns else 'NULL'} AS {kind}) AS {_sql.column(column)}"
             for column, (kind, _) in columns.items()
         )
-        own = self._tables.key(table)
-        order = f" ORDER BY {_sql.names(own)}" if own else ""
         try:
-            self._cursor.register("incoming", frame)
+            self._cursor.register(f"given_{staged}", frame)
             self._cursor.execute(
-                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT {', '.join(casts)} FROM incoming{order}"
+                f"CREATE OR REPLACE TEMP VIEW {staged} AS SELECT {', '.join(casts)} FROM given_{staged}"
             )
-            self._cursor.unregister("incoming")
+            # a view casts when it is read: what does not fit is to be told here and not at the end of the block
+            self._first(f"SELECT bit_xor(hash({_sql.names(columns)})) FROM {staged}", [])
         except duckdb.Error as error:
             msg = f"{table} cannot take these rows: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
@@ -293,6 +296,17 @@ def _scope(
             parts.append(f"{stored} = ?")
             values.append(value)
     return _Scope(" AND ".join(parts), values, used)
+
+
+def _ordered(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return the frame sorted by its columns of the key, itself where it is sorted: most are, and a copy costs."""
+    columns = [column for column in key if column in frame.columns]
+    above, equal = pl.lit(value=False), pl.lit(value=True)
+    for column in columns:
+        now, before = pl.col(column), pl.col(column).shift()
+        above, equal = above | (equal & (now > before)), equal & (now == before)
+    in_order = not columns or frame.select((above | equal).slice(1).all()).item()
+    return frame if in_order else frame.sort(columns)
 
 
 def _same(columns: Sequence[str]) -> str:
