@@ -7,8 +7,8 @@ Nothing learned ever touches the holdout: the model, its calibration and its thr
 alone, and each prediction that is reported was made by a model that had not seen its row.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,22 +19,12 @@ from backtester.costs import Costs
 from backtester.evaluation import Evaluation, StrategyLike, evaluate
 from features.bars import Timeframe, bar_length
 from features.feature_manager import FeatureManager
-from model_zoo.artifacts import version_of
-from model_zoo.base import Model, ModelError, ModelSpec, Regressor
-from model_zoo.calibration import Calibration, base_rate, fit_calibration, fit_values
+from model_zoo.base import Model, ModelError, ModelSpec
+from model_zoo.calibration import Calibration
 from model_zoo.catalog import HORIZON_MINUTES, make, number
-from model_zoo.folds import Fold, Window, decided_at, judged, learnable, split, walk_forward
-from model_zoo.labels import with_labels
-from model_zoo.trading import (
-    CROSS,
-    EmaCross,
-    ModelStrategy,
-    Threshold,
-    Tradable,
-    choose_gate,
-    choose_threshold,
-    strategy_of,
-)
+from model_zoo.folds import Fold, Window, decided_at, judged, learnable, split
+from model_zoo.learning import EMBARGO, FOLDS, learn, naive_of, predicted, rows_of
+from model_zoo.trading import EmaCross, ModelStrategy, Threshold, Tradable, strategy_of
 from model_zoo.validation import (
     Check,
     Metrics,
@@ -46,17 +36,19 @@ from model_zoo.validation import (
     measure,
     measure_values,
 )
-from model_zoo.weights import with_uniqueness
 
-FOLDS: Final = 4
-EMBARGO: Final = timedelta(hours=1)
-"""Time that what is known at a label's end is given to fade."""
 BLOCK: Final = timedelta(hours=2)
 """Block of the bootstraps: twice the horizon, so that overlapping labels mostly stay together."""
 LEAST_DAYS: Final = timedelta(days=3)
 """A training window with less market than this trains nothing."""
+SHUFFLES: Final = 3
+"""After so many shuffles of its labels a model must still predict before that counts as a leak."""
 SPANS: Final = (15, 30, 60, 120, 240, 480, 1440)
 """Minutes over which a model sees the last move, on whatever timeframe."""
+SIDE_SPANS: Final = SPANS[:4]
+"""Those of a model of the price's side where bars are shorter than its moves: up to twice the hour that it foresees."""
+IMPULSES: Final = ((30, 60), (30, 30))
+"""Minutes of a move, and minutes within which its largest is sought: a move keeps its meaning for a while after it."""
 A_DAY: Final = 1440
 """Minutes whose volatility a move is measured against."""
 BESIDE: Final = ("volatility_ratio_10_60", "volume_zscore_20", "close_location")
@@ -168,9 +160,10 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
 
     Its inputs mean the same on every symbol and timeframe: moves over round spans of time in units of the last day's
     volatility, and little else. A week holds few independent hours, and each further input is a further way to be
-    fooled: on the sample market with planted edges, 82 standard features gained 0.001 nats over the baseline out of
-    sample, these 0.008. What foresees volatility and risk reads recent volatility relative to the last day's, and
-    the time of day.
+    fooled. On the sample market with planted edges (6 seeds of 28 days, direction on 5m) these six gained 0.0088 nats
+    over the baseline out of sample, ten spans up to a day with volume and volatility beside them 0.0055; on real
+    candles these gained nothing. What foresees volatility and risk reads recent volatility relative to the last
+    day's, and the time of day.
 
     Raises
     ------
@@ -183,9 +176,18 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
     spans = [span // minutes for span in SPANS if span // minutes > 1]
     moves = [f"scaled_move_{span}_{day}" for span in spans]
     ratios = [f"volatility_ratio_{span}_{day}" for span in spans if span < day]
-    inputs = (*moves, *BESIDE) if type_name in DIRECTIONAL else (*ratios, *moves[:2], *CLOCK)
+    inputs = _side(minutes, moves) if type_name in DIRECTIONAL else (*ratios, *moves[:2], *CLOCK)
     scale = SCALES.get(type_name, "").format(day=day)
     return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), inputs, seed, scale=scale)
+
+
+def _side(minutes: int, moves: Sequence[str]) -> tuple[str, ...]:
+    """Return the inputs of a model of the price's side on bars of so many minutes."""
+    day = A_DAY // minutes
+    if minutes >= min(SIDE_SPANS) * 2:
+        return (*moves, *BESIDE)
+    impulses = [f"extreme_move_{move // minutes}_{day}_{within // minutes}" for move, within in IMPULSES]
+    return (*impulses, *(f"scaled_move_{span // minutes}_{day}" for span in SIDE_SPANS))
 
 
 def train_cycle(
@@ -234,79 +236,39 @@ def train_cycle(
     """
     paid = costs or Costs()
     train, holdout = split(as_of)
-    model = make(spec)
-    rows = _rows(manager, symbols, model, Window(train.start, as_of))
+    rows = rows_of(manager, symbols, spec, Window(train.start, as_of))
     train = _shortened(train, rows, spec)
-    learned = rows.filter(learnable(train, spec.timeframe, embargo), pl.col("label_event").is_not_null())
+    found = learn(rows, spec, train, costs=paid, folds=folds, embargo=embargo)
+    model, naive, seed = found.model, found.base_rate, spec.seed
     tested = rows.filter(decided_at(spec.timeframe).is_between(holdout.start, holdout.end, closed="left"))
-    steps = walk_forward(train, folds, embargo)
-    raw = _out_of_fold(rows, spec, steps)
-    model.train(learned)
-    naive = _naive(model, learned)
-    model.calibration = _calibration(model, raw)
-    out_of_fold = raw.with_columns(
-        pl.Series("probability", model.calibration.apply(raw["raw"].to_numpy()), pl.Float64),
-        (pl.col("estimate") * model.calibration.value_slope + model.calibration.value_intercept).alias("value"),
-    ).drop("raw", "estimate")
-    threshold = (
-        choose_threshold(out_of_fold, _round_trip(paid))
-        if model.directional
-        else choose_gate(model, out_of_fold, naive.rate, _round_trip(paid))
-    )
-    version = version_of(model, threshold)
-    predictions = _predicted(model, tested)
-    seed = spec.seed
-    metrics = measure(predictions, naive.rate, BLOCK, seed)
-    traded = _traded(strategy_of(spec.name, model, threshold, version), manager, symbols, holdout, paid)
+    predictions = predicted(model, tested)
+    metrics = measure(predictions, naive, BLOCK, seed)
+    traded = _traded(found.as_strategy(), manager, symbols, holdout, paid)
     return Trained(
         model=model,
-        threshold=threshold,
-        version=version,
+        threshold=found.threshold,
+        version=found.version,
         as_of=as_of,
         train=train,
         holdout=holdout,
-        rows_train=learned.height,
+        rows_train=found.learned.height,
         rows_holdout=metrics.rows,
-        base_rate=naive.rate,
-        train_loss=_train_loss(model, learned),
-        validation=measure(out_of_fold, naive.rate, BLOCK, seed),
+        base_rate=naive,
+        train_loss=_train_loss(model, found.learned),
+        validation=measure(found.out_of_fold, naive, BLOCK, seed),
         metrics=metrics,
-        values=measure_values(predictions, naive.value, BLOCK, seed) if model.regresses else None,
+        values=measure_values(predictions, found.base_value, BLOCK, seed) if model.regresses else None,
         predictions=predictions,
-        out_of_fold=out_of_fold,
+        out_of_fold=found.out_of_fold,
         checks=(
-            check_apart(learned, tested.select(decided_at(spec.timeframe).alias("decided_at"))),
-            check_single_features(learned, spec.inputs, model.honest_auc),
-            check_not_too_good(out_of_fold, BLOCK, seed, model.honest_accuracy),
-            check_shuffled(_shuffled(rows, spec, steps[-1])),
+            check_apart(found.learned, tested.select(decided_at(spec.timeframe).alias("decided_at"))),
+            check_single_features(found.learned, spec.inputs, model.honest_auc),
+            check_not_too_good(found.out_of_fold, BLOCK, seed, model.honest_accuracy),
+            check_shuffled(_shuffled(rows, spec, found.folds[-1])),
         ),
         evaluation=traded[0],
         ungated=None if model.directional else traded[1],
     )
-
-
-@dataclass(frozen=True)
-class _Naive:
-    """What the baselines say: the event's rate and, of regressors, the constant value."""
-
-    rate: float
-    value: float
-
-
-def _naive(model: Model, learned: pl.DataFrame) -> _Naive:
-    rate = base_rate(learned["label_event"].to_numpy(), model.spec.horizon, model.prior)
-    level = 0.0 if model.directional else float(learned["label_value"].to_numpy().mean())
-    return _Naive(rate, level)
-
-
-def _rows(manager: FeatureManager, symbols: Sequence[str], model: Model, window: Window) -> pl.DataFrame:
-    spec = model.spec
-    # a decision at the window's start is made on the bar that has just closed
-    start = window.start - bar_length(spec.timeframe)
-    wanted = list(spec.reads if model.directional else dict.fromkeys((*spec.reads, CROSS)))
-    frame = manager.window(list(symbols), spec.timeframe, wanted, start, window.end)
-    aimed = model.with_targets(with_labels(frame, spec.timeframe, spec.horizon))
-    return with_uniqueness(aimed, spec.timeframe, spec.horizon)
 
 
 def _shortened(train: Window, rows: pl.DataFrame, spec: ModelSpec) -> Window:
@@ -320,49 +282,6 @@ def _shortened(train: Window, rows: pl.DataFrame, spec: ModelSpec) -> Window:
         )
         raise ModelError(msg)
     return Window(start, train.end)
-
-
-def _out_of_fold(rows: pl.DataFrame, spec: ModelSpec, steps: Sequence[Fold]) -> pl.DataFrame:
-    """Return raw scores of every validation fold, each from a model that learned only from what came before it."""
-    parts = []
-    for fold in steps:
-        model = make(spec)
-        model.train(rows.filter(learnable(fold.train, spec.timeframe, fold.embargo)))
-        part = rows.filter(judged(fold.validation, spec.timeframe), pl.col("flag").is_null())
-        matrix = model.matrix(part)
-        estimate = model.estimate(matrix) if isinstance(model, Regressor) else np.full(part.height, np.nan)
-        kept = ["symbol", "ts", "label_event", "label_value", "label_return", *([] if model.directional else [CROSS])]
-        parts.append(
-            part.select(
-                *kept,
-                pl.Series("raw", model.raw(matrix), pl.Float64),
-                pl.Series("estimate", estimate, pl.Float64).fill_nan(None),
-            )
-        )
-    return pl.concat(parts)
-
-
-def _calibration(model: Model, raw: pl.DataFrame) -> Calibration:
-    """Return the calibration fitted on what was predicted out of fold."""
-    known = raw.filter(pl.col("label_event").is_not_null())
-    overlap = float(model.spec.horizon)
-    fitted = fit_calibration(known["raw"].to_numpy(), known["label_event"].to_numpy(), overlap, model.prior)
-    if not model.regresses:
-        return fitted
-    valued = known.drop_nulls(["estimate", "label_value"])
-    slope, intercept = fit_values(
-        valued["estimate"].to_numpy(),
-        valued["label_value"].to_numpy(),
-        overlap,
-        model.prior,
-        centred=not model.directional,
-    )
-    return replace(fitted, value_slope=slope, value_intercept=intercept)
-
-
-def _predicted(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
-    value = model.predict_value(rows) if isinstance(model, Regressor) else pl.lit(None, pl.Float64).alias("value")
-    return rows.select("symbol", "ts", model.predict(rows), value, "label_event", "label_value")
 
 
 def _train_loss(model: Model, learned: pl.DataFrame) -> float:
@@ -381,18 +300,17 @@ def _traded(
     return evaluate(both, manager, symbols, window.start, window.end, costs, timeframes=(timeframe,))
 
 
-def _shuffled(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> Metrics:
-    """Return the metrics, against true labels, of a model that learned from shuffled ones."""
+def _shuffled(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> Iterator[Metrics]:
+    """Give the metrics, against true labels, of models that learned from shuffled ones, made as they are asked for."""
     learned = rows.filter(learnable(fold.train, spec.timeframe, fold.embargo), pl.col("label_event").is_not_null())
-    order = np.random.default_rng(spec.seed).permutation(learned.height)
-    model = make(spec)
-    model.train(learned.with_columns(learned[name].gather(order) for name in ("label_event", "label_value")))
     part = rows.filter(judged(fold.validation, spec.timeframe))
-    naive = _naive(model, learned).rate
-    # what it learned about the inputs is added to the base rate, or a rare event would hide any leak
-    model.calibration = Calibration(1.0, float(np.log(naive / (1 - naive))))
-    return measure(part.select("ts", model.predict(part), "label_event"), naive, BLOCK, spec.seed)
-
-
-def _round_trip(costs: Costs) -> float:
-    return 2 * (costs.taker_fee + costs.slippage)
+    for shuffle in range(SHUFFLES):
+        order = np.random.default_rng([spec.seed, shuffle]).permutation(learned.height)
+        model = make(spec)
+        model.train(learned.with_columns(learned[name].gather(order) for name in ("label_event", "label_value")))
+        naive = naive_of(model, learned).rate
+        # What it learned about the inputs is added to the base rate, or a rare event would hide any leak. The mean of
+        # what it says is taken off: a shuffle keeps the labels' mean, and a week's trend that goes on is no leak.
+        level = float(np.mean(model.raw(model.matrix(learned))))
+        model.calibration = Calibration(1.0, float(np.log(naive / (1 - naive))) - level)
+        yield measure(part.select("ts", model.predict(part), "label_event"), naive, BLOCK, spec.seed)

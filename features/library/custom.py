@@ -55,3 +55,16 @@ def volume_confirmed_momentum() -> pl.Expr:
 def scaled_move(n: int, m: int) -> pl.Expr:
     """Log return of n bars in units of the volatility of m bars: large or small against what is usual of late."""
     return pl.col(f"log_returns_{n}") / (pl.col(f"realized_volatility_{m}") * math.sqrt(n))
+
+
+@feature(
+    "extreme_move_<n>_<m>_<k>",
+    unit="standard deviations",
+    warmup=lambda n, m, k: max(n, m) + k,
+    nulls="the price has not moved for m bars",
+)
+def extreme_move(n: int, m: int, k: int) -> pl.Expr:
+    """Largest move of n bars, up or down, that the last k bars saw, in units of the volatility of m bars."""
+    move = pl.col(f"scaled_move_{n}_{m}")
+    high, low = move.rolling_max(k), move.rolling_min(k)
+    return pl.when(high >= -low).then(high).otherwise(low)
