@@ -10,7 +10,7 @@ and funding paid at or before T.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -100,6 +100,22 @@ class CandleSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PredictionSource(CandleSource, Protocol):
+    """A source of candles that also knows what models said about them, as `model:` and `ensemble:` features."""
+
+    def predictions(
+        self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
+    ) -> pl.DataFrame:
+        """Return what was predicted at the bars with `start <= ts` and `ts + timeframe <= end`.
+
+        Columns `symbol`, `ts` and one Float64 for each name (`model:direction`); null, or no row, where nothing was.
+        No look-ahead: each value is that of the latest model trained before the bar's close, and on data from before
+        that training. Raises `LookupError` for a name that no model can have.
+        """
+        ...
+
+
 class FrameSource:
     """A `CandleSource` over frames in memory, for notebooks, tests and backtests of data already read.
 
@@ -109,10 +125,18 @@ class FrameSource:
         Frames with `CANDLE_SCHEMA`.
     funding : DataFrame, optional
         Frame with `FUNDING_SCHEMA`; none where omitted.
+    predictions : dict of Timeframe to DataFrame, optional
+        What models said: `symbol`, `ts` and a column for each name, such as `model:direction`.
     """
 
-    def __init__(self, candles: dict[Timeframe, pl.DataFrame], funding: pl.DataFrame | None = None) -> None:
+    def __init__(
+        self,
+        candles: dict[Timeframe, pl.DataFrame],
+        funding: pl.DataFrame | None = None,
+        predictions: dict[Timeframe, pl.DataFrame] | None = None,
+    ) -> None:
         self._candles = candles
+        self._predictions = predictions or {}
         self._funding = pl.DataFrame(schema=FUNDING_SCHEMA) if funding is None else funding
 
     def candles(
@@ -132,6 +156,18 @@ class FrameSource:
         """See `CandleSource.funding`."""
         paid = self._funding.filter(pl.col("symbol").is_in(list(symbols)), pl.col("ts") <= end)
         return paid if start is None else paid.filter(pl.col("ts") >= start)
+
+    def predictions(
+        self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
+    ) -> pl.DataFrame:
+        """See `PredictionSource.predictions`; raises `LookupError` for what was not given."""
+        frame = self._predictions.get(timeframe)
+        missing = [name for name in names if frame is None or name not in frame.columns]
+        if frame is None or missing:
+            msg = f"no {timeframe} predictions of {', '.join(missing)} in this source; give it predictions={{...}}"
+            raise LookupError(msg)
+        within = pl.col("ts").is_between(start, end - bar_length(timeframe)) & pl.col("symbol").is_in(list(symbols))
+        return frame.filter(within).select("symbol", "ts", *names)
 
     def _known(self, symbols: Sequence[str], timeframe: Timeframe) -> pl.DataFrame:
         frame = self._candles.get(timeframe)

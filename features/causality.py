@@ -114,7 +114,13 @@ def feature_look_ahead(
     def computation(given: Market) -> pl.DataFrame:
         frame = given.candles[timeframe]
         return compute(
-            frame, wanted, given.funding, timeframe=timeframe, registry=registry, others=given.candles
+            frame,
+            wanted,
+            given.funding,
+            timeframe=timeframe,
+            registry=registry,
+            others=given.candles,
+            predictions=given.predictions,
         ).select("symbol", "ts", *wanted)
 
     return look_ahead(computation, market, timeframe, cuts)

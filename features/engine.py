@@ -26,6 +26,7 @@ import polars as pl
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length
 from features.definition import Feature, Kernel
 from features.plan import Plan
+from features.predictions import SAID
 from features.registry import Registry, Request, standard_registry
 
 STALE_FUNDING: Final = timedelta(hours=24)
@@ -42,6 +43,7 @@ def compute(
     timeframe: Timeframe | None = None,
     registry: Registry | None = None,
     others: Mapping[Timeframe, pl.DataFrame] | None = None,
+    predictions: Mapping[Timeframe, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:
     """Return the candles with one further column for each feature.
 
@@ -59,6 +61,8 @@ def compute(
         The known features; by default those of this package.
     others : mapping of Timeframe to DataFrame, optional
         Candles for what is read from higher timeframes, and from symbols that are not in `candles`.
+    predictions : mapping of Timeframe to DataFrame, optional
+        What models said, as `PredictionSource.predictions` returns it. Without them such features are null.
 
     Returns
     -------
@@ -87,11 +91,13 @@ def compute(
     bars = candles.select(CANDLE_SCHEMA.names()).with_columns(closed_at=pl.col("ts") + bar_length(own))
     if plan.funding:
         bars = _with_funding(bars, funding)
+    if plan.predictions:
+        bars = _with_predictions(bars, plan.predictions, (predictions or {}).get(own))
     if plan.foreign:
         if others is None:
             _check_symbols(plan.foreign, candles)
         everything = {**(others or {}), own: _all_candles(candles, others, own)}
-        bars = _with_foreign(bars, plan.foreign, own, known, everything, funding)
+        bars = _with_foreign(bars, plan.foreign, own, known, everything, funding, predictions)
     columns = _columns(bars, plan, own)
     return candles.with_columns(columns)
 
@@ -106,10 +112,13 @@ class Needs:
         Warm-up bars of each further source; None stands for the symbols of the rows.
     funding : bool
         Whether funding payments are read.
+    predictions : mapping of Timeframe to dict of str to set of (str or None)
+        Predictions read on bars of each timeframe, and of which symbols; None stands for those of the rows.
     """
 
     candles: Mapping[tuple[str | None, Timeframe], int]
     funding: bool
+    predictions: Mapping[Timeframe, Mapping[str, set[str | None]]]
 
 
 def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None = None) -> Needs:
@@ -125,11 +134,14 @@ def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None 
     known = registry or standard_registry()
     candles: dict[tuple[str | None, Timeframe], int] = {}
     funding = False
+    predictions: dict[Timeframe, dict[str, set[str | None]]] = {}
 
     def visit(requests: Sequence[Request], symbol: str | None, own: Timeframe) -> None:
         nonlocal funding
         plan = Plan.of(requests, known)
         funding = funding or plan.funding
+        for name in plan.predictions:
+            predictions.setdefault(own, {}).setdefault(name, set()).add(symbol)
         for request in plan.foreign:
             _check_prefix(request, own)
             source = (request.symbol or symbol, request.timeframe or own)
@@ -138,7 +150,7 @@ def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None 
             visit([inner], *source)
 
     visit(known.requests(names), None, timeframe)
-    return Needs(candles, funding)
+    return Needs(candles, funding, predictions)
 
 
 def _columns(bars: pl.DataFrame, plan: Plan, timeframe: Timeframe) -> pl.DataFrame:
@@ -259,6 +271,14 @@ def _with_funding(bars: pl.DataFrame, funding: pl.DataFrame | None) -> pl.DataFr
     return joined.sort("row").drop("row")
 
 
+def _with_predictions(bars: pl.DataFrame, names: Sequence[str], said: pl.DataFrame | None) -> pl.DataFrame:
+    """Add what models said of each bar, by its symbol and time; null where they said nothing."""
+    if said is None:
+        return bars.with_columns(pl.lit(None, pl.Float64).alias(SAID + name) for name in names)
+    right = said.select("symbol", "ts", *(pl.col(name).alias(SAID + name) for name in names))
+    return bars.join(right, on=["symbol", "ts"], how="left", maintain_order="left", validate="m:1")
+
+
 def _with_foreign(
     bars: pl.DataFrame,
     requests: Sequence[Request],
@@ -266,6 +286,7 @@ def _with_foreign(
     registry: Registry,
     candles: Mapping[Timeframe, pl.DataFrame],
     funding: pl.DataFrame | None,
+    predictions: Mapping[Timeframe, pl.DataFrame] | None,
 ) -> pl.DataFrame:
     """Add the columns that are read from other symbols and higher timeframes."""
     sources = dict.fromkeys((request.symbol, request.timeframe or own) for request in requests)
@@ -273,7 +294,15 @@ def _with_foreign(
         wanted = [item for item in requests if (item.symbol, item.timeframe or own) == (symbol, timeframe)]
         source = _source(candles, symbol, timeframe, wanted[0].name)
         names = [item.feature.name for item in wanted]
-        values = compute(source, names, funding, timeframe=timeframe, registry=registry, others=candles)
+        values = compute(
+            source,
+            names,
+            funding,
+            timeframe=timeframe,
+            registry=registry,
+            others=candles,
+            predictions=predictions,
+        )
         sound = pl.when(pl.col("flag").is_null())
         columns = [sound.then(pl.col(item.feature.name)).alias(item.name) for item in wanted]
         keys = ["symbol"] if symbol is None else []

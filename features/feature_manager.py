@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from features.bars import MINUTES, CandleSource, Timeframe, bar_length
+from features.bars import MINUTES, CandleSource, PredictionSource, Timeframe, bar_length
 from features.engine import Needs, compute, needs
 from features.registry import Registry, standard_registry
 
@@ -203,7 +203,47 @@ class FeatureManager:
         }
         everyone = sorted({*own, *(symbol for symbol, _ in need.candles if symbol)})
         funding = self.source.funding(everyone, begin - FUNDING_HISTORY, end) if need.funding else None
-        return compute(candles, names, funding, timeframe=timeframe, registry=self.registry, others=others)
+        return compute(
+            candles,
+            names,
+            funding,
+            timeframe=timeframe,
+            registry=self.registry,
+            others=others,
+            predictions=self.predictions(need, own, begin, end),
+        )
+
+    def predictions(
+        self, need: Needs, symbols: Sequence[str], start: datetime, end: datetime
+    ) -> dict[Timeframe, pl.DataFrame]:
+        """Return the predictions that features read, by timeframe, as `features.engine.compute` takes them.
+
+        Parameters
+        ----------
+        need : Needs
+            Of the features.
+        symbols : sequence of str
+            Those of the rows.
+        start, end : datetime
+            First opening time, and the moment by which a bar is closed.
+
+        Raises
+        ------
+        LookupError
+            If the source has no models, or no model can have such a name.
+        """
+        if need.predictions and not isinstance(self.source, PredictionSource):
+            names = ", ".join(sorted({name for wanted in need.predictions.values() for name in wanted}))
+            msg = f"feature {names}: this source of candles knows no models; read it where models are stored"
+            raise LookupError(msg)
+        found: dict[Timeframe, pl.DataFrame] = {}
+        for timeframe, wanted in need.predictions.items():
+            asked = {symbol for each in wanted.values() for symbol in each}
+            everyone = sorted({*(symbols if None in asked else ()), *(symbol for symbol in asked if symbol)})
+            begin = start - bar_length(timeframe)
+            assert isinstance(self.source, PredictionSource)  # noqa: S101 - checked above
+            found[timeframe] = self.source.predictions(sorted(wanted), everyone, timeframe, begin, end)
+        return found
 
     def _history(
         self, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime, warmup: int

@@ -119,7 +119,15 @@ def warmup_error(
 def _values(
     bars: pl.DataFrame, name: str, market: Market, timeframe: Timeframe, registry: Registry
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    frame = compute(bars, [name], market.funding, timeframe=timeframe, registry=registry, others=market.candles)
+    frame = compute(
+        bars,
+        [name],
+        market.funding,
+        timeframe=timeframe,
+        registry=registry,
+        others=market.candles,
+        predictions=market.predictions,
+    )
     values: np.ndarray[tuple[int], np.dtype[np.float64]] = frame[name].cast(pl.Float64).to_numpy()
     return values
 

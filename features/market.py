@@ -5,7 +5,7 @@ comparison that uses them (`causality`), realistic synthetic data (`blofin_resou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,19 +21,21 @@ SYMBOLS: Final = ("AAA-USDT", "BBB-USDT")
 
 @dataclass(frozen=True)
 class Market:
-    """Frames with `CANDLE_SCHEMA` for each timeframe, and one with `FUNDING_SCHEMA`."""
+    """Frames with `CANDLE_SCHEMA` for each timeframe, one with `FUNDING_SCHEMA`, and what models said, if anything."""
 
     candles: Mapping[Timeframe, pl.DataFrame]
     funding: pl.DataFrame
+    predictions: Mapping[Timeframe, pl.DataFrame] = field(default_factory=dict)
 
     def source(self) -> FrameSource:
         """Return the market as a `CandleSource`."""
-        return FrameSource(dict(self.candles), self.funding)
+        return FrameSource(dict(self.candles), self.funding, dict(self.predictions))
 
     def cut(self, moment: datetime) -> "Market":
         """Return what was closed or paid at or before `moment`."""
         candles = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.candles.items()}
-        return Market(candles, self.funding.filter(pl.col("ts") <= moment))
+        said = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.predictions.items()}
+        return Market(candles, self.funding.filter(pl.col("ts") <= moment), said)
 
     def noised(self, moment: datetime, seed: int) -> "Market":
         """Return the market with everything that closed or was paid after `moment` replaced by noise."""
@@ -41,7 +43,9 @@ class Market:
         candles = {key: _noised(frame, moment - bar_length(key), rng) for key, frame in self.candles.items()}
         rate = pl.Series(rng.normal(0, 0.01, self.funding.height))
         later = pl.when(pl.col("ts") > moment)
-        return Market(candles, self.funding.with_columns(later.then(rate).otherwise(pl.col("rate")).alias("rate")))
+        funding = self.funding.with_columns(later.then(rate).otherwise(pl.col("rate")).alias("rate"))
+        said = {key: _said(frame, moment - bar_length(key), rng) for key, frame in self.predictions.items()}
+        return Market(candles, funding, said)
 
 
 def example_market(bars: int = 3000, seed: int = 7) -> Market:
@@ -148,3 +152,12 @@ def _noised(frame: pl.DataFrame, last: datetime, rng: np.random.Generator) -> pl
     later = pl.when(pl.col("ts") > last)
     series = {name: pl.Series(values, dtype=CANDLE_SCHEMA[name]) for name, values in noise.items()}
     return frame.with_columns(later.then(values).otherwise(pl.col(name)).alias(name) for name, values in series.items())
+
+
+def _said(frame: pl.DataFrame, last: datetime, rng: np.random.Generator) -> pl.DataFrame:
+    """Return predictions with those of bars after `last` replaced."""
+    later = pl.when(pl.col("ts") > last)
+    names = [name for name in frame.columns if name not in {"symbol", "ts"}]
+    return frame.with_columns(
+        later.then(pl.Series(rng.random(frame.height))).otherwise(pl.col(name)).alias(name) for name in names
+    )

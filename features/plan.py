@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from features.definition import Feature
+from features.predictions import SAID
 from features.registry import BAR_COLUMNS, FUNDING_COLUMNS, Registry, Request
 
 
@@ -27,6 +28,8 @@ class Plan:
         Requested name to the bars that its definition reads.
     funding : bool
         Whether `FUNDING_COLUMNS` are read.
+    predictions : tuple of str
+        Names of the predictions that are read, as `model:direction`.
     """
 
     levels: tuple[tuple[Feature, ...], ...]
@@ -34,6 +37,7 @@ class Plan:
     outputs: Mapping[str, str]
     windows: Mapping[str, int]
     funding: bool
+    predictions: tuple[str, ...]
 
     @classmethod
     def of(cls, requests: Sequence[Request], registry: Registry) -> "Plan":
@@ -60,7 +64,9 @@ class Plan:
             for level in range(1, deepest + 1)
         )
         own = {request.name: registry.window(request.feature) for request in requests if not request.foreign}
-        return cls(levels, tuple(search.foreign.values()), columns, own, bool(search.plain & set(FUNDING_COLUMNS)))
+        funding = bool(search.plain & set(FUNDING_COLUMNS))
+        said = tuple(sorted(column.removeprefix(SAID) for column in search.plain if column.startswith(SAID)))
+        return cls(levels, tuple(search.foreign.values()), columns, own, funding, said)
 
 
 class _Search:

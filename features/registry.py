@@ -31,6 +31,7 @@ from features.library import (
     volume,
     volume_weighted,
 )
+from features.predictions import PREDICTORS, SAID, is_prediction, prediction
 
 __all__ = [
     "FUNDING_COLUMNS",
@@ -138,6 +139,8 @@ class Registry:
     def request(self, name: str) -> Request:
         """Return what a name asks for, prefixes included; raises as `feature` does."""
         *prefixes, last = name.split(":")
+        if prefixes and prefixes[-1] in PREDICTORS:
+            last = f"{prefixes.pop()}:{last}"
         symbol: str | None = None
         timeframe: Timeframe | None = None
         for prefix in prefixes:
@@ -165,7 +168,8 @@ class Registry:
         if feature not in self._inputs:
             self._inputs[feature] = _inputs(feature.formula())
         columns = self._inputs[feature]
-        plain = {column for column in columns if column in BAR_COLUMNS or column in FUNDING_COLUMNS}
+        known = {*BAR_COLUMNS, *FUNDING_COLUMNS}
+        plain = {column for column in columns if column in known or column.startswith(SAID)}
         others = []
         for column in columns:
             if column not in plain:
@@ -236,6 +240,8 @@ class Registry:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def _find(self, name: str) -> Feature | None:
+        if is_prediction(name):
+            return prediction(name)
         for definition in self._definitions:
             params = definition.parse(name)
             if params is not None:

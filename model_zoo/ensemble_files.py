@@ -7,14 +7,14 @@ Does not belong here: members' files (`model_zoo.artifacts`), combining (`model_
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from model_zoo.artifacts import folder_name, load_artifact
+from model_zoo.artifacts import Artifact, folder_name, load_artifact
 from model_zoo.base import ModelError
 from model_zoo.calibration import Calibration
 from model_zoo.ensembles import METHODS, Ensemble, Member, Rule, Tried
@@ -48,14 +48,7 @@ def save_ensembles(root: Path, best: Sequence[Tried], as_of: datetime) -> list[P
     paths = []
     for number, tried in enumerate(best, 1):
         ensemble, pooled = tried.ensemble, tried.evaluation.pooled
-        definition = {
-            **ensemble.definition(),
-            "format": FORMAT,
-            "version": ensemble.version,
-            "as_of": as_of.isoformat(),
-            "models": [folder_name(each.model.spec) for each in ensemble.members],
-            "base_rates": [each.base_rate for each in ensemble.members],
-        }
+        definition = {**full_definition(ensemble), "format": FORMAT, "as_of": as_of.isoformat()}
         results = {
             "name": ensemble.name,
             "version": ensemble.version,
@@ -98,9 +91,39 @@ def load_ensemble(path: Path) -> Ensemble:
     if given.pop("sha256", None) != _digest(given):
         msg = f"{path}: was changed after it was written"
         raise ModelError(msg)
+    return ensemble_of(given, path.parent.parent, load_artifact)
+
+
+def full_definition(ensemble: Ensemble) -> dict[str, Any]:
+    """Return all that `ensemble_of` needs, as plain JSON values."""
+    return {
+        **ensemble.definition(),
+        "version": ensemble.version,
+        "models": [folder_name(each.model.spec) for each in ensemble.members],
+        "base_rates": [each.base_rate for each in ensemble.members],
+    }
+
+
+def ensemble_of(given: Mapping[str, Any], root: Path, load: Callable[[Path], Artifact]) -> Ensemble:
+    """Return the ensemble of a full definition, ready to predict.
+
+    Parameters
+    ----------
+    given : mapping of str to JSON value
+        As `full_definition` gave it.
+    root : Path
+        Folder of all models.
+    load : callable
+        How a member's folder is read: `load_artifact`, or one that remembers.
+
+    Raises
+    ------
+    ModelError
+        If a member is missing or was changed since.
+    """
     members = []
     for folder, version, rate in zip(given["models"], given["versions"], given["base_rates"], strict=True):
-        artifact = load_artifact(path.parent.parent / ".versions" / folder / version)
+        artifact = load(root / ".versions" / folder / version)
         members.append(Member(artifact.model, artifact.threshold, artifact.version, rate, pl.DataFrame()))
     rule = Rule(given["method"], tuple(given["weights"]), Calibration(**given["calibration"]))
     return Ensemble(tuple(members), rule, Threshold(**given["threshold"]))

@@ -100,7 +100,14 @@ def first_evaluation(text: str, market: Market, limits: Limits | None = None, *,
         for timeframe, frame in market.candles.items():
             frame.write_ipc(folder / f"candles_{timeframe}.arrow")
         market.funding.write_ipc(folder / "funding.arrow")
-        order = {"text": text, "seed": seed, "timeframes": list(market.candles)}
+        for timeframe, frame in market.predictions.items():
+            frame.write_ipc(folder / f"predictions_{timeframe}.arrow")
+        order = {
+            "text": text,
+            "seed": seed,
+            "timeframes": list(market.candles),
+            "predictions": list(market.predictions),
+        }
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
         code, reply = _run(folder, given)
     return _read(code, reply, given)

@@ -23,7 +23,7 @@ def verdict(folder: Path) -> dict[str, Any]:
     blank = {"accepted": False, "name": "", "version": "", "entries": {}}
     try:
         strategy = compile_strategy(order["text"])
-        market = read_market(folder, order["timeframes"])
+        market = read_market(folder, order["timeframes"], order["predictions"])
         missing = [timeframe for timeframe in strategy.timeframes if timeframe not in market.candles]
         if missing:
             return {**blank, "reason": f"no candles of {', '.join(missing)} to evaluate it on"}
@@ -46,7 +46,8 @@ def verdict(folder: Path) -> dict[str, Any]:
     }
 
 
-def read_market(folder: Path, timeframes: list[Timeframe]) -> Market:
+def read_market(folder: Path, timeframes: list[Timeframe], predictions: list[Timeframe]) -> Market:
     """Return the market that the parent wrote into `folder`."""
     candles = {timeframe: pl.read_ipc(folder / f"candles_{timeframe}.arrow") for timeframe in timeframes}
-    return Market(candles, pl.read_ipc(folder / "funding.arrow"))
+    said = {timeframe: pl.read_ipc(folder / f"predictions_{timeframe}.arrow") for timeframe in predictions}
+    return Market(candles, pl.read_ipc(folder / "funding.arrow"), said)

@@ -99,7 +99,14 @@ def price_memory(strategy: Strategy, market: Market, timeframe: Timeframe) -> fl
 def signals_on(strategy: Strategy, market: Market, timeframe: Timeframe) -> pl.DataFrame:
     """Return the strategy's signals over a whole market's bars of one timeframe."""
     others: Mapping[Timeframe, pl.DataFrame] = market.candles
-    frame = compute(others[timeframe], strategy.features(timeframe), market.funding, timeframe=timeframe, others=others)
+    frame = compute(
+        others[timeframe],
+        strategy.features(timeframe),
+        market.funding,
+        timeframe=timeframe,
+        others=others,
+        predictions=market.predictions,
+    )
     return strategy.signals(frame)
 
 
@@ -114,4 +121,4 @@ def _scaled(market: Market) -> Market:
         timeframe: frame.with_columns(prices, volumes).select(CANDLE_SCHEMA.names())
         for timeframe, frame in market.candles.items()
     }
-    return Market(candles, market.funding)
+    return Market(candles, market.funding, market.predictions)

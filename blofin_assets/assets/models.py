@@ -25,7 +25,7 @@ from features.bars import TRADED_TIMEFRAMES, TS, Timeframe
 from model_zoo.artifacts import Artifact, folder_name, load_artifact, save_artifact
 from model_zoo.base import Regressor
 from model_zoo.catalog import MODELS
-from model_zoo.ensemble_files import save_ensembles
+from model_zoo.ensemble_files import full_definition, save_ensembles
 from model_zoo.ensembles import Member, Tried, search
 from model_zoo.folds import Window
 from model_zoo.ranking import ModelRanker
@@ -223,6 +223,7 @@ def _ensemble_row(tried: Tried, rank: int, as_of: datetime, snapshot: int) -> di
         "rank": rank,
         "status": "active" if rank <= ACTIVE_ENSEMBLES else "archived",
         "artifact": f"ensembles/ensemble_{rank:03d}.json" if rank <= ACTIVE_ENSEMBLES else None,
+        "definition": json.dumps(full_definition(ensemble), sort_keys=True),
         **{name: getattr(measured, name) for name in names},
         "validation_log_loss_gain": tried.validation.log_loss_gain,
         "backtest_sharpe": pooled.sharpe,

@@ -17,12 +17,12 @@ from blofin_assets.assets.evidence import evidence_rows
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.partitions import day_start, two_days
+from blofin_assets.predictions import feature_manager, predictions_for
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
 from blofin_assets.trials import configuration, count_trials
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
-from features import FeatureManager
 from features.bars import TS, Timeframe
 from features.market import Market
 from strategies.base import Strategy
@@ -105,7 +105,7 @@ def strategy_validation(
     require_market_data(store, market.symbols, as_of - EXAM, as_of)
     judged = verdicts(store, as_of)
     waiting = [strategy for strategy in load_library() if (strategy.name, strategy.version) not in judged]
-    data = _validation_market(store, market.symbols, as_of) if waiting else None
+    data = _validation_market(store, market.symbols, as_of, waiting) if waiting else None
     findings = {s.name: validate(s, data, cuts=CUTS, seed=market.seed) for s in waiting if data is not None}
     rows = pl.DataFrame(
         {
@@ -144,7 +144,7 @@ def strategy_backtests(
     require_market_data(store, market.symbols, as_of - EXAM, as_of)
     snapshot, start = store.snapshot_id(), as_of - EXAM
     sound = validated(load_library(), verdicts(store, as_of))
-    evaluations = evaluate(sound, FeatureManager(store, as_of=as_of), market.symbols, start, as_of, costs=Costs())
+    evaluations = evaluate(sound, feature_manager(store, as_of), market.symbols, start, as_of, costs=Costs())
     evaluations, copies = without_copies(evaluations)
     results = backtest_rows(evaluations, as_of, snapshot)
     trials = count_trials(store, KIND, start, as_of, {configuration(found, KIND) for found in evaluations})
@@ -262,11 +262,14 @@ def without_copies(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation],
     return [found for found in evaluations if found.name not in copies], copies
 
 
-def _validation_market(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> Market:
+def _validation_market(
+    store: Warehouse, symbols: Sequence[str], as_of: datetime, waiting: Sequence[Strategy]
+) -> Market:
     """Return the days before the as-of on which strategies are held to the causality test."""
     longest = as_of - max(VALIDATION_DAYS.values())
     candles = {frame: store.candles(symbols, frame, as_of - days, as_of) for frame, days in VALIDATION_DAYS.items()}
-    return Market(candles, store.funding(symbols, longest, as_of))
+    said = predictions_for(waiting, store, symbols, as_of, VALIDATION_DAYS)
+    return Market(candles, store.funding(symbols, longest, as_of), said)
 
 
 def _scores(results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

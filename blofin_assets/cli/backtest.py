@@ -22,9 +22,9 @@ from backtester.page import backtest_page
 from blofin_assets.assets.reports import write_whole
 from blofin_assets.assets.results import pooled_of, trial_rows
 from blofin_assets.cli.session import Session, open_session
+from blofin_assets.predictions import feature_manager
 from blofin_assets.trials import count_trials
 from blofin_resources.errors import BlofinError
-from features import FeatureManager
 from features.bars import TRADED_TIMEFRAMES, Timeframe
 from strategies.base import Strategy
 from strategies.compiler import compile_strategy
@@ -56,7 +56,7 @@ def run_backtest(request: Request) -> None:
     symbols = _symbols(request.symbols, session)
     end = _end(session, symbols, request.as_of)
     start = end - timedelta(days=_days(request.days))
-    manager = FeatureManager(session.warehouse, as_of=end)
+    manager = feature_manager(session.warehouse, end)
     evaluation = evaluate([strategy], manager, symbols, start, end, Costs(), timeframes=timeframes)[0]
     evidence = gather(evaluation, seed=session.settings.seed)
     sharpe = _ledger(session, evaluation, evidence, end)
