@@ -471,13 +471,17 @@ class History:
         need = needs(names, timeframe, self._manager.registry)
         foreign = sorted({symbol for symbol, _ in need.candles if symbol} - set(self.symbols))
         others = {other: self._candles((*self.symbols, *foreign), other, factor) for _, other in need.candles}
+        own = self._candles(self.symbols, timeframe, factor)
+        first = own["ts"].min()
+        begin = first if isinstance(first, datetime) else self.window.start
         return compute(
-            self._candles(self.symbols, timeframe, factor),
+            own,
             names,
             self._funding(timeframe, factor, foreign) if need.funding else None,
             timeframe=timeframe,
             registry=self._manager.registry,
             others=others,
+            predictions=self._manager.predictions(need, self.symbols, begin, self.window.end),
         )
 
     def _candles(self, symbols: tuple[str, ...], timeframe: Timeframe, factor: int) -> pl.DataFrame:
