@@ -4,6 +4,8 @@ Belongs here: process identity that cannot be taken for another's, exclusive loc
 here: Dagster runs (`blofin_assets.instance`), the warehouse's commit lock (`blofin_resources.warehouse`).
 """
 
+import fcntl
+import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -52,16 +54,41 @@ def exclusive(folder: Path, name: str, *, wait_seconds: float) -> Iterator[None]
     BlofinError
         If another process holds it for longer than `wait_seconds`.
     """
-    locks = folder / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    path = locks / (re.sub(r"[^A-Za-z0-9._-]+", "_", name) + ".lock")
+    path = _lock_file(folder, name)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=wait_seconds)
     except Timeout:
-        msg = f"{name} is running in another process (lock {path}); wait for it to end or stop that process"
-        raise BlofinError(msg) from None
+        raise BlofinError(_held(name, path)) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def exclusive_for_life(folder: Path, name: str) -> None:
+    """Hold the lock `name` as long as this process lives, also as the program that replaces it by `exec`.
+
+    Raises
+    ------
+    BlofinError
+        If another process holds it.
+    """
+    path = _lock_file(folder, name)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as FileLock does it, so that the two exclude each other
+    except BlockingIOError:
+        os.close(handle)
+        raise BlofinError(_held(name, path)) from None
+    os.set_inheritable(handle, True)
+
+
+def _lock_file(folder: Path, name: str) -> Path:
+    locks = folder / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / (re.sub(r"[^A-Za-z0-9._-]+", "_", name) + ".lock")
+
+
+def _held(name: str, path: Path) -> str:
+    return f"{name} is running in another process (lock {path}); wait for it to end or stop that process"

@@ -16,6 +16,7 @@ from blofin_assets.assets.common import cycle_as_of, lineage, require_market_dat
 from blofin_assets.assets.models import model_ranking
 from blofin_assets.assets.results import row_id
 from blofin_assets.assets.strategies import strategy_ranking
+from blofin_assets.code_version import code_version
 from blofin_assets.partitions import DAY, day_start, days
 from blofin_assets.reporting import build_document, collect, render_page
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -38,18 +39,22 @@ def daily_report(
     as_of = cycle_as_of(context, clock, lambda key: day_start(key) + DAY)
     store = warehouse.open()
     require_market_data(store, market.symbols, as_of - DAY, as_of)
-    data = collect(
-        store,
-        as_of,
-        market=market.market,
-        synthetic=market.source().synthetic,
-        symbols=tuple(market.symbols),
-        seed=market.seed,
-    )
+    snapshot = store.snapshot_id()
+    with store.frozen(snapshot) as still:
+        data = collect(
+            still,
+            as_of,
+            market=market.market,
+            synthetic=market.source().synthetic,
+            symbols=tuple(market.symbols),
+            seed=market.seed,
+        )
     document = build_document(data)
     document["provenance"] = {
         "run_id": context.run.run_id,
-        "snapshot": store.snapshot_id(),
+        "code_version": code_version(),
+        "seed": market.seed,
+        "snapshot": snapshot,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -70,6 +70,17 @@ def report(day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.
     make_report(parse_day(day))
 
 
+@app.command()
+def reproduce(
+    report: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11, or a report's .json file.")],
+    force: Annotated[bool, typer.Option("--force", help="Compare although other code made the report.")] = False,
+) -> None:
+    """Compute a report and its cycles again from its snapshot, and say which number differs."""
+    from blofin_assets.cli.reproduce import reproduce_report
+
+    reproduce_report(report, force=force)
+
+
 @app.command("import-ticks")
 def import_ticks(
     file: Annotated[Path, typer.Argument(help="The older system's SQLite file, such as blofin_monitor.db.")],
@@ -89,11 +100,32 @@ def sql(query: Annotated[str | None, typer.Argument(help="One statement; a promp
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
-    """Open Dagster's UI and daemon on this warehouse, on 127.0.0.1 only."""
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show what ran, what is due, how old the data is; exit code 3 if something needs a person."""
+    from blofin_assets.cli.status import show_status
+
+    show_status(as_json=as_json)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    no_daemon: Annotated[bool, typer.Option("--no-daemon", help="The UI alone; the daemon runs elsewhere.")] = False,
+) -> None:
+    """Open Dagster's UI, with its daemon, on this warehouse; on 127.0.0.1 only."""
     from blofin_assets.cli.ui import serve
 
-    serve(port)
+    serve(port, daemon=not no_daemon)
+
+
+@app.command()
+def daemon() -> None:
+    """Run Dagster's daemon alone, as a service: schedules and sensors start what is due."""
+    from blofin_assets.cli.ui import run_daemon
+
+    run_daemon()
 
 
 def main() -> None:

@@ -151,13 +151,18 @@ _PACKAGES: Final = {
 def connect(place: Place) -> DuckDBPyConnection:
     """Return a new DuckDB connection in UTC with the extensions that the place's catalog needs."""
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
-    for extension in ("ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"):
-        _load(connection, extension)
+    load_for(connection, place)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # only written to when a query outgrows memory
     spill = Path(tempfile.gettempdir()) / "blofin-spill"
     connection.execute(f"SET GLOBAL temp_directory = {_sql.text(spill)}")
     return connection
+
+
+def load_for(connection: DuckDBPyConnection, place: Place) -> None:
+    """Load the extensions that a place's catalog needs."""
+    for extension in ("ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"):
+        _load(connection, extension)
 
 
 def _load(connection: DuckDBPyConnection, extension: str) -> None:

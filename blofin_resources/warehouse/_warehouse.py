@@ -6,7 +6,7 @@ reads (`_reads`), of writes (`_transaction`) or of the schema (`_schema`).
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,8 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _reads, _schema, _sql, _upkeep
-from blofin_resources.warehouse._place import ALIAS, Place, connect
+from blofin_resources.warehouse import _copy, _reads, _schema, _sql, _upkeep
+from blofin_resources.warehouse._place import ALIAS, Place, connect, load_for
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
@@ -178,6 +178,27 @@ class Warehouse:
         finally:
             cursor.close()
 
+    def frozen(self, snapshot: int | None = None) -> Self:
+        """Return this warehouse as it is at a snapshot (default: the current one), for reading alone; close it after.
+
+        Several reads then see one state, and `snapshot_id` names it.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such snapshot (any more).
+        """
+        number = self.snapshot_id() if snapshot is None else snapshot
+        connection = connect(self._place)
+        try:
+            self._place.attach(connection, ALIAS, snapshot=number)
+            connection.execute(f"USE {ALIAS}")
+        except duckdb.Error as error:
+            connection.close()
+            msg = f"the warehouse as of snapshot {number} cannot be opened: {_sql.first_line(error)}"
+            raise WarehouseError(msg) from error
+        return type(self)(self._place, connection)
+
     def snapshot_id(self) -> int:
         """Return the number of the current snapshot: what a read now would see."""
         return int(self.read(f"SELECT * FROM {ALIAS}.current_snapshot()").item())
@@ -330,6 +351,49 @@ class Warehouse:
             return _upkeep.maintain(
                 cursor, self._place.locked, now=now, keep_snapshots=keep_snapshots, keep_files=keep_files
             )
+        finally:
+            cursor.close()
+
+    def copy_from(
+        self,
+        other: "Warehouse",
+        snapshot: int,
+        schemas: Sequence[str],
+        *,
+        without_runs: Collection[str] = (),
+        whole: Collection[str] = (),
+    ) -> None:
+        """Make the tables of some schemas hold what those of another warehouse held at a snapshot, run ids included.
+
+        For scratch warehouses: what the tables held before is gone.
+
+        Parameters
+        ----------
+        other : Warehouse
+            Where from; it is only read.
+        snapshot : int
+            Of the other.
+        schemas : sequence of str
+            Such as `market`.
+        without_runs : collection of str
+            Rows that these runs wrote are left out.
+        whole : collection of str
+            Tables that are copied with the rows of those runs.
+
+        Raises
+        ------
+        WarehouseError
+            If there is no such snapshot (any more), or the database refuses.
+        """
+        cursor = self._connection.cursor()
+        try:
+            source = other._place  # noqa: SLF001 - two of a kind
+            load_for(self._connection, source)
+            with self._place.locked():
+                _copy.copy_tables(cursor, source, snapshot, schemas, without_runs=without_runs, whole=whole)
+        except duckdb.Error as error:
+            msg = f"snapshot {snapshot} of {other.folder} cannot be copied: {_sql.first_line(error)}"
+            raise WarehouseError(msg) from error
         finally:
             cursor.close()
 

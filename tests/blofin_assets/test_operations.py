@@ -1,0 +1,148 @@
+"""The platform as a service: one daemon for each warehouse, its health, a status that a program can read."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from support.platform import AS_OF, Make, Platform
+from typer.testing import CliRunner
+
+from blofin_assets.cli.main import app
+from blofin_assets.cli.status import NEEDS_A_LOOK
+from blofin_assets.status import Item, look
+from blofin_resources.errors import BlofinError
+from blofin_resources.processes import exclusive, exclusive_for_life
+from blofin_resources.settings import Settings
+from blofin_resources.warehouse import Warehouse
+
+BLOFIN = Path(sys.executable).with_name("blofin")
+
+
+def items(platform: Platform, now: datetime = AS_OF) -> dict[str, Item]:
+    return {item.name: item for item in look(platform.warehouse, platform.instance, platform.settings, now)}
+
+
+def test_an_empty_platform_says_what_is_absent_and_that_somebody_should_look(platform: Platform) -> None:
+    seen = items(platform)
+    assert not seen["market data"].well
+    assert seen["market data"].detail == "nothing is stored of BTC-USDT, ETH-USDT; run: blofin run"
+    assert seen["strategy cycle"].detail.startswith("none yet; due: 2026-03-1")
+    assert seen["drift"].detail.startswith("not looked for yet")
+    assert seen["daemon"].detail.startswith("has never run here")
+    assert seen["Claude"].detail == "no key is set; 0.00 of 5.00 USD spent today in 0 calls"
+    assert seen["notifier"].detail.startswith("off")
+
+
+def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Platform) -> None:
+    now = AS_OF
+    coverage = [
+        {"dataset": dataset, "symbol": symbol, "day": now.date(), "through": through, "rows": 1}
+        for dataset in ("candles_1m", "features_60m")
+        for symbol, through in (("BTC-USDT", now), ("ETH-USDT", now - timedelta(hours=4)))
+    ]
+    gap = {"symbol": "ETH-USDT", "from_ts": now - timedelta(hours=5), "to_ts": now - timedelta(hours=4)}
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("market.coverage", pl.DataFrame(coverage))
+        tx.append("market.gaps", pl.DataFrame([{**gap, "bars": 60, "kind": "unknown", "found_at": now}]))
+    job = platform.defs.resolve_job_def("maintenance")
+    run = platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
+    seen = items(platform, max(now, datetime.now(UTC)))
+    assert seen["open gaps"].values == {"ETH-USDT": {"gaps": 1, "bars": 60}}
+    assert seen["runs"].values["failed"] == [{"run_id": run.run_id, "job": "maintenance"}]
+    assert not seen["runs"].well
+    seen = items(platform)
+    assert "4.0 h old, ETH-USDT the oldest" in seen["market data"].detail
+    assert not seen["features"].well
+
+
+def test_drift_is_told_of_the_newest_night(platform: Platform) -> None:
+    try:
+        empty = platform.warehouse.read("SELECT * EXCLUDE (run_id) FROM research.drift")
+    except BlofinError:
+        pytest.skip("this warehouse has no forward ledger yet")
+    needed = {"metric": "net_return", "days": 8.0, "reason": "x", "kind": "strategy", "version": "1"}
+    rows = [
+        {**needed, "as_of": night, "activated_at": AS_OF - timedelta(days=9), "name": name, "decision": decision}
+        for night, name, decision in (
+            (AS_OF - timedelta(days=1), "old", "drift"), (AS_OF, "a", "steady"), (AS_OF, "b", "drift"),
+        )
+    ]  # fmt: skip
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("research.drift", pl.DataFrame(rows).select(name for name in empty.columns if name in rows[0]))
+    seen = items(platform)["drift"]
+    assert seen.detail == "1 drift, 1 steady on 2026-03-13 00:00: b"
+    assert not seen.well
+
+
+def test_status_fits_80_columns_and_is_json_for_programs(make_platform: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = make_platform()
+    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(platform.settings.warehouse))
+    monkeypatch.setenv("COLUMNS", "300")
+    shown = CliRunner().invoke(app, ["status"])
+    assert shown.exit_code == NEEDS_A_LOOK
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    read = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
+    assert read["well"] is False
+    assert {"name", "well", "detail", "values"} == set(read["items"][0])
+
+
+def test_status_without_a_warehouse_says_how_to_get_one_and_makes_none(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["status"])
+    assert "blofin run" in str(answer.exception)
+    assert not (tmp_path / "warehouse").exists()
+
+
+def test_a_lock_for_life_excludes_every_other_and_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from blofin_resources.processes import exclusive_for_life; "
+        "exclusive_for_life(Path(sys.argv[1]), 'daemon'); print('held', flush=True); "
+        "import os; os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(60)'])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        time.sleep(0.5)  # by now it is the other program
+        with pytest.raises(BlofinError, match="another process"), exclusive(tmp_path, "daemon", wait_seconds=0):
+            pass
+        with pytest.raises(BlofinError, match="another process"):
+            exclusive_for_life(tmp_path, "daemon")
+        holder.send_signal(signal.SIGKILL)
+    with exclusive(tmp_path, "daemon", wait_seconds=5):
+        pass
+
+
+@pytest.mark.slow
+def test_a_second_daemon_ends_with_one_line_and_the_first_shows_its_health(tmp_path: Path) -> None:
+    folder = tmp_path / "warehouse"
+    environment = {**os.environ, "BLOFIN_WAREHOUSE": str(folder), "BLOFIN_SYMBOLS": "BTC-USDT"}
+    with (tmp_path / "daemon.txt").open("w") as output:
+        first = subprocess.Popen([BLOFIN, "daemon"], env=environment, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 240
+        well = False
+        while not well and time.monotonic() < deadline:
+            time.sleep(1)
+            assert first.poll() is None, (tmp_path / "daemon.txt").read_text()
+            if not (folder / ".dagster" / "storage").exists():
+                continue
+            home = str(folder / ".dagster")
+            with dg.DagsterInstance.from_config(home) as instance, Warehouse.open_readonly(folder) as store:
+                seen = look(store, instance, Settings(warehouse=folder), datetime.now(UTC))
+            well = next(item for item in seen if item.name == "daemon").detail.startswith("runs")
+        assert well
+        for command in (["daemon"], ["ui", "--port", "3999"]):
+            second = subprocess.run([BLOFIN, *command], env=environment, capture_output=True, text=True, check=False)
+            assert second.returncode == 1
+            assert second.stderr.startswith("blofin: daemon is running in another process")
+            assert "\n" not in second.stderr.strip()
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.wait(60)
