@@ -24,6 +24,9 @@ from strategies.registry import load_library
 
 State = Literal["candidate", "active", "tuning", "archived", "refused"]
 
+TICK: Final = timedelta(microseconds=1)
+"""What a cycle takes from its as-of where it must not see its own results."""
+
 Key = tuple[str, str]
 """Name and version."""
 

@@ -19,7 +19,13 @@ from features.bars import TS
 
 
 def evidence_rows(
-    evaluations: Sequence[Evaluation], kind: str, as_of: datetime, *, trials: int, seed: int
+    evaluations: Sequence[Evaluation],
+    kind: str,
+    as_of: datetime,
+    *,
+    trials: int,
+    seed: int,
+    searched: int | None = None,
 ) -> pl.DataFrame:
     """Return `research.evidence` for everything that was run on one exam.
 
@@ -35,6 +41,8 @@ def evidence_rows(
         Configurations ever run on an overlapping window, these included.
     seed : int
         Of the random timing.
+    searched : int, optional
+        Configurations that searches tried before the exam: told beside, not counted in `trials`.
     """
     gathered = [gather(found, seed=seed) for found in evaluations]
     zero_cost = [each.zero_cost_sharpe for each in gathered if each.zero_cost_sharpe is not None]
@@ -44,7 +52,9 @@ def evidence_rows(
         for found, evidence in zip(evaluations, gathered, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(
-        pl.lit(as_of).cast(TS).alias("as_of"), pl.lit(kind).alias("kind")
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        pl.lit(kind).alias("kind"),
+        pl.lit(searched, dtype=pl.Int64).alias("search_trials"),
     )
 
 

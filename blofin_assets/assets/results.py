@@ -108,6 +108,7 @@ def trial_rows(
                 "score": pooled_of(found).score,
                 "trades": pooled_of(found).trades,
                 "sharpe": pooled_of(found).sharpe,
+                "purpose": "exam",
             }
             for found in evaluations
         ]

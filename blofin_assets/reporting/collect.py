@@ -13,6 +13,7 @@ import polars as pl
 
 from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, Cadence
+from blofin_assets.reporting.evolution import Evolution, collect_evolution, stage_state
 from blofin_resources.warehouse import Warehouse
 
 HOUR: Final = timedelta(hours=1)
@@ -26,17 +27,27 @@ _RANKING: Final = (
 )
 _STRATEGIES: Final = (
     "SELECT * EXCLUDE (run_id) FROM research.strategy_backtest_results "
-    "WHERE as_of = ? AND symbol = '*' AND timeframe = '*' ORDER BY strategy_name"
+    "WHERE as_of = ? AND symbol = '*' AND timeframe = '*' "
+    "AND (as_of, strategy_name, version) IN (SELECT (as_of, name, version) FROM research.ranking_history) "
+    "ORDER BY strategy_name"
 )
-_EVIDENCE: Final = "SELECT * EXCLUDE (run_id, as_of, kind) FROM research.evidence WHERE as_of = ? AND kind = ?"
+_EVIDENCE: Final = (
+    "SELECT * EXCLUDE (run_id, as_of, kind) FROM research.evidence WHERE as_of = ? AND kind = ? "
+    "AND (as_of, kind, name, version) IN (SELECT (as_of, kind, name, version) FROM research.ranking_history)"
+)
 _LANES: Final = (
     "SELECT strategy_name, symbol, timeframe, total_trades, win_rate, avg_pnl_pct, total_pnl_pct, sharpe, "
     "max_drawdown FROM research.strategy_backtest_results WHERE as_of = ? AND symbol <> '*' "
+    "AND (as_of, strategy_name, version) IN (SELECT (as_of, name, version) FROM research.ranking_history) "
     "ORDER BY strategy_name, timeframe, symbol"
 )
 _MODELS: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name"
 _ENSEMBLES: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_ensembles WHERE as_of = ? ORDER BY rank"
-_EQUITY: Final = "SELECT kind, name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ? ORDER BY name, ts"
+_EQUITY: Final = (
+    "SELECT kind, name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ? "
+    "AND (as_of, kind, name, version) IN (SELECT (as_of, kind, name, version) FROM research.ranking_history) "
+    "ORDER BY name, ts"
+)
 _COVERAGE: Final = (
     "SELECT symbol, min(day) AS first_day, max(through) AS through, sum(rows)::BIGINT AS minutes, "
     "count(*) * 1440 - sum(rows)::BIGINT AS missing FROM market.coverage "
@@ -70,6 +81,8 @@ class ReportData:
         The newest strategy cycle: ranks, pooled results, what stands beside them, results by lane, hourly equity.
     model_ranking, models, model_equity, ensembles
         The newest ML cycle.
+    evolution
+        What the newest strategy cycle designed, tuned and archived.
     coverage
         Stored minutes, missing minutes and flagged bars by symbol.
     stages
@@ -90,6 +103,7 @@ class ReportData:
     models: pl.DataFrame
     model_equity: pl.DataFrame
     ensembles: pl.DataFrame
+    evolution: Evolution
     coverage: pl.DataFrame
     stages: tuple[Stage, ...]
 
@@ -102,6 +116,7 @@ def collect(
     models = warehouse.read(_RANKING, ["model", as_of])
     coverage = warehouse.read(_COVERAGE, [as_of]).join(warehouse.read(_FLAGGED, [as_of]), on="symbol", how="left")
     strategy_time, model_time = _cycle_time(strategies), _cycle_time(models)
+    evolution = collect_evolution(warehouse, strategy_time)
     return ReportData(
         as_of=as_of,
         market=market,
@@ -117,8 +132,9 @@ def collect(
         models=warehouse.read(_MODELS, [model_time]),
         model_equity=warehouse.read(_EQUITY, ["model", model_time]),
         ensembles=warehouse.read(_ENSEMBLES, [model_time]),
+        evolution=evolution,
         coverage=coverage.with_columns(pl.col("flagged").fill_null(0)),
-        stages=_stages(as_of, strategy_time, model_time),
+        stages=_stages(as_of, strategy_time, model_time, evolution),
     )
 
 
@@ -126,16 +142,26 @@ def _cycle_time(ranking: pl.DataFrame) -> datetime | None:
     return ranking["as_of"][0] if ranking.height else None
 
 
-def _stages(as_of: datetime, strategies: datetime | None, models: datetime | None) -> tuple[Stage, ...]:
+def _stages(
+    as_of: datetime, strategies: datetime | None, models: datetime | None, evolution: Evolution
+) -> tuple[Stage, ...]:
     """Return what ran within the day and what did not; a stage that does not exist yet is 'not run'."""
+    cycle = _cycle_stage("strategy scores and ranking", strategies, as_of, CADENCES[0])
     return (
-        _cycle_stage("strategy scores and ranking", strategies, as_of, CADENCES[0]),
-        Stage("strategy tuning", "not run", "there is no tuner yet"),
-        Stage("strategy design", "not run", "there is no designer yet"),
+        cycle,
+        _evolution_stage("strategy tuning", "tuning", cycle, evolution),
+        _evolution_stage("strategy design", "design", cycle, evolution),
         _cycle_stage("models: training, validation and ranking", models, as_of, CADENCES[1]),
         _cycle_stage("ensembles", models, as_of, CADENCES[1]),
         Stage("forward ledger and drift", "not run", "there is no forward ledger yet"),
         Stage("AI review", "not run", "there is no reviewer yet"),
+    )
+
+
+def _evolution_stage(name: str, stage: str, cycle: Stage, evolution: Evolution) -> Stage:
+    """Return what became of a stage of the strategy cycle, which did not run where the cycle did not."""
+    return (
+        Stage(name, *stage_state(evolution, stage)) if cycle.state == "done" else Stage(name, "not run", cycle.detail)
     )
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from blofin_assets.partitions import DAY, day_key
 from blofin_assets.plan import ML_CYCLE, STRATEGY_CYCLE
 from blofin_assets.reporting.collect import TOP, ReportData
+from blofin_assets.reporting.evolution import designers, strategy_changes
 
 Json = dict[str, Any]
 
@@ -36,7 +37,8 @@ def build_document(data: ReportData) -> Json:
             "seed": data.seed if data.synthetic else None,
             "coverage": _rows(data.coverage),
         },
-        "strategy_changes": {"designed": [], "tuned": [], "archived": []},
+        "strategy_changes": strategy_changes(data.evolution),
+        "designers": designers(data.evolution),
         "ml_changes": {
             "trained": [_trained(row) for row in data.models.iter_rows(named=True)],
             "ensembles_tested": [_ensemble(row) for row in data.ensembles.iter_rows(named=True)],
@@ -91,10 +93,13 @@ def _strategy_sentence(data: ReportData) -> str:
 def _overfitting(data: ReportData) -> Json:
     """Return what holds for the cycle as a whole: how many tries, how often the best of them disappoints."""
     if data.evidence.is_empty():
-        return {"trials": None, "pbo": None, "pbo_columns": None, "supported": None}
+        return {"trials": None, "search_trials": None, "pbo": None, "pbo_columns": None, "supported": None}
     row = data.evidence.row(0, named=True)
     supported = data.evidence.filter(pl.col("supported")).height
-    return {**{key: _plain(row[key]) for key in ("trials", "pbo", "pbo_columns")}, "supported": supported}
+    return {
+        **{key: _plain(row[key]) for key in ("trials", "search_trials", "pbo", "pbo_columns")},
+        "supported": supported,
+    }
 
 
 def _model_sentence(data: ReportData) -> str:

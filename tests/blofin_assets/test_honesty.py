@@ -8,7 +8,7 @@ import pytest
 from support.platform import AS_OF, START, Platform
 
 from blofin_assets.assets.common import require_market_data, withdraw
-from blofin_assets.assets.strategies import validated
+from blofin_assets.assets.library import validated
 from blofin_assets.plan import ML_CYCLE, REPORT, STRATEGY_CYCLE
 from blofin_assets.progress import DATASETS
 from blofin_assets.trials import count_trials
