@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow ui sql bench lock clean
+.PHONY: help run test test-slow ui sql bench calibrate lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,7 +43,10 @@ sql: $(READY) ## A prompt for queries, reading only
 	@$(BIN)/blofin sql
 
 bench: $(READY) ## Measure, as ratios in one run
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour; goes on where it was stopped)
+	@$(BIN)/python benchmarks/calibrate.py
 
 lock: $(READY) ## Pin every dependency anew
 	@$(BIN)/pip-compile --quiet --extra dev --extra postgres --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \

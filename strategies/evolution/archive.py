@@ -14,6 +14,7 @@ import numpy as np
 
 from backtester.bars import Floats
 from features.bars import TRADED_TIMEFRAMES
+from strategies.evolution.genome import DIRECTIONS
 from strategies.evolution.trials import Trial
 
 Cell: TypeAlias = tuple[int, int, int, int]
@@ -23,7 +24,6 @@ TURNOVER: Final = (0.5, 2.0, 6.0)
 """Edges of turnover: trades a day and lane."""
 HOLDING: Final = (0.5, 1.5, 6.0)
 """Edges of holding time: hours of a mean trade."""
-DIRECTIONS: Final = ("both", "long", "short")
 CELLS: Final = len(TRADED_TIMEFRAMES) * (len(TURNOVER) + 1) * len(DIRECTIONS) * (len(HOLDING) + 1)
 ALIKE: Final = 0.97
 """Correlation of hourly returns from which on two elites say the same in different words: the fitter one stays."""

@@ -9,6 +9,7 @@ the first test's measure is back at its centre. Every operation draws from the g
 nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -25,6 +26,8 @@ Direction = Literal["both", "long", "short"]
 Leave = Literal["none", "centre"]
 
 MOST_TESTS: Final = 4
+HOWS: Final[tuple[How, ...]] = ("level", "crossed", "fresh")
+DIRECTIONS: Final[tuple[Direction, ...]] = ("both", "long", "short")
 TIMEFRAMES: Final[tuple[tuple[Timeframe, ...], ...]] = (("1m",), ("5m",), ("60m",), ("5m", "60m"), ("1m", "5m"))
 """Lanes that a genome may choose to be scored on."""
 _TIMEFRAME_ODDS: Final = (0.3, 0.3, 0.2, 0.12, 0.08)
@@ -149,30 +152,36 @@ class Maker:
 
     def __init__(self, timeframes: tuple[Timeframe, ...], emphasis: dict[str, float]) -> None:
         there = set(timeframes)
-        self._timeframes = [each for each in TIMEFRAMES if set(each) <= there] or [(each,) for each in timeframes]
-        odds = [_TIMEFRAME_ODDS[TIMEFRAMES.index(each)] if each in TIMEFRAMES else 1.0 for each in self._timeframes]
+        known = tuple(each for each in TIMEFRAMES if set(each) <= there)
+        self.lanes = known or tuple((each,) for each in timeframes)
+        odds = [_TIMEFRAME_ODDS[TIMEFRAMES.index(each)] if each in TIMEFRAMES else 1.0 for each in self.lanes]
         self._timeframe_odds = np.array(odds) / sum(odds)
         self._signed = _Drawer(SIGNED, emphasis)
         self._plain = _Drawer(PLAIN, emphasis)
 
     def random(self, rng: Rng) -> Genome:
         """Return a genome drawn from all that there are, with few parts."""
-        timeframes = self._timeframes[rng.choice(len(self._timeframes), p=self._timeframe_odds)]
+        timeframes = self.lanes[rng.choice(len(self.lanes), p=self._timeframe_odds)]
         tests = [self._test(rng, self._signed.draw(rng), timeframes)]
-        while len(tests) < MOST_TESTS and rng.random() < 0.45:  # noqa: PLR2004
+        while len(tests) < MOST_TESTS and rng.random() < 0.3:  # noqa: PLR2004
             tests.append(self._further(rng, timeframes))
-        genome = Genome(
-            timeframes,
-            _pick(rng, ("both", "both", "both", "long", "short")),
-            tuple(tests),
-            leave=_pick(rng, ("none", "none", "centre")),
-            hold=_pick(rng, HOLD_BARS[1:]),
-            stop=_sometimes(rng, 0.3, STOPS),
-            target=_sometimes(rng, 0.15, TARGETS),
-            trail=_sometimes(rng, 0.15, TRAILS),
-            risk=_sometimes(rng, 0.3, RISKS),
-        )
-        return tidy(genome)
+        direction = _pick(rng, ("both", "both", *DIRECTIONS))
+        return tidy(self._with_exits(rng, Genome(timeframes, direction, tuple(tests))))
+
+    def survey(self, rng: Rng) -> list[Genome]:
+        """Return genomes of one test: each signed word, followed and faded, on each timeframe alone, in random order.
+
+        A word with many lengths comes up more often; the other numbers are drawn.
+        """
+        alone = tuple(lanes for lanes in self.lanes if len(lanes) == 1) or self.lanes
+        made = []
+        for word in self._signed.words:
+            for lanes in alone:
+                for side in (1, -1):
+                    for _ in range(1 + math.isqrt(len(lengths_on(word, lanes[0])))):
+                        test = replace(self._test(rng, word, lanes), side=side)
+                        made.append(tidy(self._with_exits(rng, Genome(lanes, "both", (test,)))))
+        return [made[place] for place in rng.permutation(len(made))]
 
     def mutated(self, rng: Rng, parent: Genome) -> Genome:
         """Return the parent with one to three changes."""
@@ -223,7 +232,7 @@ class Maker:
         """Return a genome that reads some of these features, or None where none of them is signed."""
         known = [found for found in map(read_name, names) if found is not None]
         signed = [(word, numbers, context) for word, numbers, context in known if word.signed]
-        usable = tuple(each for each in timeframes if any(each in lanes for lanes in self._timeframes))
+        usable = tuple(each for each in timeframes if any(each in lanes for lanes in self.lanes))
         if not signed or not usable:
             return None
         order = [signed[index] for index in rng.permutation(len(signed))]
@@ -234,6 +243,17 @@ class Maker:
             tests.append(replace(drawn, numbers=numbers or drawn.numbers, context=context))
         return tidy(Genome(usable, "both", tuple(tests), hold=hold or _pick(rng, HOLD_BARS[1:])))
 
+    def _with_exits(self, rng: Rng, g: Genome) -> Genome:
+        return replace(
+            g,
+            leave=_pick(rng, ("none", "none", "centre")),
+            hold=_pick(rng, HOLD_BARS[1:]),
+            stop=_sometimes(rng, 0.2, STOPS),
+            target=_sometimes(rng, 0.1, TARGETS),
+            trail=_sometimes(rng, 0.1, TRAILS),
+            risk=_sometimes(rng, 0.4, RISKS),
+        )
+
     def _test(self, rng: Rng, word: Word, timeframes: tuple[Timeframe, ...]) -> Test:
         context: Timeframe | Literal[""] = ""
         if word.family in IN_CONTEXT and CONTEXT not in timeframes and rng.random() < 0.15:  # noqa: PLR2004
@@ -242,7 +262,7 @@ class Maker:
         level = 0.0 if word.truth else word.on_grid(rng.uniform(word.low, word.high))
         side = 1 if word.truth else _pick(rng, (1, -1))
         test = Test(word.family, numbers, context, side, level)
-        return _with_other_how(rng, test) if rng.random() < 0.4 else test  # noqa: PLR2004
+        return _with_other_how(rng, test) if rng.random() < 0.6 else test  # noqa: PLR2004
 
     def _further(self, rng: Rng, timeframes: tuple[Timeframe, ...]) -> Test:
         drawer = self._plain if rng.random() < 0.5 else self._signed  # noqa: PLR2004
@@ -268,8 +288,8 @@ class Maker:
 
     def _with_other_lanes(self, rng: Rng, g: Genome) -> Genome:
         if rng.random() < 0.4:  # noqa: PLR2004
-            return replace(g, direction=_pick(rng, ("both", "long", "short")))
-        timeframes = self._timeframes[rng.choice(len(self._timeframes), p=self._timeframe_odds)]
+            return replace(g, direction=_pick(rng, DIRECTIONS))
+        timeframes = self.lanes[rng.choice(len(self.lanes), p=self._timeframe_odds)]
         # lengths that the new bars cannot warm up would only ever be unknown
         tests = tuple(
             test
@@ -291,6 +311,7 @@ class _Drawer:
             raise ValueError(msg)
         self._words = words
         self._odds = odds / odds.sum()
+        self.words = tuple(word for word, share in zip(words, odds, strict=True) if share)
 
     def draw(self, rng: Rng) -> Word:
         """Return one word."""
@@ -330,6 +351,51 @@ def without(g: Genome) -> list[Genome]:
     return [each for each in map(tidy, smaller) if each.size < g.size]
 
 
+def neighbours(g: Genome, lanes: Sequence[tuple[Timeframe, ...]]) -> list[Genome]:
+    """Return every genome one step away: a level, a length, an exit, a side, the lanes, or one part less."""
+    near = without(g)
+    for place, test in enumerate(g.tests):
+        changed = _test_neighbours(test, g.timeframes)
+        near += [replace(g, tests=(*g.tests[:place], each, *g.tests[place + 1 :])) for each in changed]
+    near += [replace(g, hold=each) for each in _beside(HOLD_BARS, g.hold)]
+    near += [replace(g, stop=each) for each in _beside(STOPS, g.stop)]
+    near += [replace(g, target=each) for each in _beside(TARGETS, g.target)]
+    near += [replace(g, trail=each) for each in _beside(TRAILS, g.trail)]
+    near += [replace(g, risk=each) for each in _beside(RISKS, g.risk)]
+    near.append(replace(g, leave="none" if g.leave == "centre" else "centre"))
+    near += [replace(g, direction=each) for each in DIRECTIONS if each != g.direction]
+    near += [replace(g, timeframes=each) for each in lanes if each != g.timeframes]
+    return [each for each in dict.fromkeys(map(tidy, near)) if each != g]
+
+
+def _test_neighbours(test: Test, timeframes: tuple[Timeframe, ...]) -> list[Test]:
+    word, near = test.word, list[Test]()
+    if word.truth:
+        return near
+    reach = max(word.step, (word.high - word.low) * 0.12)
+    levels = {word.on_grid(test.level + move) for move in (-reach, -word.step, word.step, reach)}
+    near += [replace(test, level=level) for level in sorted(levels - {test.level})]
+    lengths = lengths_on(word, test.context or timeframes[-1])
+    for place, number in enumerate(test.numbers):
+        values = sorted({each[place] for each in lengths})
+        moved = [(*test.numbers[:place], each, *test.numbers[place + 1 :]) for each in _beside(values, number)]
+        near += [replace(test, numbers=each) for each in moved if each in lengths]
+    if word.signed:
+        near += [replace(test, how=how, bars=0) for how in HOWS[:2] if how != test.how]
+        bars = _beside(FRESH_BARS, test.bars) if test.how == "fresh" else FRESH_BARS[1::2]
+        near += [replace(test, how="fresh", bars=each) for each in bars]
+    return near
+
+
+def _beside(values: Sequence[Drawn], now: Drawn) -> list[Drawn]:
+    """Return the values beside the present one, and the first, which is none where there may be none."""
+    if now not in values:
+        return [values[0], values[len(values) // 2]]
+    place = values.index(now)
+    around = [values[other] for other in (place - 1, place + 1, place + 2) if 0 <= other < len(values)]
+    return list(dict.fromkeys([*around, *([values[0]] if place > 1 else [])]))
+
+
 def read_name(name: str) -> tuple[Word, tuple[int, ...], Timeframe | Literal[""]] | None:
     """Return the word, numbers and context of a feature's name; None for what is not in the vocabulary."""
     prefix, _, last = name.rpartition(":")
@@ -360,8 +426,7 @@ def _with_other_level(rng: Rng, test: Test) -> Test:
 def _with_other_how(rng: Rng, test: Test) -> Test:
     if not test.word.signed:
         return replace(test, how="level", bars=0)
-    hows: tuple[How, ...] = ("level", "crossed", "fresh", "fresh")
-    how = _pick(rng, hows)
+    how = _pick(rng, (*HOWS, "fresh", "fresh"))
     return replace(test, how=how, bars=_pick(rng, FRESH_BARS) if how == "fresh" else 0)
 
 

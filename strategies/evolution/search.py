@@ -26,17 +26,20 @@ from typing import Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from backtester.overfitting import expected_max_sharpe
+from backtester.bars import Floats
 from features.bars import TRADED_TIMEFRAMES, Timeframe
 from strategies.base import Strategy
 from strategies.compiler import compile_strategy
 from strategies.duplicates import SAME, Positions, resemblance
 from strategies.evolution.archive import Archive, Cell
-from strategies.evolution.genome import Genome, Maker, Rng, without
+from strategies.evolution.genome import Genome, Maker, Rng, neighbours
 from strategies.evolution.panel import Panel
 from strategies.evolution.rendering import line_of, name_of, rendered
 from strategies.evolution.trials import Bench, Rejected, Trial, sharpe_of
 
+Kind: TypeAlias = tuple[tuple[Timeframe, ...], str, int, str]
+"""Timeframes, and word, side and manner of the first test: what a genome is about, whatever its numbers."""
+Key: TypeAlias = Callable[[Trial], float]
 Progress: TypeAlias = Callable[[int, int], None]
 
 TRIALS: Final = pl.Schema(
@@ -57,10 +60,18 @@ none; `score` and annualised hourly `sharpe` over the search window, costs paid,
 GENERATION: Final = 24
 RANDOM_SHARE: Final = 0.12
 CROSSOVER_SHARE: Final = 0.25
-OPENING: Final = 0.2
-"""Share of the budget that is drawn at random (and from the seeds) before evolution begins."""
-CLOSING: Final = 0.2
-"""Share of the budget kept for making the best elites simpler."""
+OPENING: Final = 0.25
+"""Share of the budget that surveys single words (and what the seeds read) before evolution begins."""
+HALVING: Final = 0.4
+"""Share of the budget for climbing from the best of every kind to better neighbours."""
+CLOSING: Final = 0.15
+"""Share of the budget kept for climbing from the best elites at the end."""
+MOST_STEPS: Final = 30
+EXPLORING: Final = 0.35
+"""Share of the parents that are any elite; the others are drawn from the fittest, `FITTEST` on average."""
+FITTEST: Final = 8
+STEP: Final = 12
+"""Neighbours tried before the best of them is taken, where one is better."""
 ALIKE_POSITIONS: Final = 0.9
 """Correlation of positions above which two finalists are too near, as long as there are others."""
 _MOST_CANDIDATES: Final = 30
@@ -84,7 +95,7 @@ class Design:
     inner_sharpe, check_sharpe : float
         Of one hour, net, on the inner part and on the check.
     promise : float
-        By which finalists are ordered: both ratios pooled, after the inner one is cut by what luck would show.
+        By which finalists are ordered: both ratios pooled, after the inner one is cut by the share that does not last.
     """
 
     strategy: Strategy
@@ -119,6 +130,18 @@ class Designs:
     rejected: Mapping[str, int]
     coverage: float
     trials: pl.DataFrame = field(repr=False)
+
+
+def _fitness(trial: Trial) -> float:
+    return trial.fitness
+
+
+def _outlook(trial: Trial) -> float:
+    return trial.outlook
+
+
+HALVINGS: Final = ((32, 2), (12, 4), (8, 30))
+"""Rounds of climbing from the best of every kind: kinds kept, and steps of each."""
 
 
 def design(
@@ -168,8 +191,9 @@ def design(
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
         search = _Search(panel, budget, seed, dict(emphasis or {}), pool if threads > 1 else None, on_progress)
         search.open(seeds)
+        search.halve()
         search.evolve()
-        search.simplify(2 * finalists)
+        search.close(2 * finalists)
         chosen = search.choose(finalists, taken)
     return Designs(chosen, search.evaluations, dict(search.rejected), search.archive.coverage, search.ledger.frame())
 
@@ -199,42 +223,72 @@ class _Search:
         self._pool = pool
         self._on_progress = on_progress
         self._seen: set[int] = set()
+        self._kinds: dict[Kind, Trial] = {}
         self._candidates = 0
 
     def open(self, seeds: Sequence[Strategy]) -> None:
-        """Try what the seeds read, then genomes drawn at random."""
+        """Try what the seeds read, then every signed word on every timeframe in turn, at numbers drawn at random."""
         until = max(1, int(OPENING * self._budget))
         waiting = [made for each in seeds for made in self._from_seed(each)]
-        while waiting and self.evaluations < until:
-            self._try(waiting[:GENERATION], until)
-            waiting = waiting[GENERATION:]
         while self._going(until) or (len(self.archive) < _LEAST_ELITES and self._going(self._budget)):
-            self._try([self._maker.random(self._rng) for _ in range(GENERATION)], self._budget)
+            if len(waiting) < GENERATION:
+                waiting += self._maker.survey(self._rng)
+            self._try(waiting[:GENERATION], self._budget)
+            waiting = waiting[GENERATION:]
+
+    def halve(self) -> None:
+        """Climb from the best of every kind that the survey met, fewer kinds and further each round."""
+        until = int((OPENING + HALVING) * self._budget)
+        climbers = list(self._kinds.values())
+        for kept, steps in HALVINGS:
+            climbers = sorted(climbers, key=_outlook, reverse=True)[:kept]
+            climbers = [self._climbed(each, steps, until, _outlook) for each in climbers]
 
     def evolve(self) -> None:
         """Vary the elites until the budget but for the closing share is used."""
-        until = self._budget - int(CLOSING * self._budget)
-        while self._going(until) and len(self.archive):
-            parents = [trial for _, trial in self.archive.elites()]
-            self._try([self._child(parents) for _ in range(GENERATION)], until)
+        self._vary(self._budget - int(CLOSING * self._budget))
 
-    def simplify(self, count: int) -> None:
-        """Drop parts of the best elites where that does not hurt; what is left of the budget goes on evolving."""
-        best = sorted(self.archive.elites(), key=lambda pair: (-self._promise(pair[1]), pair[0]))[:count]
-        for _, elite in best:
-            now: Trial | None = elite
-            while now is not None and self.evaluations < self._budget:
-                tried = self._try(
-                    [each for each in without(now.genome) if _digest(each) not in self._seen], self._budget
-                )
-                now = max((each for each in tried if each.fitness >= now.fitness), key=_fitness, default=None)
-        while self._going(self._budget) and len(self.archive):
-            parents = [trial for _, trial in self.archive.elites()]
-            self._try([self._child(parents) for _ in range(GENERATION)], self._budget)
+    def close(self, count: int) -> None:
+        """Climb from the fittest elites of different kinds, simpler ones too; what is left goes on varying."""
+        kinds: set[Kind] = set()
+        for _ in range(count):
+            fresh = [each for _, each in self.archive.elites() if _kind(each.genome) not in kinds]
+            if fresh and self._going(self._budget):
+                best = max(fresh, key=_fitness)
+                kinds |= {_kind(best.genome), _kind(self._climbed(best, MOST_STEPS, self._budget, _fitness).genome)}
+        self._vary(self._budget)
+
+    def _climbed(self, trial: Trial, steps: int, until: int, key: Key) -> Trial:
+        """Return where some steps to better neighbours lead."""
+        for _ in range(steps):
+            better = self._better_neighbour(trial, until, key)
+            if better is None:
+                break
+            trial = better
+        return trial
+
+    def _better_neighbour(self, trial: Trial, until: int, key: Key) -> Trial | None:
+        """Return the best of the first few neighbours that hold a better one; None where no neighbour is better."""
+        near = neighbours(trial.genome, self._maker.lanes)
+        order = [near[int(place)] for place in self._rng.permutation(len(near))]
+        for start in range(0, len(order), STEP):
+            if not self._going(until):
+                break
+            tried = self._try(order[start : start + STEP], until)
+            better = max((each for each in tried if key(each) > key(trial)), key=key, default=None)
+            if better is not None:
+                return better
+        return None
+
+    def _vary(self, until: int) -> None:
+        while self._going(until) and len(self.archive):
+            parents = sorted((trial for _, trial in self.archive.elites()), key=_fitness, reverse=True)
+            self._try([self._child(parents) for _ in range(GENERATION)], until)
 
     def choose(self, count: int, taken: Collection[str]) -> list[Design]:
         """Return the elites with the best promise whose positions differ."""
-        ordered = sorted(self.archive.elites(), key=lambda pair: (-self._promise(pair[1]), pair[0]))
+        promises = self._promises()
+        ordered = sorted(self.archive.elites(), key=lambda pair: (-promises[pair[0]], pair[0]))
         used, held = set(taken), list[Positions]()
         chosen: list[Design] = []
         waiting = [(cell, trial, self._made(trial.genome, used)) for cell, trial in ordered]
@@ -248,7 +302,7 @@ class _Search:
                     left.append((cell, trial, strategy))
                     continue
                 held.append(positions)
-                chosen.append(self._design(cell, trial, strategy))
+                chosen.append(self._design(cell, trial, strategy, promises[cell]))
             waiting = left
         return sorted(chosen, key=lambda each: -each.promise)
 
@@ -257,7 +311,7 @@ class _Search:
         used.add(name)
         return compile_strategy(rendered(genome, name), name)
 
-    def _design(self, cell: Cell, trial: Trial, strategy: Strategy) -> Design:
+    def _design(self, cell: Cell, trial: Trial, strategy: Strategy, promise: float) -> Design:
         inner, check = self.bench.cut.inner, self.bench.cut.check
         return Design(
             strategy,
@@ -266,19 +320,24 @@ class _Search:
             trial.fitness,
             sharpe_of(trial.returns[inner]),
             sharpe_of(trial.returns[check]),
-            self._promise(trial),
+            promise,
         )
 
-    def _promise(self, trial: Trial) -> float:
-        """Return the hourly Sharpe ratio to be expected.
+    def _promises(self) -> dict[Cell, float]:
+        """Return the hourly Sharpe ratio to be expected of each elite.
 
-        The inner part chose this elite, so its ratio is cut by what the best of as many worthless tries would show; the
-        check has chosen nothing yet.
+        The inner part chose the elites, so its ratios are too good; how much of them lasts is the slope of the check's
+        ratios over them, across elites. What lasts and the check itself, which has chosen nothing yet, are weighed by
+        their hours.
         """
-        inner, check = (trial.returns[part] for part in (self.bench.cut.inner, self.bench.cut.check))
-        luck = expected_max_sharpe(max(self.evaluations, 1), 1.0 / max(len(inner), 1))
-        cut = max(sharpe_of(inner) - luck, 0.0) + min(sharpe_of(inner), 0.0)
-        return (len(inner) * cut + len(check) * sharpe_of(check)) / max(len(inner) + len(check), 1)
+        elites = self.archive.elites()
+        parts = (self.bench.cut.inner, self.bench.cut.check)
+        inner, check = (np.array([sharpe_of(trial.returns[part]) for _, trial in elites]) for part in parts)
+        lasting = _slope(inner, check)
+        hours = [part.stop - part.start for part in parts]
+        weight = lasting * hours[0] / (lasting * hours[0] + hours[1])
+        pooled = weight * lasting * inner + (1.0 - weight) * check
+        return {cell: float(value) for (cell, _), value in zip(elites, pooled, strict=True)}
 
     def _from_seed(self, strategy: Strategy) -> list[Genome]:
         """Return genomes that read what a strategy reads, for as long as it holds."""
@@ -298,11 +357,10 @@ class _Search:
         return self._maker.mutated(rng, one.genome)
 
     def _parent(self, parents: Sequence[Trial]) -> Trial:
-        """Return any elite, or the fittest of three: half of the children explore, half improve."""
-        if self._rng.random() < 0.5:  # noqa: PLR2004
+        """Return any elite, or one of the fittest: some children explore, most improve."""
+        if self._rng.random() < EXPLORING:
             return parents[int(self._rng.integers(len(parents)))]
-        some = [parents[int(place)] for place in self._rng.integers(len(parents), size=3)]
-        return max(some, key=_fitness)
+        return parents[min(int(self._rng.geometric(1.0 / FITTEST)), len(parents)) - 1]
 
     def _going(self, until: int) -> bool:
         return self.evaluations < until and self._candidates < _MOST_CANDIDATES * self._budget
@@ -333,11 +391,17 @@ class _Search:
             else:
                 self.evaluations += 1
                 found.append(result)
-                self.archive.offer(result)
+                self._keep(result)
             self.ledger.add(result)
         if self._on_progress:
             self._on_progress(self.evaluations, self._budget)
         return found
+
+    def _keep(self, trial: Trial) -> None:
+        kind = _kind(trial.genome)
+        if kind not in self._kinds or trial.outlook > self._kinds[kind].outlook:
+            self._kinds[kind] = trial
+        self.archive.offer(trial)
 
 
 class _Ledger:
@@ -369,8 +433,15 @@ class _Ledger:
         return pl.DataFrame(rows, schema=TRIALS, orient="row")
 
 
-def _fitness(trial: Trial) -> float:
-    return trial.fitness
+def _slope(x: Floats, y: Floats) -> float:
+    """Return the least-squares slope of y over x, at least 0 and at most 1."""
+    centred = x - x.mean()
+    spread = float(centred @ centred)
+    return min(max(float(centred @ y) / spread, 0.0), 1.0) if spread > 0.0 else 0.0
+
+
+def _kind(genome: Genome) -> Kind:
+    return genome.timeframes, genome.lead.family, genome.lead.side, genome.lead.how
 
 
 def _digest(genome: Genome) -> int:

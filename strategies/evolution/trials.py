@@ -7,11 +7,11 @@ Fitness is not the best in-sample ratio, which luck makes: the search window is 
 `backtester.windows.walk_forward` into an *inner* part, which the search sees, and, after a purge as long as the
 longest trade should be, a *check*, which only the choice of finalists sees. In the inner part, fitness is the mean of
 the hourly net Sharpe ratios of its folds less one standard error of that mean, less a little for each part that a
-reader has to follow.
+reader has to follow and for few trades, of which a handful of lucky ones can make a ratio.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from backtester import kernel
 from backtester.bars import HOUR_US, Floats, to_micros
-from backtester.costs import MarginRules
+from backtester.costs import Costs, MarginRules
 from backtester.lanes import Book, Lane, run_arrays
 from backtester.metrics import HOURS_PER_YEAR, Moments, max_drawdown, score
 from backtester.pooling import pooled_returns
@@ -38,10 +38,13 @@ LEAST_TRADES: Final = 20
 """Below this many trades over the search window a trial has no fitness: too little to judge."""
 PART_PRICE: Final = 0.002
 """Hourly Sharpe ratio that each part of a genome must earn."""
-HOPELESS: Final = -1.5
+FEW_PRICE: Final = 0.3
+"""Divided by the root of the number of trades: hourly Sharpe ratio that few trades must earn beside."""
+HOPELESS: Final = -3.0
 """t-value of net hourly returns of one symbol below which a genome is not run on the others."""
 MOST_ENTRIES: Final = 0.5
 """Share of the bars with an entry signal above which there is no timing."""
+_FREE: Final = Costs.free()
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,9 @@ class Trial:
         What was tried.
     fitness : float
         See the module; minus infinity with fewer than `LEAST_TRADES` trades.
+    outlook : float
+        Mean of the fitness and of what it would be without fees and slippage: what a change of levels and exits might
+        still make of it, since those decide how often costs are paid.
     trades : int
         Of the scored lanes.
     score, sharpe : float, optional
@@ -102,6 +108,7 @@ class Trial:
 
     genome: Genome
     fitness: float
+    outlook: float
     trades: int
     score: float | None
     sharpe: float | None
@@ -190,9 +197,13 @@ class Bench:
         win_rate = float(sums[:, kernel.S_WINS].sum()) / trades if trades else None
         average = 100.0 * float(sums[:, kernel.S_NET_FRACTION].sum()) / trades if trades else None
         held = sum(book.sums[place, kernel.S_HELD] * book.lanes[place].bars.step for place in scored) / HOUR_US
+        free = [replace(book.lanes[place], costs=_FREE) for place in scored]
+        gross = self._returns(run_arrays(free, threads=1), range(len(free)))
+        fitness = self.fitness(returns, trades, genome)
         return Trial(
             genome=genome,
-            fitness=self.fitness(returns, genome) if trades >= LEAST_TRADES else -math.inf,
+            fitness=fitness,
+            outlook=(fitness + self.fitness(gross, trades, genome)) / 2.0,
             trades=trades,
             score=score(win_rate, average, sharpe, max_drawdown(np.concatenate([[1.0], equity]))),
             sharpe=sharpe,
@@ -204,11 +215,13 @@ class Bench:
     def _returns(self, book: Book, places: range) -> Floats:
         return pooled_returns(np.mean([book.hourly[place] for place in places], axis=0), self._start)
 
-    def fitness(self, returns: Floats, genome: Genome) -> float:
-        """Return the mean of the folds' Sharpe ratios less its standard error and the price of the genome's parts."""
+    def fitness(self, returns: Floats, trades: int, genome: Genome) -> float:
+        """Return the mean of the folds' Sharpe ratios less its standard error, the price of parts and of few trades."""
+        if trades < LEAST_TRADES:
+            return -math.inf
         ratios = np.array([sharpe_of(returns[fold]) for fold in self.cut.folds])
         error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
-        return float(ratios.mean()) - error - PART_PRICE * genome.size
+        return float(ratios.mean()) - error - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
 
 
 def sharpe_of(returns: Floats) -> float:

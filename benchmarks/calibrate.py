@@ -1,0 +1,207 @@
+"""The two calibrations of the whole machine: what it supports where there is nothing, and what it finds where there is.
+
+Run ``make calibrate`` or ``python benchmarks/calibrate.py``. Each cycle is search and exam by the functions of a real
+cycle, on the sample market's variants ``null`` and ``edge``, whose truth is documented; every seed is another market.
+Results are kept one line each in a folder, so that a run that was stopped goes on where it was; ``--fresh`` begins
+anew. Ends with status 1 where a bar is missed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one cycle a process: before polars is loaded, in children as well
+
+from backtester.aggregator import aggregate
+from backtester.costs import Costs
+from blofin_resources.market.factory import open_market
+from features.bars import FrameSource
+from features.feature_manager import FeatureManager
+from strategies.base import Strategy
+from strategies.evolution.calibration import CYCLE, FORWARD, Forward, follow, run_cycle, upper_bound
+from strategies.registry import load_library
+
+SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+AS_OF = datetime(2025, 6, 1, tzinfo=UTC)
+HISTORY = timedelta(days=45)
+POWER_CYCLES = 3
+MOST_FALSE = 0.10
+LEAST_FINALISTS = 5
+LEAST_FOUND = 0.85
+NULL_FROM, POWER_FROM = 10_000, 20_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One market to run: its key names what the result depends on."""
+
+    kind: str
+    seed: int
+    budget: int
+
+    @property
+    def key(self) -> str:
+        """Name in the store."""
+        return f"{self.kind}/{self.seed}/{self.budget}"
+
+
+def manager_of(variant: str, seed: int, until: datetime) -> FeatureManager:
+    market = open_market(f"sample:{variant}", archive=None, api_url="", seed=seed)
+    minutes = market.candles_1m(SYMBOLS, AS_OF - HISTORY, until)
+    candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, until) for timeframe in ("5m", "60m", "1d")}}
+    return FeatureManager(FrameSource(candles, market.funding(SYMBOLS, AS_OF - HISTORY, until)), until)
+
+
+def null(job: Job) -> dict[str, Any]:
+    costs = Costs.free() if job.kind == "null-free" else Costs()
+    manager = manager_of("null", NULL_FROM + job.seed, AS_OF)
+    cycle = run_cycle(manager, SYMBOLS, AS_OF, load_library(), budget=job.budget, seed=job.seed, costs=costs)
+    judged = [cycle.evidence[each.name] for each in cycle.newcomers]
+    return {
+        "finalists": len(judged),
+        "supported": len(cycle.supported(cycle.newcomers)),
+        "best_deflated": max((each.deflated or 0.0 for each in judged), default=0.0),
+        "evaluations": cycle.designs.evaluations,
+    }
+
+
+def power(job: Job) -> dict[str, Any]:
+    until = AS_OF + (POWER_CYCLES - 1) * CYCLE + FORWARD
+    manager = manager_of("edge", POWER_FROM + job.seed, until)
+    known: list[Strategy] = load_library()
+    library = len(known)
+    told = []
+    for number in range(POWER_CYCLES):
+        as_of = AS_OF + number * CYCLE
+        cycle = run_cycle(manager, SYMBOLS, as_of, known, budget=job.budget, seed=100 * job.seed + number)
+        designed = [*known[library:], *cycle.newcomers]
+        after = follow(manager, SYMBOLS, as_of, cycle.supported(designed))
+        told.append(_told(cycle.evidence, after))
+        if any(each.good for each in after.values()):
+            break
+        known = [*known[:library], *designed]
+    return {"found": any(each["good"] for each in told), "cycles": told}
+
+
+def _told(evidence: Any, after: dict[str, Forward]) -> dict[str, Any]:
+    best = max(evidence.values(), key=lambda each: each.sharpe or -1.0)
+    return {
+        "good": any(each.good for each in after.values()),
+        "supported": {name: asdict(each) for name, each in after.items()},
+        "best_sharpe": best.sharpe,
+        "best_deflated": best.deflated,
+        "expected_max": best.expected_max,
+        "se": best.se,
+        "trials": best.trials,
+    }
+
+
+def run(job: Job) -> tuple[Job, dict[str, Any], float]:
+    before = time.process_time()
+    result = power(job) if job.kind == "power" else null(job)
+    return job, result, time.process_time() - before
+
+
+def results(jobs: list[Job], store: Path, processes: int) -> dict[str, dict[str, Any]]:
+    """Run the jobs that the store does not hold, and return all."""
+    held = dict(_lines(store))
+    waiting = [job for job in jobs if job.key not in held]
+    if waiting:
+        print(
+            f"{len(jobs) - len(waiting)} of {len(jobs)} are there; running {len(waiting)} on {processes} processes",
+            flush=True,
+        )
+        with (
+            ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
+            store.open("a", encoding="utf-8") as file,
+        ):
+            for number, future in enumerate(as_completed([pool.submit(run, job) for job in waiting]), 1):
+                job, result, seconds = future.result()
+                held[job.key] = result
+                file.write(json.dumps({"key": job.key, "seconds": round(seconds, 2), "result": result}) + "\n")
+                file.flush()
+                if number % max(len(waiting) // 10, 1) == 0:
+                    print(f"  {number} of {len(waiting)}, the last took {seconds:.1f} s of CPU", flush=True)
+    return {job.key: held[job.key] for job in jobs}
+
+
+def _lines(store: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if store.exists():
+        for line in store.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):  # a line that was being written when the run was stopped is run again
+                row = json.loads(line)
+                yield row["key"], row["result"]
+
+
+def report_null(kind: str, found: dict[str, dict[str, Any]]) -> bool:
+    cycles = list(found.values())
+    false = sum(each["supported"] > 0 for each in cycles)
+    bound = upper_bound(false, len(cycles))
+    fewest = min(each["finalists"] for each in cycles)
+    enough = kind != "null-free" or fewest >= LEAST_FINALISTS
+    print(f"{kind:<10} {len(cycles)} cycles: {false} with a supported newcomer, 95 % upper bound {bound:.1%} "
+          f"(at most {MOST_FALSE:.0%}); finalists a cycle: at least {fewest}")  # fmt: skip
+    return bound <= MOST_FALSE and enough
+
+
+def report_power(found: dict[str, dict[str, Any]]) -> bool:
+    seeds = list(found.values())
+    hits = sum(each["found"] for each in seeds)
+    first = [sum(each["found"] and len(each["cycles"]) == count for each in seeds) for count in (1, 2, 3)]
+    least = -(-LEAST_FOUND * len(seeds) // 1)
+    print(f"power      {len(seeds)} seeds: {hits} found (at least {least:.0f}); in cycle 1, 2, 3: {first}")
+    for key, each in found.items():
+        last = each["cycles"][-1]
+        good = [one for one in last["supported"].values() if one["correlation"] >= 0.0]
+        best = max(good, key=lambda one: (one["correlation"], one["pnl_pct"]), default=None)
+        what = (
+            "nothing supported"
+            if best is None
+            else (
+                f"{best['pnl_pct']:.1f} % where the oracle earned {best['oracle_pnl_pct']:.1f} %, "
+                f"correlation {best['correlation']:.2f}"
+            )
+        )
+        print(f"  {key:<18} {'found' if each['found'] else 'missed':<7} best exam Sharpe {last['best_sharpe']:.2f} "
+              f"(luck {last['expected_max']:.2f}, se {last['se']:.2f}, {last['trials']} tries)  {what}")  # fmt: skip
+    return hits >= least
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=200, help="null cycles for each kind of costs")
+    parser.add_argument("--seeds", type=int, default=20, help="markets of the power run")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--null-budget", type=int, default=400, help="evaluations a null cycle")
+    parser.add_argument("--budget", type=int, default=4000, help="evaluations a power cycle")
+    parser.add_argument("--only", choices=("null", "power"), help="one of the two")
+    parser.add_argument("--folder", type=Path, default=Path("build/calibration"))
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    store = given.folder / "results.jsonl"
+    if given.fresh:
+        store.unlink(missing_ok=True)
+    good = True
+    if given.only != "power" and given.cycles:
+        for kind in ("null-full", "null-free"):
+            jobs = [Job(kind, seed, given.null_budget) for seed in range(given.cycles)]
+            good &= report_null(kind, results(jobs, store, given.jobs))
+    if given.only != "null" and given.seeds:
+        jobs = [Job("power", seed, given.budget) for seed in range(given.seeds)]
+        good &= report_power(results(jobs, store, given.jobs))
+    print("every bar is reached" if good else "a bar is missed")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
