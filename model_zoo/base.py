@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backtester.costs import Costs
 from features.bars import TRADED_TIMEFRAMES, Timeframe
 from model_zoo.calibration import Calibration, Prior
 from model_zoo.labels import check_inputs
@@ -27,6 +28,10 @@ FloatArray = npt.NDArray[np.float64]
 
 LOGISTIC: Final = 1.702
 """Log-odds of a normal deviate: 1 / (1 + exp(-1.702 z)) is within 0.01 of the normal distribution at z."""
+
+
+ROUND_TRIP: Final = 2 * (Costs().taker_fee + Costs().slippage)
+"""Fees and slippage of going in and out, a fraction of notional."""
 
 
 class ModelError(ValueError):
@@ -54,6 +59,11 @@ class ModelSpec:
     scale : str
         Feature in whose unit the value is measured, so that it means the same on every symbol; '' where the type
         needs none.
+    barrier : float
+        0: a classifier of the side learns the sign of the forward return. Above 0: it learns which side's barrier is
+        met first (`model_zoo.labels.with_barriers`), this many usual moves over the horizon away.
+    round_trip : float
+        Costs that a barrier must pay beyond that, a fraction of notional.
 
     Raises
     ------
@@ -70,6 +80,8 @@ class ModelSpec:
     seed: int = 0
     hyper: Mapping[str, float] = field(default_factory=dict)
     scale: str = ""
+    barrier: float = 0.0
+    round_trip: float = ROUND_TRIP
 
     def __post_init__(self) -> None:
         if self.timeframe not in TRADED_TIMEFRAMES:
@@ -77,6 +89,9 @@ class ModelSpec:
             raise ModelError(msg)
         if not self.inputs or len(set(self.inputs)) != len(self.inputs):
             msg = f"a model needs distinct inputs, not {list(self.inputs)}"
+            raise ModelError(msg)
+        if self.barrier < 0 or (self.barrier and not self.scale):
+            msg = f"{self.name}: a barrier of {self.barrier:g} needs a positive width and a scale to measure it in"
             raise ModelError(msg)
         check_inputs(self.inputs)
 
@@ -155,6 +170,9 @@ class Model(ABC):
         if unknown:
             msg = f"{spec.name}: unknown hyper-parameter {', '.join(unknown)}; there are {', '.join(self.defaults)}"
             raise ModelError(msg)
+        if spec.barrier and (self.regresses or not self.directional):
+            msg = f"{spec.name}: barriers are the label of classifiers of the side, not of a {spec.type} model"
+            raise ModelError(msg)
         self.spec = spec
         self.calibration = Calibration()
 
@@ -183,7 +201,8 @@ class Model(ABC):
             The same, with `label_value` (Float64) and `label_event` (Boolean), null where unknown.
         """
         made = rows.with_columns(self.value(self.spec).alias("label_value"))
-        event = pl.col("label_value") > 0 if self.regresses else pl.col("label_up")
+        side = pl.col("label_barrier" if self.spec.barrier else "label_up")
+        event = pl.col("label_value") > 0 if self.regresses else side
         return made.with_columns(event.alias("label_event"))
 
     def train(self, rows: pl.DataFrame) -> None:

@@ -12,6 +12,8 @@ from datetime import timedelta
 from math import log
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.bars import Timeframe, bar_length
@@ -19,7 +21,7 @@ from features.bars import Timeframe, bar_length
 PREFIX: Final = "label_"
 """Every column made here begins so, and no input of a model may."""
 
-LABELS: Final = ("label_return", "label_up", "label_volatility", "label_adverse", "label_known_at")
+LABELS: Final = ("label_return", "label_up", "label_volatility", "label_adverse", "label_known_at", "label_barrier")
 
 
 def with_labels(candles: pl.DataFrame, timeframe: Timeframe, horizon: int) -> pl.DataFrame:
@@ -111,6 +113,75 @@ def _ahead(sound: pl.DataFrame, timeframe: Timeframe, horizon: int) -> pl.DataFr
     return ahead.filter(pl.col("_bars") == horizon).select(
         "symbol", "ts", "_high", "_low", (pl.col("_squared") / (4 * log(2))).clip(0.0).sqrt().alias("_parkinson")
     )
+
+
+def with_barriers(
+    labelled: pl.DataFrame, timeframe: Timeframe, horizon: int, width: pl.Expr, round_trip: float
+) -> pl.DataFrame:
+    """Return labelled candles with `label_barrier`: which side would have earned first, net of costs.
+
+    The triple-barrier method (M. López de Prado 2018, chapter 3). A position taken at the open of bar t + 1 meets the
+    upper barrier at that price times (1 + width + round_trip), the lower at (1 - width - round_trip), so that either
+    one earns its side `width` after costs; the third barrier is the open of bar t + 1 + horizon.
+
+    Parameters
+    ----------
+    labelled : DataFrame
+        As `with_labels` returns it.
+    timeframe, horizon
+        As for `with_labels`.
+    width : Expr
+        Distance of the barriers beyond costs, a fraction of the price known at the decision; above 0.
+    round_trip : float
+        Fees and slippage of going in and out, a fraction of notional.
+
+    Returns
+    -------
+    DataFrame
+        The same rows, and `label_barrier` (Boolean): True where the upper barrier is met first, False where the lower
+        is. Where neither is met, the side that the horizon's return pays after costs; null where that pays neither
+        side, where both barriers are met within one bar (the order is unknown), where the width is unknown, and where
+        `label_adverse` is null. `label_known_at` stays that of the horizon, by which every barrier is decided: the
+        purge needs no other time.
+
+    Notes
+    -----
+    Looks ahead, on purpose.
+    """
+    step = bar_length(timeframe)
+    made = labelled.with_columns((width + round_trip).alias("_reach"))
+    parts = []
+    for part in made.partition_by("symbol", maintain_order=True):
+        sound = part.filter(pl.col("flag").is_null()).sort("ts")
+        side = pl.Series("label_barrier", _first_side(sound, step, horizon, round_trip), pl.Int8)
+        told = sound.select("ts", pl.when(side != 0).then(side > 0).alias("label_barrier"))
+        parts.append(part.join(told, on="ts", how="left", maintain_order="left", validate="1:1"))
+    nothing = made.clear().with_columns(pl.lit(None, pl.Boolean).alias("label_barrier"))
+    return pl.concat([nothing, *parts]).drop("_reach")
+
+
+def _first_side(sound: pl.DataFrame, step: timedelta, horizon: int, round_trip: float) -> npt.NDArray[np.int8]:
+    """Return 1, -1 or 0 for each sound bar of one symbol: the side whose barrier is met first, or that ends paid."""
+    count = sound.height
+    micros = sound["ts"].dt.epoch("us").to_numpy()
+    high, low, opens = (sound[name].to_numpy() for name in ("high", "low", "open"))
+    reach = sound["_reach"].to_numpy()
+    gain = sound["label_return"].to_numpy()
+    rows = np.arange(max(count - horizon, 0))
+    unbroken = micros[rows + horizon] - micros[rows] == horizon * (step // timedelta(microseconds=1))
+    rows = rows[unbroken & ~np.isnan(reach[rows]) & ~np.isnan(gain[rows])]
+    entry = opens[rows + 1]
+    upper, lower = entry * (1 + reach[rows]), entry * (1 - reach[rows])
+    side = np.where(gain[rows] > round_trip, 1, np.where(gain[rows] < -round_trip, -1, 0))
+    waiting = np.ones(len(rows), dtype=np.bool_)
+    for ahead in range(1, horizon + 1):
+        up, down = high[rows + ahead] >= upper, low[rows + ahead] <= lower
+        met = waiting & (up | down)
+        side = np.where(met, up.astype(np.int64) - down, side)
+        waiting &= ~met
+    sides = np.zeros(count, dtype=np.int8)
+    sides[rows] = side
+    return sides
 
 
 def check_inputs(names: Iterable[str]) -> None:

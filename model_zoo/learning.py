@@ -8,6 +8,7 @@ folds, calibration, trading, the models).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from model_zoo.base import Model, ModelSpec, Regressor
 from model_zoo.calibration import Calibration, base_rate, fit_calibration, fit_values
 from model_zoo.catalog import make
 from model_zoo.folds import Fold, Window, judged, learnable, walk_forward
-from model_zoo.labels import with_labels
+from model_zoo.labels import with_barriers, with_labels
 from model_zoo.trading import CROSS, Threshold, Tradable, choose_gate, choose_threshold, strategy_of
 from model_zoo.weights import with_uniqueness
 
@@ -37,7 +38,11 @@ def rows_of(manager: FeatureManager, symbols: Sequence[str], spec: ModelSpec, wi
     start = window.start - bar_length(spec.timeframe)
     wanted = list(spec.reads if model.directional else dict.fromkeys((*spec.reads, CROSS)))
     frame = manager.window(list(symbols), spec.timeframe, wanted, start, window.end)
-    aimed = model.with_targets(with_labels(frame, spec.timeframe, spec.horizon))
+    labelled = with_labels(frame, spec.timeframe, spec.horizon)
+    if spec.barrier:
+        width = spec.barrier * sqrt(spec.horizon) * pl.col(spec.scale)
+        labelled = with_barriers(labelled, spec.timeframe, spec.horizon, width, spec.round_trip)
+    aimed = model.with_targets(labelled)
     return with_uniqueness(aimed, spec.timeframe, spec.horizon)
 
 

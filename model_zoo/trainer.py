@@ -155,7 +155,7 @@ class Trained:
         }
 
 
-def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSpec:
+def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0, barrier: float = 0.0) -> ModelSpec:
     """Return the specification that the cycle trains.
 
     Its inputs mean the same on every symbol and timeframe: moves over round spans of time in units of the last day's
@@ -164,6 +164,13 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
     over the baseline out of sample, ten spans up to a day with volume and volatility beside them 0.0055; on real
     candles these gained nothing. What foresees volatility and risk reads recent volatility relative to the last
     day's, and the time of day.
+
+    Parameters
+    ----------
+    type_name, timeframe, seed
+        As of the model.
+    barrier : float
+        See `ModelSpec`: triple-barrier labels for a classifier of the side; 0, the cycle's choice, for the sign.
 
     Raises
     ------
@@ -177,8 +184,9 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0) -> ModelSp
     moves = [f"scaled_move_{span}_{day}" for span in spans]
     ratios = [f"volatility_ratio_{span}_{day}" for span in spans if span < day]
     inputs = _side(minutes, moves) if type_name in DIRECTIONAL else (*ratios, *moves[:2], *CLOCK)
-    scale = SCALES.get(type_name, "").format(day=day)
-    return ModelSpec(type_name, timeframe, max(1, HORIZON_MINUTES // minutes), inputs, seed, scale=scale)
+    scale = SCALES.get(type_name, SCALES["price"] if barrier else "").format(day=day)
+    horizon = max(1, HORIZON_MINUTES // minutes)
+    return ModelSpec(type_name, timeframe, horizon, inputs, seed, scale=scale, barrier=barrier)
 
 
 def _side(minutes: int, moves: Sequence[str]) -> tuple[str, ...]:

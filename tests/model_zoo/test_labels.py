@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from math import log, sqrt
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_zoo.labels import check_inputs, with_labels
+from model_zoo.labels import check_inputs, with_barriers, with_labels
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -100,3 +102,68 @@ def test_volatility_and_excursion_agree_with_their_definitions(
         entry = sound[0]["open"]
         worst = max(max(each["high"] for each in sound) / entry - 1, 1 - min(each["low"] for each in sound) / entry)
         assert row["label_adverse"] == pytest.approx(worst)
+
+
+def met_first(rows: dict[datetime, dict[str, Any]], at: datetime, horizon: int, reach: float) -> str:
+    """Return what a position of either side would have met, by the plain rules, bar by bar."""
+    step = timedelta(minutes=5)
+    ahead = [rows.get(at + step * k) for k in range(1, horizon + 2)]
+    if at not in rows or None in ahead:
+        return "unknown"
+    entry = ahead[0]["open"]  # type: ignore[index]  # none is missing
+    for bar in ahead[:horizon]:
+        up, down = bar["high"] >= entry * (1 + reach), bar["low"] <= entry * (1 - reach)  # type: ignore[index]  # same
+        if up or down:
+            return "both" if up and down else "up" if up else "down"
+    gain = ahead[-1]["open"] / entry - 1  # type: ignore[index]  # same
+    return "up" if gain > COSTS else "down" if gain < -COSTS else "nothing"
+
+
+COSTS = 0.0016
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("horizon", [1, 5])
+def test_barriers_agree_with_a_plain_loop(seed: int, horizon: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = []
+    for symbol in ("A", "B"):
+        count = 400
+        close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, count)))
+        opening = np.concatenate([[100.0], close[:-1]])
+        wick = np.abs(rng.normal(0, 0.002, (2, count)))
+        frames.append(
+            pl.DataFrame(
+                {
+                    "symbol": [symbol] * count,
+                    "ts": [START + timedelta(minutes=5 * i) for i in range(count)],
+                    "open": opening,
+                    "high": np.maximum(opening, close) * (1 + wick[0]),
+                    "low": np.minimum(opening, close) * (1 - wick[1]),
+                    "flag": pl.Series(["repaired" if x < 0.02 else None for x in rng.random(count)], dtype=pl.String),
+                    "usual": pl.Series([None if x < 0.05 else 0.003 for x in rng.random(count)], dtype=pl.Float64),
+                }
+            ).filter(pl.Series(rng.random(count) > 0.02))
+        )
+    frame = pl.concat(frames)
+    out = with_barriers(with_labels(frame, "5m", horizon), "5m", horizon, pl.col("usual") * 0.5, COSTS)
+    assert out.select(frame.columns).equals(frame)
+    expected = {"up": True, "down": False}
+    seen = []
+    for part in out.partition_by("symbol"):
+        rows = {row["ts"]: row for row in part.iter_rows(named=True) if row["flag"] is None}
+        for row in part.iter_rows(named=True):
+            reach = None if row["usual"] is None else row["usual"] * 0.5 + COSTS
+            met = "unknown" if reach is None else met_first(rows, row["ts"], horizon, reach)
+            assert row["label_barrier"] == expected.get(met), (row["symbol"], row["ts"], met)
+            seen.append(met)
+    assert set(seen) >= {"up", "down", "nothing", "unknown"} | ({"both"} if horizon > 1 else set())
+
+
+def test_a_barrier_is_known_when_its_horizon_ends_and_never_an_input() -> None:
+    labelled = with_labels(bars([10.0] * 6), "5m", 2)
+    out = with_barriers(labelled, "5m", 2, pl.lit(0.01), COSTS)
+    assert out["label_known_at"].equals(labelled["label_known_at"])
+    assert (out["label_known_at"] - out["ts"]).unique().to_list() == [timedelta(minutes=15)]
+    with pytest.raises(ValueError, match="label_barrier"):
+        check_inputs(["label_barrier"])

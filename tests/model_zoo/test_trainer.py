@@ -15,9 +15,9 @@ from model_zoo.artifacts import load_artifact, save_artifact
 from model_zoo.base import ModelError, ModelSpec
 from model_zoo.catalog import make
 from model_zoo.folds import Window, walk_forward
-from model_zoo.learning import rows_of
-from model_zoo.trainer import Trained, _shuffled, default_spec, train_cycle
-from model_zoo.validation import check_shuffled, check_single_features
+from model_zoo.learning import learn, rows_of
+from model_zoo.trainer import BLOCK, Trained, _shuffled, default_spec, train_cycle
+from model_zoo.validation import check_shuffled, check_single_features, measure
 from model_zoo.volatility import VolatilityModel
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
 
@@ -193,3 +193,23 @@ def test_shuffled_labels_that_leak_into_the_judged_rows_are_caught(
     place = spec.inputs.index("hour_sin")
     monkeypatch.setattr(VolatilityModel, "estimate", lambda _, matrix: np.nan_to_num(matrix[:, place]))
     assert not check_shuffled(_shuffled(known, spec, fold)).passed
+
+
+def test_direction_learns_from_barriers_net_of_costs(manager_of: MakeManager) -> None:
+    spec = default_spec("direction", "5m", barrier=0.5)
+    found = learn(
+        rows_of(manager_of(0.9), SYMBOLS, spec, Window(T - timedelta(days=8), T)),
+        spec,
+        Window(T - timedelta(days=8), T - timedelta(days=1)),
+    )
+    # purged by the barriers' horizon: none could still be undecided when the window ended, less the embargo
+    assert found.learned["label_known_at"].max() <= T - timedelta(days=1, hours=1)
+    decided = found.learned.filter(pl.col("label_barrier").is_not_null())
+    assert decided.height == found.learned.height
+    assert 0.4 < decided["label_barrier"].mean() < 0.6
+    assert not any(name.startswith("label") for name in spec.reads)
+    assert measure(found.out_of_fold, found.base_rate, BLOCK, 0).better
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    for type_name in ("price", "risk"):
+        with pytest.raises(ModelError, match="barrier"):
+            make(default_spec(type_name, "5m", barrier=1.0))
