@@ -60,8 +60,8 @@ class ModelSpec:
         Feature in whose unit the value is measured, so that it means the same on every symbol; '' where the type
         needs none.
     barrier : float
-        0: a classifier of the side learns the sign of the forward return. Above 0: it learns which side's barrier is
-        met first (`model_zoo.labels.with_barriers`), this many usual moves over the horizon away.
+        0: a classifier of the side learns the sign of the forward return, as a member of an ensemble must. Above 0: it
+        learns which side's barrier is met first (`model_zoo.labels.with_barriers`), this many usual moves away.
     round_trip : float
         Costs that a barrier must pay beyond that, a fraction of notional.
 

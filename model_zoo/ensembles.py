@@ -134,7 +134,7 @@ class Ensemble:
         sided = all(each.model.directional and not each.model.spec.barrier for each in self.members)
         if len(self.members) < 2 or len(spans) > 1 or not sided:  # noqa: PLR2004 - one model is no ensemble
             names = ", ".join(each.name for each in self.members)
-            msg = f"an ensemble needs two or more directional models of one timeframe, no barriers, not {names or 'none'}"
+            msg = f"an ensemble needs two or more directional models of one timeframe, not {names or 'none'}"
             raise ModelError(msg)
 
     @property

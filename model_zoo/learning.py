@@ -64,6 +64,8 @@ class Learned:
         The training rows, and what was predicted on the validation folds.
     folds : tuple of Fold
         The walk forward.
+    fold_models : tuple of Model
+        Of each fold, with the calibration of the whole.
     """
 
     model: Model
@@ -74,6 +76,7 @@ class Learned:
     learned: pl.DataFrame
     out_of_fold: pl.DataFrame
     folds: tuple[Fold, ...]
+    fold_models: tuple[Model, ...]
 
     def as_strategy(self) -> Tradable:
         """Return the strategy that trades this model."""
@@ -107,11 +110,14 @@ def learn(
     """
     learned = rows.filter(learnable(train, spec.timeframe, embargo), pl.col("label_event").is_not_null())
     steps = walk_forward(train, folds, embargo)
-    raw = _out_of_fold(rows, spec, steps)
+    models = [_trained_on(rows, spec, step) for step in steps]
+    raw = pl.concat(_raw(model, judged_rows(rows, spec, step)) for model, step in zip(models, steps, strict=True))
     model = make(spec)
     model.train(learned)
     naive = naive_of(model, learned)
     model.calibration = _calibration(model, raw)
+    for each in models:
+        each.calibration = model.calibration
     out_of_fold = raw.with_columns(
         pl.Series("probability", model.calibration.apply(raw["raw"].to_numpy()), pl.Float64),
         (pl.col("estimate") * model.calibration.value_slope + model.calibration.value_intercept).alias("value"),
@@ -123,7 +129,9 @@ def learn(
         else choose_gate(model, out_of_fold, naive.rate, round_trip)
     )
     version = version_of(model, threshold)
-    return Learned(model, threshold, version, naive.rate, naive.value, learned, out_of_fold, tuple(steps))
+    return Learned(
+        model, threshold, version, naive.rate, naive.value, learned, out_of_fold, tuple(steps), tuple(models)
+    )
 
 
 @dataclass(frozen=True)
@@ -141,24 +149,28 @@ def naive_of(model: Model, learned: pl.DataFrame) -> Naive:
     return Naive(rate, level)
 
 
-def _out_of_fold(rows: pl.DataFrame, spec: ModelSpec, steps: Sequence[Fold]) -> pl.DataFrame:
-    """Return raw scores of every validation fold, each from a model that learned only from what came before it."""
-    parts = []
-    for fold in steps:
-        model = make(spec)
-        model.train(rows.filter(learnable(fold.train, spec.timeframe, fold.embargo)))
-        part = rows.filter(judged(fold.validation, spec.timeframe), pl.col("flag").is_null())
-        matrix = model.matrix(part)
-        estimate = model.estimate(matrix) if isinstance(model, Regressor) else np.full(part.height, np.nan)
-        kept = ["symbol", "ts", "label_event", "label_value", "label_return", *([] if model.directional else [CROSS])]
-        parts.append(
-            part.select(
-                *kept,
-                pl.Series("raw", model.raw(matrix), pl.Float64),
-                pl.Series("estimate", estimate, pl.Float64).fill_nan(None),
-            )
-        )
-    return pl.concat(parts)
+def judged_rows(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> pl.DataFrame:
+    """Return the rows of a fold on which its model is judged."""
+    return rows.filter(judged(fold.validation, spec.timeframe), pl.col("flag").is_null())
+
+
+def _trained_on(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> Model:
+    """Return the model of a fold, which learned only from what came before what it is judged on."""
+    model = make(spec)
+    model.train(rows.filter(learnable(fold.train, spec.timeframe, fold.embargo)))
+    return model
+
+
+def _raw(model: Model, part: pl.DataFrame) -> pl.DataFrame:
+    """Return a fold's raw scores and estimates beside what happened."""
+    matrix = model.matrix(part)
+    estimate = model.estimate(matrix) if isinstance(model, Regressor) else np.full(part.height, np.nan)
+    kept = ["symbol", "ts", "label_event", "label_value", "label_return", *([] if model.directional else [CROSS])]
+    return part.select(
+        *kept,
+        pl.Series("raw", model.raw(matrix), pl.Float64),
+        pl.Series("estimate", estimate, pl.Float64).fill_nan(None),
+    )
 
 
 def _calibration(model: Model, raw: pl.DataFrame) -> Calibration:

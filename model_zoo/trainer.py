@@ -23,11 +23,13 @@ from model_zoo.base import Model, ModelError, ModelSpec
 from model_zoo.calibration import Calibration
 from model_zoo.catalog import HORIZON_MINUTES, make, number
 from model_zoo.folds import Fold, Window, decided_at, judged, learnable, split
-from model_zoo.learning import EMBARGO, FOLDS, learn, naive_of, predicted, rows_of
+from model_zoo.importance import permutation_importance
+from model_zoo.learning import EMBARGO, FOLDS, Learned, judged_rows, learn, naive_of, predicted, rows_of
 from model_zoo.trading import EmaCross, ModelStrategy, Threshold, Tradable, strategy_of
 from model_zoo.validation import (
     Check,
     Metrics,
+    Reliability,
     ValueMetrics,
     check_apart,
     check_not_too_good,
@@ -35,6 +37,7 @@ from model_zoo.validation import (
     check_single_features,
     measure,
     measure_values,
+    reliability,
 )
 
 BLOCK: Final = timedelta(hours=2)
@@ -97,6 +100,10 @@ class Trained:
         included; values null but for regressors.
     out_of_fold : DataFrame
         The same, with `label_return`, of the validation folds.
+    importance : DataFrame
+        Of each input on the validation folds, see `model_zoo.importance`.
+    reliability : Reliability
+        Whether its probabilities mean what they say, on the holdout.
     checks : tuple of Check
         Leakage checks.
     evaluation : Evaluation
@@ -120,6 +127,8 @@ class Trained:
     values: ValueMetrics | None
     predictions: pl.DataFrame
     out_of_fold: pl.DataFrame
+    importance: pl.DataFrame
+    reliability: Reliability
     checks: tuple[Check, ...]
     evaluation: Evaluation
     ungated: Evaluation | None
@@ -148,6 +157,8 @@ class Trained:
             "validation": self.validation.to_json(),
             "metrics": self.metrics.to_json(),
             "values": None if self.values is None else self.values.to_json(),
+            "calibration": self.reliability.to_json(),
+            "importance": dict(self.importance.select("feature", "importance").iter_rows()),
             "threshold_pays": self.threshold.pays,
             "better_than_baseline": self.metrics.better,
             "checks": [check.to_json() for check in self.checks],
@@ -268,6 +279,8 @@ def train_cycle(
         values=measure_values(predictions, found.base_value, BLOCK, seed) if model.regresses else None,
         predictions=predictions,
         out_of_fold=found.out_of_fold,
+        importance=_importance(found, rows),
+        reliability=reliability(predictions),
         checks=(
             check_apart(found.learned, tested.select(decided_at(spec.timeframe).alias("decided_at"))),
             check_single_features(found.learned, spec.inputs, model.honest_auc),
@@ -290,6 +303,12 @@ def _shortened(train: Window, rows: pl.DataFrame, spec: ModelSpec) -> Window:
         )
         raise ModelError(msg)
     return Window(start, train.end)
+
+
+def _importance(found: Learned, rows: pl.DataFrame) -> pl.DataFrame:
+    spec = found.model.spec
+    pairs = [(model, judged_rows(rows, spec, fold)) for model, fold in zip(found.fold_models, found.folds, strict=True)]
+    return permutation_importance(pairs, spec.seed)
 
 
 def _train_loss(model: Model, learned: pl.DataFrame) -> float:

@@ -122,6 +122,79 @@ def measure(predictions: pl.DataFrame, base_rate: float | None, block: timedelta
 
 
 @dataclass(frozen=True)
+class Reliability:
+    """Whether probabilities mean what they say.
+
+    Attributes
+    ----------
+    error : float or None
+        Expected calibration error: the mean distance, over groups of equal size, between what was said and what
+        happened, in [0, 1]. A few independent hours make it large even for one who says the truth.
+    slope, intercept : float or None
+        Of a logistic regression of the event on the predicted log-odds (D. Cox 1958): 1 and 0 are calibrated, a slope
+        below 1 says too much. None without variance, or where the two sides are apart.
+    bins : tuple of (float, float, int)
+        Mean probability said, share that happened, and rows, of each group, by rising probability.
+    """
+
+    error: float | None
+    slope: float | None
+    intercept: float | None
+    bins: tuple[tuple[float, float, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
+
+
+def reliability(predictions: pl.DataFrame, groups: int = 10) -> Reliability:
+    """Return the calibration of predictions that were made out of sample.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        `probability` (Float64) and `label_event` (Boolean); rows without either are left out.
+    groups : int
+        Of equal size, by probability.
+    """
+    rows = predictions.drop_nulls(["probability", "label_event"]).sort("probability", maintain_order=True)
+    if rows.is_empty():
+        return Reliability(None, None, None, ())
+    said, event = rows["probability"].to_numpy(), rows["label_event"].to_numpy().astype(np.float64)
+    parts = [part for part in np.array_split(np.arange(rows.height), groups) if len(part)]
+    bins = tuple((float(said[part].mean()), float(event[part].mean()), len(part)) for part in parts)
+    error = sum(abs(mean - share) * count for mean, share, count in bins) / rows.height
+    slope, intercept = _recalibration(said, event)
+    return Reliability(error, slope, intercept, bins)
+
+
+STEPS: Final = 50
+"""Most steps of Newton's method; a fit that needs more has none."""
+STEEPEST: Final = 100.0
+"""A slope beyond this is that of two sides that are apart."""
+
+
+def _recalibration(said: FloatArray, event: FloatArray) -> tuple[float | None, float | None]:
+    """Return slope and intercept of the event on the log-odds, by Newton's method."""
+    score = np.log(said / (1 - said))
+    if np.ptp(score) < 1e-9 or np.ptp(event) == 0:  # noqa: PLR2004 - rounding
+        return None, None
+    columns = np.column_stack([score, np.ones_like(score)])
+    theta = np.array([1.0, 0.0])
+    for _ in range(STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(columns @ theta, -500, 500)))
+        weight = chance * (1 - chance)
+        curvature = columns.T @ (columns * weight[:, None]) + 1e-12 * np.eye(2)
+        step = np.linalg.solve(curvature, columns.T @ (event - chance))
+        theta = theta + step
+        if not np.all(np.isfinite(theta)) or abs(theta[0]) > STEEPEST:
+            return None, None
+        if np.abs(step).max() < 1e-8:  # noqa: PLR2004 - converged
+            return float(theta[0]), float(theta[1])
+    return None, None
+
+
+@dataclass(frozen=True)
 class ValueMetrics:
     """Regression metrics of estimates out of sample, in the unit of the model's value.
 

@@ -15,6 +15,7 @@ import polars as pl
 from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id, trade_rows, trial_rows
+from blofin_assets.model_plots import model_figure
 from blofin_assets.partitions import half_day_start, half_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -292,6 +293,7 @@ def _write(
             ignore=["snapshot_id"],
         )
         tx.replace("ml.predictions", _predictions(trained), as_of=as_of, model_name=name)
+        tx.replace("ml.feature_importance", _importance(trained), as_of=as_of, model_name=name)
         if trained.model.directional:
             tx.replace("ml.validation_predictions", _validation(trained), as_of=as_of, model_name=name)
         tx.replace("research.trades", trade_rows(found, KIND, as_of), as_of=as_of, kind=KIND, name=name)
@@ -303,9 +305,14 @@ def _write(
         "baseline_accuracy": trained.metrics.baseline_accuracy,
         "log_loss": trained.metrics.log_loss,
         "baseline_log_loss": trained.metrics.baseline_log_loss,
+        "log_loss_gain": trained.metrics.log_loss_gain,
+        "f1": trained.metrics.f1,
+        "calibration_error": trained.reliability.error,
+        "calibration_slope": trained.reliability.slope,
         **_values(trained),
         "score": pooled_of(trained.evaluation).score,
     }
+    figure = model_figure(trained.predictions, trained.reliability, trained.model.event)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": 1,
@@ -314,6 +321,8 @@ def _write(
             "trades": pooled_of(trained.evaluation).trades,
             "leakage_checks": "passed" if not failed else "; ".join(str(check) for check in failed),
             "snapshot": tx.snapshot,
+            "confusion_and_calibration": dg.MetadataValue.md(markdown_png(figure, "confusion matrix, calibration")),
+            "importance": table_preview(trained.importance),
             **{key: value for key, value in measured.items() if value is not None},
         }
     )
@@ -343,6 +352,10 @@ def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame
         "log_loss_gain_low": measured.log_loss_gain_low,
         "log_loss_gain_high": measured.log_loss_gain_high,
         "better": measured.better,
+        "base_rate": trained.base_rate,
+        "calibration_error": trained.reliability.error,
+        "calibration_slope": trained.reliability.slope,
+        "calibration_intercept": trained.reliability.intercept,
         "event": trained.model.event,
         "value_unit": trained.model.unit if isinstance(trained.model, Regressor) else None,
         **_values(trained),
@@ -365,6 +378,15 @@ def _result(trained: Trained, artifact: Artifact, snapshot: int) -> pl.DataFrame
     frame = pl.DataFrame([row], infer_schema_length=None)
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return frame.with_columns(pl.col(times).cast(TS))
+
+
+def _importance(trained: Trained) -> pl.DataFrame:
+    return trained.importance.select(
+        pl.lit(trained.model.spec.name).alias("model_name"),
+        pl.lit(trained.version).alias("version"),
+        pl.lit(trained.as_of).cast(TS).alias("as_of"),
+        pl.all(),
+    )
 
 
 def _values(trained: Trained) -> dict[str, float | None]:

@@ -1,0 +1,94 @@
+"""What each input is worth to a model, and whether it is so in every fold.
+
+Belongs here: permutation importance on validation folds (L. Breiman 2001, "Random forests"), its stability, what might
+be dropped. Does not belong here: dropping anything (a person or `model_zoo.tuning` does).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from model_zoo.base import FloatArray, Model, thinned
+
+MOST_ROWS: Final = 2_000
+"""Rows of a fold that are looked at; labels of neighbours overlap almost wholly."""
+SHUFFLES: Final = 3
+"""Permutations of each input and fold, whose mean is taken."""
+SCHEMA: Final = pl.Schema(
+    {
+        "feature": pl.String(),
+        "importance": pl.Float64(),
+        "importance_sd": pl.Float64(),
+        "folds": pl.Int32(),
+        "folds_positive": pl.Int32(),
+        "rank": pl.Int32(),
+        "suggestion": pl.String(),
+        "reason": pl.String(),
+    }
+)
+
+
+def permutation_importance(folds: Sequence[tuple[Model, pl.DataFrame]], seed: int) -> pl.DataFrame:
+    """Return what shuffling each input costs on rows that the model of each fold had not seen.
+
+    Parameters
+    ----------
+    folds : sequence of (Model, DataFrame)
+        At least one: the model of a fold, calibrated, and the fold's judged rows (its inputs, `ts`, `label_event`).
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    DataFrame of shape (n_inputs, 8)
+        `SCHEMA`, most important first. `importance` is the mean over folds of the rise in log-loss (nats) when the
+        input's values change places among the fold's rows, `importance_sd` its standard deviation over folds,
+        `folds_positive` the folds in which it rose. `suggestion` is 'drop' where the mean is not above 0 and it rose
+        in at most half of the folds, else 'keep'. Inputs that say the same share their importance: of two of them,
+        each may look worthless.
+    """
+    names = folds[0][0].spec.inputs
+    rises = np.array([_rises(model, rows, seed) for model, rows in folds])
+    found = []
+    for column, name in enumerate(names):
+        rise = rises[:, column]
+        mean, positive = float(rise.mean()), int((rise > 0).sum())
+        useless = mean <= 0 and 2 * positive <= len(rise)
+        found.append(
+            {
+                "feature": name,
+                "importance": mean,
+                "importance_sd": float(rise.std(ddof=1)) if len(rise) > 1 else 0.0,
+                "folds": len(rise),
+                "folds_positive": positive,
+                "suggestion": "drop" if useless else "keep",
+                "reason": f"shuffled, log-loss changes by {mean:+.6f}; worse in {positive} of {len(rise)} folds",
+            }
+        )
+    found.sort(key=lambda row: (-float(str(row["importance"])), str(row["feature"])))
+    return pl.DataFrame([{**row, "rank": place} for place, row in enumerate(found, 1)], schema=SCHEMA)
+
+
+def _rises(model: Model, rows: pl.DataFrame, seed: int) -> FloatArray:
+    """Return the rise in log-loss for each input of one fold."""
+    kept = thinned(rows.filter(pl.col("label_event").is_not_null()), MOST_ROWS)
+    matrix, event = model.matrix(kept), kept["label_event"].to_numpy().astype(np.bool_)
+    if not kept.height:
+        return np.zeros(matrix.shape[1])
+    plain = _loss(model, matrix, event)
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(kept.height) for _ in range(SHUFFLES)]
+    rises = np.zeros(matrix.shape[1])
+    for column in range(matrix.shape[1]):
+        shuffled = matrix.copy()
+        for order in orders:
+            shuffled[:, column] = matrix[order, column]
+            rises[column] += (_loss(model, shuffled, event) - plain) / SHUFFLES
+    return rises
+
+
+def _loss(model: Model, matrix: FloatArray, event: np.typing.NDArray[np.bool_]) -> float:
+    said = model.calibration.apply(model.raw(matrix))
+    return float(-np.log(np.where(event, said, 1 - said)).mean())
