@@ -39,6 +39,31 @@ class ModelError(ValueError):
 
 
 @dataclass(frozen=True)
+class Range:
+    """Values of a hyper-parameter that a search may try.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends, both included.
+    log : bool
+        Whether steps are ratios rather than differences.
+    whole : bool
+        Whether values are whole numbers.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def at(self, share: float) -> float:
+        """Return the value so far along the range, 0 its low end and 1 its high one, to four digits."""
+        way = self.low * (self.high / self.low) ** share if self.log else self.low + (self.high - self.low) * share
+        return float(round(way)) if self.whole else float(f"{way:.4g}")
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything that decides what a model learns, apart from the data.
 
@@ -131,6 +156,8 @@ class Model(ABC):
         What its probability is of, in words.
     defaults : mapping of str to number
         Its hyper-parameters.
+    ranges : mapping of str to Range
+        Those that a search may change when the model drifts, and how far.
     directional : bool
         Whether the event is that the price will be higher; else it gates a fixed strategy.
     gate_above : bool
@@ -155,6 +182,7 @@ class Model(ABC):
     library: ClassVar[str]
     event: ClassVar[str] = "the price a horizon after the next open is above that open"
     defaults: ClassVar[Mapping[str, float]] = {}
+    ranges: ClassVar[Mapping[str, Range]] = {}
     directional: ClassVar[bool] = True
     gate_above: ClassVar[bool] = True
     regresses: ClassVar[bool] = False

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from features.bars import bar_length
-from model_zoo.base import FloatArray, Model, ModelError, ModelSpec, weights_of
+from model_zoo.base import FloatArray, Model, ModelError, ModelSpec, Range, weights_of
 from model_zoo.folds import Window, judged, learnable
 
 DEFAULTS: Final[dict[str, float]] = {
@@ -30,6 +30,17 @@ DEFAULTS: Final[dict[str, float]] = {
     "lambda_l2": 20.0,
 }
 """Hyper-parameters where the specification names none."""
+
+RANGES: Final[dict[str, Range]] = {
+    "learning_rate": Range(0.01, 0.1, log=True),
+    "num_leaves": Range(2, 12, whole=True),
+    "min_data_in_leaf": Range(50, 800, log=True, whole=True),
+    "feature_fraction": Range(0.3, 1.0),
+    "lambda_l2": Range(1, 200, log=True),
+}
+
+WHOLE: Final = ("num_leaves", "bagging_freq")
+"""Hyper-parameters that LightGBM takes as whole numbers only."""
 
 SMALL_LEAF: Final = 20
 """At least so many leaves' worth of rows: with less data the leaves become smaller."""
@@ -55,6 +66,7 @@ class Boosted(Model):
     file = "model.txt"
     library = "lightgbm"
     defaults = DEFAULTS
+    ranges = RANGES
     objective: ClassVar[str]
     metric: ClassVar[str]
     target: ClassVar[str]
@@ -146,5 +158,6 @@ class Boosted(Model):
             "num_threads": 1,
             "verbosity": -1,
             **wanted,
+            **{name: int(wanted[name]) for name in WHOLE},
             "min_data_in_leaf": int(leaf),
         }

@@ -15,7 +15,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from model_zoo.base import FloatArray, Model, ModelError, ModelSpec, thinned, weights_of
+from model_zoo.base import FloatArray, Model, ModelError, ModelSpec, Range, thinned, weights_of
 from model_zoo.safe_files import read_skops, write_skops
 from model_zoo.scaling import Scaling
 
@@ -29,6 +29,11 @@ class MomentumModel(Model):
     file = "model.skops"
     library = "scikit-learn"
     defaults: ClassVar = {"components": 100.0, "gamma": 0.02, "c": 0.003, "most_rows": 5_000.0}
+    ranges: ClassVar = {
+        "components": Range(50, 200, whole=True),
+        "gamma": Range(0.004, 0.1, log=True),
+        "c": Range(0.0003, 0.03, log=True),
+    }
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

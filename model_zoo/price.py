@@ -3,8 +3,8 @@
 Belongs here: this model. Does not belong here: labels, folds, calibration, files around the model.
 
 Trained with PyTorch, in one thread and from its own generator, so that the same rows and seed give the same weights.
-Predicting is two matrix products, done with NumPy. A network of this size is faster on a processor than on the way to
-a graphics card, so none is used.
+Predicting is two matrix products, done with NumPy. A graphics card is used for training where there is one; chance is
+drawn on the processor in any case, so that only rounding differs between devices.
 """
 
 from math import sqrt
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from features.bars import bar_length
-from model_zoo.base import FloatArray, ModelError, ModelSpec, Regressor, spread_of, thinned, weights_of
+from model_zoo.base import FloatArray, ModelError, ModelSpec, Range, Regressor, spread_of, thinned, weights_of
 from model_zoo.folds import Window, judged, learnable
 from model_zoo.scaling import Scaling
 
@@ -39,6 +39,11 @@ class PriceModel(Regressor):
         "hidden": 16.0, "epochs": 20.0, "least_epochs": 5.0, "batch": 512.0, "rate": 0.005, "decay": 0.1,
         "most_rows": 5_000.0,
     }  # fmt: skip
+    ranges: ClassVar = {
+        "hidden": Range(4, 32, log=True, whole=True),
+        "rate": Range(0.001, 0.02, log=True),
+        "decay": Range(0.01, 1.0, log=True),
+    }
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -124,7 +129,8 @@ def _gradient_descent(
     torch.set_num_threads(1)
     try:
         random = torch.Generator().manual_seed(seed)
-        tensors = [tuple(torch.from_numpy(np.ascontiguousarray(each)) for each in part) for part in sets]
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        tensors = [tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in part) for part in sets]
         inputs, values, weight = tensors[0]
         hidden = int(hyper["hidden"])
         shapes = {"w1": (hidden, inputs.shape[1]), "b1": (hidden,), "w2": (hidden,), "b2": (1,)}
@@ -132,7 +138,7 @@ def _gradient_descent(
         for name, shape in shapes.items():
             scale = 0.0 if name.startswith("b") else shape[-1] ** -0.5 * (0.1 if name == "w2" else 1.0)
             made = torch.randn(shape, generator=random, dtype=torch.float64) * scale
-            layers[name] = made.requires_grad_()
+            layers[name] = made.to(device).requires_grad_()
 
         def loss(x: Any, y: Any, w: Any) -> Any:
             out = torch.tanh(x @ layers["w1"].T + layers["b1"]) @ layers["w2"] + layers["b2"]
@@ -141,7 +147,8 @@ def _gradient_descent(
         descent = torch.optim.AdamW(list(layers.values()), lr=hyper["rate"], weight_decay=hyper["decay"])
         losses = []
         for _ in range(epochs):
-            for batch in torch.split(torch.randperm(len(values), generator=random), int(hyper["batch"])):
+            order = torch.randperm(len(values), generator=random).to(device)
+            for batch in torch.split(order, int(hyper["batch"])):
                 descent.zero_grad()
                 loss(inputs[batch], values[batch], weight[batch]).backward()
                 descent.step()
@@ -150,4 +157,4 @@ def _gradient_descent(
                     losses.append(float(loss(*tensors[1])))
     finally:
         torch.set_num_threads(threads)
-    return {name: layer.detach().numpy().copy() for name, layer in layers.items()}, losses
+    return {name: layer.detach().cpu().numpy().copy() for name, layer in layers.items()}, losses

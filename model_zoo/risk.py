@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from sklearn.ensemble import RandomForestRegressor
 
-from model_zoo.base import FloatArray, ModelError, ModelSpec, Regressor, spread_of, thinned, weights_of
+from model_zoo.base import FloatArray, ModelError, ModelSpec, Range, Regressor, spread_of, thinned, weights_of
 from model_zoo.calibration import USUAL
 from model_zoo.safe_files import read_skops, write_skops
 
@@ -42,6 +42,9 @@ class RiskModel(Regressor):
     honest_auc: ClassVar[float] = 0.95
     prior = USUAL
     defaults: ClassVar = {"trees": 40.0, "depth": 6.0, "leaf_share": 0.01, "features": 0.4, "most_rows": 3_000.0}
+    ranges: ClassVar = {
+        "depth": Range(3, 10, whole=True), "leaf_share": Range(0.002, 0.05, log=True), "features": Range(0.2, 1.0),
+    }  # fmt: skip
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

@@ -15,6 +15,7 @@ import polars as pl
 from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id, trade_rows, trial_rows
+from blofin_assets.model_drift import NO_DRIFT, answer_drift, search_trials, spec_in_force, tuning_rows
 from blofin_assets.model_plots import model_figure
 from blofin_assets.partitions import half_day_start, half_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
@@ -61,7 +62,7 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
         store = warehouse.open()
         require_market_data(store, market.symbols, as_of - WINDOW, as_of)
         snapshot = store.snapshot_id()
-        spec = default_spec(type_name, timeframe, market.seed)
+        spec = spec_in_force(store, default_spec(type_name, timeframe, market.seed), as_of)
         trained = train_cycle(FeatureManager(store, as_of=as_of), market.symbols, as_of, spec)
         artifact = _save(Path(warehouse.folder) / "models", trained, store)
         return _write(store, trained, artifact, context.run.run_id, snapshot)
@@ -81,42 +82,6 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
 
 
 MODEL_ASSETS: Final = [_model(type_name, timeframe) for type_name in MODELS for timeframe in TRADED_TIMEFRAMES]
-
-
-@stage_asset(group=GROUP, table="research.ranking_history", partitions=half_days, deps=MODEL_ASSETS)
-def model_ranking(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, clock: ClockResource
-) -> dg.MaterializeResult[Any]:
-    """The models by the same score as the strategies: the best five stay active. A leaking one is never ranked."""
-    as_of = cycle_as_of(context, clock, half_day_start)
-    store = warehouse.open()
-    results = store.read(
-        "SELECT model_name AS name, version, score, total_trades, accuracy, baseline_accuracy, log_loss, "
-        "baseline_log_loss, status FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name",
-        [as_of],
-    )
-    absent = sorted({asset.key.to_user_string() for asset in MODEL_ASSETS} - set(results["name"]))
-    if absent:
-        msg = f"{', '.join(absent)}: not trained as of {as_of:%Y-%m-%dT%H:%MZ}; materialise this cycle's models first"
-        raise BlofinError(msg)
-    ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
-    rows = _ranks(ranker, KIND, as_of, ACTIVE)
-    if rows.is_empty():
-        msg = f"no model of the cycle {as_of:%Y-%m-%dT%H:%MZ} passed its leakage checks; see the models' metadata"
-        raise BlofinError(msg)
-    with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.ranking_history", rows, as_of=as_of, kind=KIND)
-    equity = store.read("SELECT name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ?", [KIND, as_of])
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": rows.height,
-            "ranking": table_preview(ranker.table),
-            "equity": dg.MetadataValue.md(
-                markdown_png(equity_figure(equity, curve_names(equity, rows, ACTIVE)), "equity on the holdout")
-            ),
-            "snapshot": tx.snapshot,
-        }
-    )
 
 
 @stage_asset(group=GROUP, table="ml.ml_ensembles", partitions=half_days, deps=MODEL_ASSETS)
@@ -175,7 +140,73 @@ def ensembles(
     )
 
 
-ASSETS: Final = [*MODEL_ASSETS, model_ranking, ensembles]
+@stage_asset(group=GROUP, table="ml.model_tuning", partitions=half_days, deps=[*MODEL_ASSETS, ensembles])
+def model_tuning(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """What was done about models that drift: trained anew, then searched for. A champion stays until beaten unseen."""
+    as_of = cycle_as_of(context, clock, half_day_start)
+    store = warehouse.open()
+    snapshot = store.snapshot_id()
+    specs = {
+        f"{name}_{timeframe}": spec_in_force(store, default_spec(name, timeframe, market.seed), as_of)
+        for name in MODELS
+        for timeframe in TRADED_TIMEFRAMES
+    }
+    done = answer_drift(store, market.symbols, specs, as_of)
+    rows = tuning_rows(done, store, as_of, snapshot)
+    told = rows.select("model_name", "action", "decision", "reason")
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("ml.model_tuning", rows, as_of=as_of, ignore=["snapshot_id"])
+        tx.append("research.trials", search_trials(done, as_of, snapshot), key=["id"])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "drifting": rows.height,
+            "adopted": rows.filter(pl.col("decision") == "adopted").height,
+            "answers": table_preview(told) if told.height else NO_DRIFT,
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+@stage_asset(group=GROUP, table="research.ranking_history", partitions=half_days, deps=[*MODEL_ASSETS, model_tuning])
+def model_ranking(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """The models by the same score as the strategies: the best five stay active. A leaking one is never ranked."""
+    as_of = cycle_as_of(context, clock, half_day_start)
+    store = warehouse.open()
+    results = store.read(
+        "SELECT model_name AS name, version, score, total_trades, accuracy, baseline_accuracy, log_loss, "
+        "baseline_log_loss, status FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name",
+        [as_of],
+    )
+    absent = sorted({asset.key.to_user_string() for asset in MODEL_ASSETS} - set(results["name"]))
+    if absent:
+        msg = f"{', '.join(absent)}: not trained as of {as_of:%Y-%m-%dT%H:%MZ}; materialise this cycle's models first"
+        raise BlofinError(msg)
+    ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
+    rows = _ranks(ranker, KIND, as_of, ACTIVE)
+    if rows.is_empty():
+        msg = f"no model of the cycle {as_of:%Y-%m-%dT%H:%MZ} passed its leakage checks; see the models' metadata"
+        raise BlofinError(msg)
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("research.ranking_history", rows, as_of=as_of, kind=KIND)
+    equity = store.read("SELECT name, ts, equity FROM research.equity WHERE kind = ? AND as_of = ?", [KIND, as_of])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "ranking": table_preview(ranker.table),
+            "equity": dg.MetadataValue.md(
+                markdown_png(equity_figure(equity, curve_names(equity, rows, ACTIVE)), "equity on the holdout")
+            ),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+ASSETS: Final = [*MODEL_ASSETS, ensembles, model_tuning, model_ranking]
 
 
 def _members(store: Warehouse, root: Path, as_of: datetime) -> tuple[list[Member], Window]:
