@@ -13,10 +13,10 @@ sizes are limited before they are built.
 import ast
 import io
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
-from strategies.base import Features, Param, Signal, Strategy, StrategyError
+from strategies.base import Features, Param, Signal, Strategy, StrategyError, feature_kind
 from strategies.language import FUNCTIONS, LanguageError, Value, constant
 
 MAX_TEXT: Final = 20_000
@@ -135,6 +135,33 @@ def compile_strategy(text: str, origin: str = "<text>", **parameters: float) -> 
         return _made(node, text, origin)(**parameters)
     except _At as refusal:
         raise RefusedError(origin, refusal.line, refusal.node, refusal.reason) from None
+
+
+def compile_expression(text: str, origin: str = "<text>") -> Value:
+    """Return what one expression over features means, without executing it.
+
+    Parameters
+    ----------
+    text : str
+        As it would stand in `detect`: features, constants, operators and functions of the language; no parameters.
+    origin : str
+        What the messages call the text.
+
+    Raises
+    ------
+    RefusedError
+        If the text is anything else; the message names line, node and reason. In bounded time and memory.
+    """
+    try:
+        tree = _parsed(text.strip())
+        if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+            _refuse(tree.body[0] if tree.body else tree, "one expression over features, and nothing else")
+        found = _Reader({}, Features(feature_kind)).value(tree.body[0].value)
+        if not isinstance(found, Value):
+            _refuse(tree.body[0], "a plain number is the same on every bar; write an expression over features")
+    except _At as refusal:
+        raise RefusedError(origin, refusal.line, refusal.node, refusal.reason) from None
+    return found
 
 
 def _refuse(node: ast.AST, reason: str) -> NoReturn:
@@ -303,7 +330,7 @@ def _detect(item: ast.FunctionDef, origin: str) -> Callable[[Strategy, Features]
 
     def detect(self: Strategy, f: Features) -> Signal:
         try:
-            return _Reader(self, f).run(body)
+            return _Reader(self.parameters, f).run(body)
         except _At as refusal:
             raise RefusedError(origin, refusal.line, refusal.node, refusal.reason) from None
 
@@ -328,8 +355,8 @@ def _check_head(item: ast.FunctionDef) -> None:
 class _Reader:
     """Interprets the body of one `detect`."""
 
-    def __init__(self, strategy: Strategy, features: Features) -> None:
-        self._parameters = strategy.parameters
+    def __init__(self, parameters: Mapping[str, int | float], features: Features) -> None:
+        self._parameters = parameters
         self._features = features
         self._locals: dict[str, Held] = {}
 

@@ -91,7 +91,7 @@ def causality(
 
 def price_memory(strategy: Strategy, market: Market, timeframe: Timeframe) -> float:
     """Return the share of entries, of all in either, that differ between the market and itself in other prices."""
-    entries = [_entries(signals_on(strategy, given, timeframe)) for given in (market, _scaled(market))]
+    entries = [_entries(signals_on(strategy, given, timeframe)) for given in (market, scaled(market))]
     together = int((entries[0] | entries[1]).sum())
     return int((entries[0] ^ entries[1]).sum()) / together if together else 0.0
 
@@ -114,7 +114,8 @@ def _entries(signals: pl.DataFrame) -> pl.Series:
     return pl.concat([signals["long_entry"], signals["short_entry"]])
 
 
-def _scaled(market: Market) -> Market:
+def scaled(market: Market) -> Market:
+    """Return the market in other prices: multiplied by `SCALE`, volumes divided by it."""
     prices = pl.col("open", "high", "low", "close") * SCALE
     volumes = pl.col("volume", "contracts") / SCALE
     candles = {

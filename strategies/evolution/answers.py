@@ -26,6 +26,13 @@ class Design(_Answer):
     code: str = Field(min_length=1, max_length=MAX_TEXT, description="one strategy class in the language, nothing else")
 
 
+class Input(_Answer):
+    """A new input of a model."""
+
+    idea: Words = Field(description="what the model cannot see now, and why this shows it")
+    expression: str = Field(min_length=1, max_length=2_000, description="one expression over features, nothing else")
+
+
 class Change(_Answer):
     """A new value of one parameter."""
 

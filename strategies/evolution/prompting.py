@@ -25,7 +25,7 @@ from strategies.reference import feature_reference, language_reference
 PROMPTS: Final = Path(__file__).with_name("prompts")
 """Folder of the prompt files."""
 
-NAMES: Final = ("design", "tune", "summarise", "review")
+NAMES: Final = ("design", "tune", "feature", "summarise", "review")
 """The prompts; beside them, `house` and `again` are parts of others."""
 
 SEARCH_WINDOW: Final = timedelta(days=28)
@@ -125,6 +125,37 @@ def design_prompt(
         market=records("market", market),
         known=records("strategies", known, longest=8_000),
         wanted=block("facts", wanted, longest=2_000),
+    )
+
+
+def feature_prompt(
+    *,
+    model: Row,
+    importance: Iterable[Row],
+    drift: Iterable[Row],
+    lessons: Sequence[Lesson],
+    costs: Costs | None = None,
+    registry: Registry | None = None,
+) -> Prompt:
+    """Return the prompt for one new input of a model whose drift persists.
+
+    Parameters
+    ----------
+    model : mapping
+        Name, type, timeframe, inputs and label.
+    importance, drift : iterable of mapping
+        Rows of `ml.feature_importance` and `research.drift`; of validation folds and of data after activation, never
+        of a holdout that is still to be judged.
+    lessons, costs, registry
+        As for `design_prompt`.
+    """
+    return _prompt(
+        "feature",
+        _material(costs, registry),
+        model=records("facts", [model]),
+        importance=records("facts", importance),
+        drift=records("facts", drift),
+        lessons=records("lessons", map(asdict, lessons)),
     )
 
 

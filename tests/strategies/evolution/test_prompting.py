@@ -15,6 +15,7 @@ from strategies.evolution.prompting import (
     Lesson,
     Prompt,
     design_prompt,
+    feature_prompt,
     prompt_version,
     review_prompt,
     summary_prompt,
@@ -43,6 +44,7 @@ def _all(evil: str) -> dict[str, Prompt]:
     return {
         "design": design_prompt(lessons=[lesson], market=rows, known=rows, wanted=evil),
         "tune": tune_prompt(compile_strategy(CODE), results=rows, lessons=[lesson], market=rows, attempt=2),
+        "feature": feature_prompt(model=rows[0], importance=rows, drift=rows, lessons=[lesson]),
         "summarise": summary_prompt(rows),
         "review": review_prompt(rows),
     }

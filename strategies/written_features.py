@@ -1,0 +1,144 @@
+"""Features written as text: an expression of the strategy language, compiled and never executed, and its checks.
+
+Belongs here: from untrusted text to a feature's definition, and whether it may be used. Does not belong here: the
+compiler of whole strategies (`strategies.compiler`), features of this package (`features.library`), whether a feature
+helps a model (`model_zoo`).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.bars import TRADED_TIMEFRAMES, Timeframe
+from features.causality import feature_look_ahead, telling_cuts
+from features.definition import Definition, feature
+from features.engine import compute
+from features.market import Market
+from features.predictions import is_prediction
+from features.registry import Registry, standard_registry
+from strategies.compiler import compile_expression
+from strategies.language import LanguageError
+from strategies.validation import SCALE, scaled
+
+CUTS: Final = 3
+"""Bars drawn at random after which the future is taken away, beside the peculiar ones."""
+MOST_NULL: Final = 0.5
+"""Share of sound bars on which an input may be unknown."""
+
+
+def written_feature(text: str, about: str, registry: Registry | None = None) -> Definition:
+    """Return the feature that an expression describes, without importing or executing it.
+
+    Parameters
+    ----------
+    text : str
+        One expression of the strategy language, such as ``zscore(f.rsi_14, 60) * f.volume_ratio_20``; of numbers.
+    about : str
+        What it says, in words.
+    registry : Registry, optional
+        Features that it may read, candle columns beside them.
+
+    Returns
+    -------
+    Definition
+        Called `written_` and twelve digits of the text's hash, so that another text is another feature.
+
+    Raises
+    ------
+    RefusedError
+        If the text is anything else; the message names line, node and reason.
+    LanguageError
+        If it is a truth value, or reads a model's prediction: a model must not learn from models.
+    """
+    known = registry or standard_registry()
+    value = compile_expression(text)
+    if value.kind != "number":
+        msg = "a feature of a model is a number; write where(condition, 1, 0)"
+        raise LanguageError(msg)
+    names = sorted(set(value.expr.meta.root_names()))
+    predicted = [name for name in names if any(is_prediction(part) for part in (name, name.split(":", 1)[-1]))]
+    if predicted or not names:
+        msg = f"it reads {', '.join(predicted) or 'no feature'}; an input is made of features, not of predictions"
+        raise LanguageError(msg)
+    own = [request for request in known.requests(names) if not request.foreign]
+    if value.lookback and len(own) < len(names):
+        msg = "words that look back take features of the bars themselves, not of other timeframes or symbols"
+        raise LanguageError(msg)
+    window = value.lookback + max((known.window(request.feature) for request in own), default=1)
+    warmups = [known.warmup(request, timeframe) for request in own for timeframe in TRADED_TIMEFRAMES]
+    longest = value.lookback + max(warmups, default=0)
+
+    def build() -> pl.Expr:
+        return compile_expression(text).expr
+
+    build.__doc__ = " ".join(about.split()) or "Written as text."
+    digest = hashlib.sha256(text.strip().encode()).hexdigest()[:12]
+    name = f"written_{digest}"
+    return feature(name, unit="number", warmup=longest, window=window, nulls="a part of it is null")(build)
+
+
+def problems(
+    definition: Definition,
+    market: Market,
+    *,
+    timeframes: Sequence[Timeframe] = TRADED_TIMEFRAMES,
+    cuts: int = CUTS,
+    seed: int = 0,
+    registry: Registry | None = None,
+) -> list[str]:
+    """Return why a feature may not be an input of a model; nothing where it may.
+
+    Parameters
+    ----------
+    definition : Definition
+        Of `written_feature`.
+    market : Market
+        Candles of every timeframe and funding; long enough for its warm-up.
+    timeframes : sequence of Timeframe
+        Bars on which it is to be read.
+    cuts, seed
+        Of the causality test.
+    registry : Registry, optional
+        Features that it reads.
+
+    Notes
+    -----
+    *Causality*: its values up to a moment stay the same when what comes after is removed or replaced by noise.
+    *Scale*: they stay the same when all prices are multiplied by 1.7 and volumes divided by it. It also has to be
+    known on at least half of the sound bars after its warm-up, and to differ between them.
+    """
+    known = (registry or standard_registry()).extended([definition])
+    name = definition.pattern
+    found = []
+    for timeframe in timeframes:
+        moments = telling_cuts(market, timeframe, cuts, seed)
+        seen = feature_look_ahead([name], market, timeframe, moments, known)
+        found += [f"it looks ahead on {timeframe}: {each}" for each in seen]
+        plain, other = (_values(name, given, timeframe, known) for given in (market, scaled(market)))
+        if not np.allclose(plain, other, rtol=1e-6, atol=1e-9, equal_nan=True):
+            found.append(f"on {timeframe} its values change when all prices are multiplied by {SCALE:g}: use ratios")
+        sound = plain[~np.isnan(plain)]
+        if len(sound) < (1 - MOST_NULL) * len(plain):
+            found.append(f"on {timeframe} it is unknown on {1 - len(sound) / max(len(plain), 1):.0%} of the bars")
+        elif np.ptp(sound) == 0:
+            found.append(f"on {timeframe} it is the same on every bar")
+    return found
+
+
+def _values(name: str, market: Market, timeframe: Timeframe, registry: Registry) -> np.typing.NDArray[np.float64]:
+    """Return the values on sound bars after the warm-up, NaN where unknown."""
+    frame = compute(
+        market.candles[timeframe],
+        [name],
+        market.funding,
+        timeframe=timeframe,
+        registry=registry,
+        others=market.candles,
+    )
+    warmup = registry.warmup(registry.request(name), timeframe)
+    late = frame.filter(pl.col("flag").is_null(), pl.int_range(pl.len()).over("symbol") >= warmup)
+    values: np.typing.NDArray[np.float64] = late[name].to_numpy()
+    return values
