@@ -14,7 +14,7 @@ import polars as pl
 
 from backtester.bars import Bars, Minutes
 from backtester.costs import Costs, MarginRules
-from backtester.lanes import DEFAULT_CAPITAL, TRADE_SCHEMA, Lane, LaneResult, run_lanes
+from backtester.lanes import DEFAULT_CAPITAL, TRADE_SCHEMA, Lane, LaneResult, run_lanes, trades_of
 from backtester.pooling import PooledResult, pool
 from backtester.signals import Signals
 from features.bars import TRADED_TIMEFRAMES, TS, CandleSource, Timeframe, bar_length
@@ -234,7 +234,7 @@ def signal_frame(strategy: StrategyLike, market: Market, key: tuple[str, Timefra
     frame = market.frames[key]
     signals = strategy.signals(frame)
     if "ts" in signals.columns and len(signals) == len(frame):
-        return signals.filter(pl.col("ts") >= market.start)
+        return signals.tail(len(market.bars[key]))  # the bars before the window come first; times are compared later
     return signals
 
 
@@ -326,14 +326,13 @@ def evaluate(
 def _gathered(strategy: StrategyLike, costs: Costs, packed: list[Lane], results: list[LaneResult]) -> Evaluation:
     lanes = [lane if lane.timeframe in strategy.timeframes else replace(lane, scored=False) for lane in results]
     pooled = pool(lanes)
-    kept = [lane.trades_frame() for lane in lanes if lane.trade_rows is not None and lane.trades]
     return Evaluation(
         name=strategy.name,
         version=_version(strategy),
         timeframes=strategy.timeframes,
         lanes=lanes,
         pooled=pooled,
-        trades=pl.concat(kept) if kept else pl.DataFrame(schema=TRADE_SCHEMA),
+        trades=trades_of([lane for lane in lanes if lane.trade_rows is not None]),
         equity=pooled.equity_frame(),
         costs=costs,
         packed=packed,

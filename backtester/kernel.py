@@ -57,6 +57,7 @@ RATE_COLUMNS: Final = 4
 # Bits of a bar's state and of a bar's signals.
 FILLABLE, ADJACENT, FUNDING_KNOWN = 1, 2, 4
 LONG_ENTRY, SHORT_ENTRY, LONG_EXIT, SHORT_EXIT = 1, 2, 4, 8
+_EIGHT_ENTRIES: Final = 0x0101010101010101 * (LONG_ENTRY | SHORT_ENTRY)
 
 # Why a position was closed; 0 is 'not closed'.
 REASONS: Final = ("", "signal", "reversal", "time", "stop", "trail", "target", "liquidation", "open")
@@ -95,6 +96,18 @@ def _pointer(dtype: types.Type) -> Any:
         return dtype(types.int64, types.int64), codegen
 
     return load
+
+
+@_intrinsic  # type: ignore[untyped-decorator]
+def _eight(typingctx: Any, address: Any, index: Any) -> Any:
+    """Read eight bytes of an array given by its address, from any byte on, as one number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        at = builder.bitcast(builder.gep(base, [args[1]]), ir.IntType(64).as_pointer())
+        return builder.load(at, align=1)
+
+    return types.int64(types.int64, types.int64), codegen
 
 
 @_intrinsic  # type: ignore[untyped-decorator]
@@ -434,6 +447,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
         # question here: it may only mark, which is all that this does.
         if s == 0.0 and pending == 0.0:
             start = t
+            while t + 8 < n and _eight(signals, t) & _EIGHT_ENTRIES == 0:
+                t += 8
             while t < n - 1 and _u1(signals, t) & (LONG_ENTRY | SHORT_ENTRY) == 0:
                 t += 1
             while 0 <= next_fund < t:
@@ -563,11 +578,10 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 net = gross - fees - funding
                 index = np.int64(out[S_TRADES])
                 out[S_TRADES] += 1.0
-                if net > 0.0:
-                    out[S_WINS] += 1.0
-                    out[S_GAINS] += net
-                else:
-                    out[S_LOSSES] -= net
+                # without branches, as below: whether a trade wins or a bar loses cannot be predicted
+                out[S_WINS] += 1.0 if net > 0.0 else 0.0
+                out[S_GAINS] += max(net, 0.0)
+                out[S_LOSSES] -= min(net, 0.0)
                 out[S_NET_FRACTION] += net / notional
                 out[S_FEES] += fees
                 out[S_FUNDING] += funding
@@ -687,8 +701,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 r2 += square
                 r3 += square * r
                 r4 += square * square
-                if r < 0.0:
-                    down2 += square
+                less = min(r, 0.0)
+                down2 += less * less
             equity = marked_equity
             if equity > peak:
                 peak = equity

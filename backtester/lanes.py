@@ -32,7 +32,7 @@ from features.bars import TS, Timeframe
 DEFAULT_CAPITAL: Final = 10_000.0
 """Starting capital of a lane in quote currency; returns do not depend on it, margin tiers and volume shares do."""
 
-_GROUPS_PER_THREAD: Final = 8
+_GROUPS_PER_THREAD: Final = 32
 _LANE_OVERHEAD: Final = 100
 _WORTH_A_THREAD: Final = 200_000
 """Bars of work that pay for starting another thread."""
@@ -194,7 +194,7 @@ class LaneResult:
         if self.trade_rows is None:
             msg = f"trades of {self.symbol} {self.timeframe} were not kept; run the lane with trades=True"
             raise ValueError(msg)
-        return _trades_frame(self, self.trade_rows)
+        return trades_of([self])
 
     def equity_frame(self) -> pl.DataFrame:
         """Return equity at each bar's close: `ts` (the close), `equity` in quote currency.
@@ -207,7 +207,7 @@ class LaneResult:
         if self.equity is None:
             msg = f"equity of {self.symbol} {self.timeframe} was not kept; run the lane with equity=True"
             raise ValueError(msg)
-        closes = pl.Series("ts", self.times + self.step).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+        closes = pl.Series("ts", self.times + self.step).cast(TS)
         return pl.DataFrame([closes, pl.Series("equity", self.equity * self.capital)])
 
 
@@ -340,9 +340,7 @@ def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) 
     work = np.cumsum(table[:, kernel.N] + _LANE_OVERHEAD)
     wanted = threads or os.cpu_count() or 1
     helpers = min(wanted - 1, len(table) - 1, int(work[-1]) // _WORTH_A_THREAD)
-    # Contiguous groups of about equal work, several a thread, so that a busy core does not hold up the others.
-    edges = np.searchsorted(work, np.linspace(0, work[-1], (helpers + 1) * _GROUPS_PER_THREAD + 1)[1:-1])
-    bounds = sorted({0, *(int(edge) for edge in edges), len(table)}) if helpers > 0 else [0, len(table)]
+    bounds = _groups(work, helpers + 1) if helpers > 0 else [0, len(table)]
     waiting = deque(pairwise(bounds))
     finished = threading.Semaphore(0)
     entered: list[None] = []
@@ -377,15 +375,24 @@ def call(table: Longs, rates: Floats, sums: Floats, threads: int | None = None) 
         raise
 
 
+def _groups(work: Longs, threads: int) -> list[int]:
+    """Return where contiguous groups of about equal work begin and end, many a thread: single lanes where few are run.
+
+    The last group to be taken decides how long all wait, so groups are small, down to where taking one costs.
+    """
+    edges = np.linspace(0, work[-1], threads * _GROUPS_PER_THREAD + 1)[1:-1]
+    return sorted({0, *np.searchsorted(work, edges, side="right").tolist(), len(work)})
+
+
 def _tiers(rules: MarginRules) -> tuple[Floats, Floats]:
     return np.array([cap for cap, _ in rules.tiers]), np.array([rate for _, rate in rules.tiers])
 
 
 def _result(book: Book, index: int) -> LaneResult:
     bars, s = book.lanes[index].bars, book.sums[index].tolist()
-    count = int(s[kernel.S_TRADES])
+    count, length = int(s[kernel.S_TRADES]), len(bars)
     moments = Moments.from_sums(
-        len(bars), (s[kernel.S_R1], s[kernel.S_R2], s[kernel.S_R3], s[kernel.S_R4]), s[kernel.S_DOWN2]
+        length, (s[kernel.S_R1], s[kernel.S_R2], s[kernel.S_R3], s[kernel.S_R4]), s[kernel.S_DOWN2]
     )
     year = bars_per_year(bars.timeframe)
     total = (s[kernel.S_EQUITY] - 1.0) * 100.0
@@ -395,8 +402,8 @@ def _result(book: Book, index: int) -> LaneResult:
         timeframe=bars.timeframe,
         start=from_micros(bars.start),
         end=from_micros(bars.end),
-        bars=len(bars),
-        coverage=min(1.0, len(bars) * bars.step / (bars.end - bars.start)) if bars.end > bars.start else 0.0,
+        bars=length,
+        coverage=min(1.0, length * bars.step / (bars.end - bars.start)) if bars.end > bars.start else 0.0,
         trades=count,
         wins=int(s[kernel.S_WINS]),
         win_rate=s[kernel.S_WINS] / count if count else None,
@@ -407,7 +414,7 @@ def _result(book: Book, index: int) -> LaneResult:
         sharpe_se=moments.annual_sharpe_se(year),
         sortino=moments.annual_sortino(year),
         profit_factor=s[kernel.S_GAINS] / s[kernel.S_LOSSES] if s[kernel.S_LOSSES] > 0.0 else None,
-        exposure=held / len(bars) if len(bars) else 0.0,
+        exposure=held / length if length else 0.0,
         turnover=s[kernel.S_TURNOVER],
         fees_pct=100.0 * s[kernel.S_FEES],
         slippage_pct=100.0 * s[kernel.S_SLIPPAGE],
@@ -434,36 +441,48 @@ def _result(book: Book, index: int) -> LaneResult:
     )
 
 
-def _trades_frame(lane: LaneResult, rows: Floats) -> pl.DataFrame:
-    def times(column: int) -> pl.Series:
-        index = rows[:, column].astype(np.int64)
-        inside = np.minimum(index, max(len(lane.times) - 1, 0))
-        after = (
-            lane.times[inside] + np.where(index > inside, lane.step, 0) if len(rows) else np.empty(0, dtype=np.int64)
-        )
-        return pl.Series(after).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-
+def trades_of(lanes: Sequence[LaneResult]) -> pl.DataFrame:
+    """Return the trades of lanes that were run with `trades`, lane after lane, with `TRADE_SCHEMA`."""
+    kept = [(lane, lane.trade_rows) for lane in lanes if lane.trade_rows is not None and len(lane.trade_rows)]
+    if not kept:
+        return pl.DataFrame(schema=TRADE_SCHEMA)
+    rows = np.concatenate([own for _, own in kept])
+    each = np.repeat(np.arange(len(kept)), [len(own) for _, own in kept])
+    capital = np.array([lane.capital for lane, _ in kept])[each]
     net = rows[:, kernel.T_PNL] - rows[:, kernel.T_FEES] - rows[:, kernel.T_FUNDING]
     notional = rows[:, kernel.T_ENTRY] * rows[:, kernel.T_QUANTITY]
-    reasons = [kernel.REASONS[int(code)] for code in rows[:, kernel.T_REASON]]
+
+    def times(column: int) -> pl.Series:
+        return pl.Series(np.concatenate([_moments(lane, own[:, column]) for lane, own in kept])).cast(TS)
+
+    def texts(values: Sequence[str], which: Longs) -> pl.Series:
+        return pl.Series(np.array(values, dtype=object)[which], dtype=pl.String)
+
     return pl.DataFrame(
         {
-            "symbol": [lane.symbol] * len(rows),
-            "timeframe": [lane.timeframe] * len(rows),
-            "side": ["long" if side > 0 else "short" for side in rows[:, kernel.T_SIDE]],
+            "symbol": texts([lane.symbol for lane, _ in kept], each),
+            "timeframe": texts([lane.timeframe for lane, _ in kept], each),
+            "side": texts(("short", "long"), (rows[:, kernel.T_SIDE] > 0).astype(np.int64)),
             "entry_ts": times(kernel.T_ENTRY_ROW),
             "exit_ts": times(kernel.T_EXIT_ROW),
             "entry_price": rows[:, kernel.T_ENTRY],
             "exit_price": rows[:, kernel.T_EXIT],
-            "quantity": rows[:, kernel.T_QUANTITY] * lane.capital,
-            "pnl": rows[:, kernel.T_PNL] * lane.capital,
-            "fees": rows[:, kernel.T_FEES] * lane.capital,
-            "funding": rows[:, kernel.T_FUNDING] * lane.capital,
-            "slippage": rows[:, kernel.T_SLIPPAGE] * lane.capital,
+            "quantity": rows[:, kernel.T_QUANTITY] * capital,
+            "pnl": rows[:, kernel.T_PNL] * capital,
+            "fees": rows[:, kernel.T_FEES] * capital,
+            "funding": rows[:, kernel.T_FUNDING] * capital,
+            "slippage": rows[:, kernel.T_SLIPPAGE] * capital,
             "pnl_pct": 100.0 * net / notional,
-            "exit_reason": reasons,
+            "exit_reason": texts(kernel.REASONS, rows[:, kernel.T_REASON].astype(np.int64)),
             "leverage": rows[:, kernel.T_LEVERAGE],
-            "equity": rows[:, kernel.T_EQUITY] * lane.capital,
+            "equity": rows[:, kernel.T_EQUITY] * capital,
         },
         schema=TRADE_SCHEMA,
     )
+
+
+def _moments(lane: LaneResult, rows: Floats) -> Longs:
+    """Return when the bars of some rows open; the row after the last is the last one's close."""
+    index = rows.astype(np.int64)
+    inside = np.minimum(index, len(lane.times) - 1)
+    return lane.times[inside] + np.where(index > inside, lane.step, 0)

@@ -10,6 +10,7 @@ never closes. A series that does not vary has no Sharpe ratio: null, not zero.
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Final, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ _FLAT: Final = 1e-14
 """Standard deviations of returns below this are rounding, not movement."""
 
 
+@cache
 def bars_per_year(timeframe: Timeframe) -> float:
     """Return the number of bars in 365 days."""
     return YEAR / bar_length(timeframe)

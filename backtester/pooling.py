@@ -17,6 +17,7 @@ import polars as pl
 from backtester.bars import HOUR_US, Floats, Longs, full_hours, to_micros
 from backtester.lanes import LaneResult
 from backtester.metrics import HOURS_PER_YEAR, Moments, max_drawdown, returns_of, score, score_terms
+from features.bars import TS
 
 FEW_TRADES: Final = 10
 """Below this many trades a score is shown but ranked after those with more: too little data, not a verdict."""
@@ -105,8 +106,7 @@ class PooledResult:
 
     def equity_frame(self) -> pl.DataFrame:
         """Return pooled equity: `ts` (full hours, UTC), `equity` (starting capital = 1)."""
-        hours = pl.Series("ts", self.hours).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-        return pl.DataFrame([hours, pl.Series("equity", self.equity)])
+        return pl.DataFrame([pl.Series("ts", self.hours).cast(TS), pl.Series("equity", self.equity)])
 
 
 def ranking_key(value: float | None, trades: int) -> tuple[int, float]:

@@ -5,7 +5,7 @@ made (`strategies`, `model_zoo`), what it does to a position (`backtester.kernel
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -109,20 +109,12 @@ class Signals:
         if not {"long_entry", "short_entry"} & set(frame.columns):
             msg = f"{where}: neither long_entry nor short_entry; a strategy without entries cannot trade"
             raise SignalError(msg)
-        bits = np.zeros(len(bars), dtype=np.uint8)
-        for name, bit in SIGNAL_COLUMNS.items():
-            if name in frame.columns:
-                bits |= _flags(frame[name], where) * np.uint8(bit)
-        return cls.from_arrays(
-            bits,
-            bars,
-            rules,
-            **{
-                name: _numbers(frame[name], where)
-                for name in PARAMETER_COLUMNS
-                if name in frame.columns and frame[name].null_count() < len(frame)
-            },
-        )
+        used = [name for name in PARAMETER_COLUMNS if name in frame.columns and frame[name].null_count() < len(frame)]
+        _refuse_types(frame, used, where)
+        # one query for all columns: each costs more to begin than some thousands of rows cost to read
+        conditions = tuple(name for name in SIGNAL_COLUMNS if name in frame.columns)
+        read = frame.select_seq(_bits(conditions), *(_number(name) for name in used))
+        return cls.from_arrays(read["bits"].to_numpy(), bars, rules, **{name: read[name].to_numpy() for name in used})
 
     @classmethod
     def from_arrays(
@@ -180,20 +172,30 @@ def _same_rows(frame: pl.DataFrame, bars: Bars, where: str) -> None:
         raise SignalError(msg)
 
 
-def _flags(column: pl.Series, where: str) -> Bytes:
-    if column.dtype not in (pl.Boolean, pl.Null):
-        msg = f"{where}: {column.name} is {column.dtype}, not Boolean"
-        raise SignalError(msg)
-    return column.cast(pl.Boolean).fill_null(value=False).cast(pl.UInt8).to_numpy()
+def _refuse_types(frame: pl.DataFrame, numbers: list[str], where: str) -> None:
+    for name, kind in frame.schema.items():
+        if name in SIGNAL_COLUMNS and kind not in (pl.Boolean, pl.Null):
+            msg = f"{where}: {name} is {kind}, not Boolean"
+            raise SignalError(msg)
+        if name in numbers and not kind.is_numeric():
+            msg = f"{where}: {name} is {kind}, not a number"
+            raise SignalError(msg)
 
 
-def _numbers(column: pl.Series, where: str) -> Floats:
+@cache
+def _bits(names: tuple[str, ...]) -> pl.Expr:
+    """Return the expression of some conditions as bits."""
+    terms = (
+        pl.col(name).cast(pl.Boolean).fill_null(value=False).cast(pl.UInt8) * pl.lit(SIGNAL_COLUMNS[name], pl.UInt8)
+        for name in names
+    )
+    return pl.sum_horizontal(terms).cast(pl.UInt8).alias("bits")
+
+
+@cache
+def _number(name: str) -> pl.Expr:
     """Return a numeric column with NaN for null; a NaN that was there before is made infinite, to be refused."""
-    if not column.dtype.is_numeric():
-        msg = f"{where}: {column.name} is {column.dtype}, not a number"
-        raise SignalError(msg)
-    numbers = column.cast(pl.Float64).fill_nan(float("inf"))
-    return numbers.fill_null(float("nan")).to_numpy()
+    return pl.col(name).cast(pl.Float64).fill_nan(float("inf")).fill_null(float("nan"))
 
 
 def _in_range(

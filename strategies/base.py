@@ -388,7 +388,8 @@ class Strategy:
 
     def _evaluated(self, bars: pl.DataFrame) -> pl.DataFrame:
         """Evaluate over the sound bars of one symbol."""
-        known = [_finite(name, bars.schema[name]).alias(name) for name in self._features.names()]
+        kinds = bars.schema  # made anew by each access
+        known = [_finite(name, kinds[name]).alias(name) for name in self._features.names()]
         # in sequence: for some thousands of rows the threads' hand-over costs more than the work
         signals = bars.select_seq("symbol", "ts", *known).select_seq(self._plan)
         variable = [name for name, given in self.signal.levels().items() if isinstance(given, Value)]
@@ -408,12 +409,13 @@ class Strategy:
         return [pl.col("symbol", "ts"), *columns, *levels]
 
     def _check_columns(self, frame: pl.DataFrame) -> None:
-        missing = [name for name in self._features.names() if name not in frame.columns]
+        kinds = frame.schema
+        missing = [name for name in self._features.names() if name not in kinds]
         if missing:
             msg = f"{self.name}: the frame has no column {', '.join(missing)}; ask for the features() of the strategy"
             raise StrategyError(msg)
         for name, value in self._features.items():
-            dtype = frame.schema[name]
+            dtype = kinds[name]
             if (dtype == pl.Boolean) != (value.kind == "boolean"):
                 msg = f"{self.name}: column {name} is {dtype}, but its feature is a {value.kind}"
                 raise StrategyError(msg)
