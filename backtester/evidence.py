@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import polars as pl
 
 from backtester import kernel
-from backtester.bars import Floats, to_micros
+from backtester.bars import Floats
 from backtester.costs import Costs
 from backtester.evaluation import Evaluation
 from backtester.lanes import DEFAULT_CAPITAL, Lane, run_arrays
@@ -304,57 +303,4 @@ def volume_share(lanes: Sequence[Lane], notional: float = DEFAULT_CAPITAL) -> Vo
         median=float(np.median(known)) if len(known) else None,
         largest=float(known.max()) if len(known) else None,
         above_limit=int((known > LARGE_SHARE).sum()),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Portfolio:
-    """Several evaluations held together with equal capital.
-
-    Parameters
-    ----------
-    equity : DataFrame
-        `ts` (full hours), `equity` (starting capital = 1).
-    correlation : DataFrame
-        `name`, and a column for each name: correlation of hourly returns, null where one of the two does not move.
-    total_pnl_pct, max_drawdown, sharpe
-        Of the combined curve.
-    """
-
-    equity: pl.DataFrame
-    correlation: pl.DataFrame
-    total_pnl_pct: float
-    max_drawdown: float
-    sharpe: float | None
-
-
-def combine(evaluations: Sequence[Evaluation]) -> Portfolio:
-    """Return the combined equity of several evaluations over one window, and how they move together.
-
-    Raises
-    ------
-    ValueError
-        If none has a pooled result.
-    """
-    pooled = [(each.name, each.pooled) for each in evaluations if each.pooled is not None]
-    if not pooled:
-        msg = "nothing to combine: no evaluation has a pooled result"
-        raise ValueError(msg)
-    first = pooled[0][1]
-    curve = np.mean([result.equity for _, result in pooled], axis=0)
-    returns = np.array([result.returns for _, result in pooled])
-    moving = returns.std(axis=1) > 0.0
-    correlation = np.full((len(pooled), len(pooled)), np.nan)
-    if moving.any():
-        correlation[np.ix_(moving, moving)] = np.corrcoef(returns[moving])
-    names = [name for name, _ in pooled]
-    frame = pl.DataFrame({"name": names, **{name: correlation[k] for k, name in enumerate(names)}}, nan_to_null=True)
-    joined = pooled_returns(curve, to_micros(first.start))
-    peaks = np.maximum.accumulate(np.concatenate([[1.0], curve]))[1:]
-    return Portfolio(
-        equity=first.equity_frame().with_columns(equity=pl.Series(curve)),
-        correlation=frame,
-        total_pnl_pct=100.0 * float(curve[-1] - 1.0),
-        max_drawdown=float(np.clip(np.max(1.0 - curve / peaks), 0.0, 1.0)),
-        sharpe=Moments.of(joined).annual_sharpe(HOURS_PER_YEAR),
     )

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from backtester import kernel
-from backtester.bars import Bars, Floats, Longs, address, from_micros
+from backtester.bars import Bars, Floats, Longs, address, from_micros, to_micros
 from backtester.costs import Costs, MarginRules
 from backtester.metrics import Moments, bars_per_year, score
 from backtester.signals import Signals
@@ -177,6 +177,12 @@ class LaneResult:
     scored: bool = True
     trade_rows: Floats | None = None
     equity: Floats | None = None
+
+    @property
+    def bars_expected(self) -> int:
+        """Number of bars that open and close inside the window where none is missing."""
+        start, end = to_micros(self.start), to_micros(self.end)
+        return max(end // self.step - -(-start // self.step), 0)
 
     @property
     def score(self) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from blofin_assets.assets import features, maintenance, market, models, reports, strategies
+from blofin_assets.assets import active_set, features, maintenance, market, models, reports, strategies
 from blofin_assets.checks import CHECKS
 from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
@@ -50,6 +50,7 @@ def build_defs(
             *market.ASSETS,
             *features.ASSETS,
             *strategies.ASSETS,
+            *active_set.ASSETS,
             *models.ASSETS,
             *reports.ASSETS,
             *maintenance.ASSETS,

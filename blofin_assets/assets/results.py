@@ -28,9 +28,11 @@ def backtest_rows(evaluations: Sequence[Evaluation], as_of: datetime, snapshot: 
     """Return `research.strategy_backtest_results`: one pooled row and one row a lane for each evaluation."""
     rows = []
     for found in evaluations:
-        pooled: list[tuple[str, str, LaneResult | PooledResult]] = [(POOLED, POOLED, pooled_of(found))]
-        lanes = [(lane.symbol, str(lane.timeframe), lane) for lane in found.lanes]
-        for symbol, timeframe, result in [*pooled, *lanes]:
+        pooled: list[tuple[str, str, LaneResult | PooledResult, list[LaneResult]]] = [
+            (POOLED, POOLED, pooled_of(found), found.scored)
+        ]
+        lanes = [(lane.symbol, str(lane.timeframe), lane, [lane]) for lane in found.lanes]
+        for symbol, timeframe, result, lanes_behind in [*pooled, *lanes]:
             rows.append(
                 {
                     "id": row_id("backtest", as_of, found.name, found.version, symbol, timeframe),
@@ -46,6 +48,8 @@ def backtest_rows(evaluations: Sequence[Evaluation], as_of: datetime, snapshot: 
                     "snapshot_id": snapshot,
                     "total_trades": result.trades,
                     "score": result.score,
+                    "bars": sum(lane.bars for lane in lanes_behind),
+                    "bars_expected": sum(lane.bars_expected for lane in lanes_behind),
                     **metrics(result),
                 }
             )

@@ -3,6 +3,7 @@
 Belongs here: arguments, the table, the file. Does not belong here: backtesting and the page itself (`backtester`).
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,13 +172,19 @@ def _table(evaluation: Evaluation, market: str) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("lane", "trades", "win %", "avg %", "total %", "Sharpe", "max DD %", "score"):
+    for name in ("lane", "bars %", "trades", "win %", "avg %", "total %", "Sharpe", "max DD %", "score"):
         table.add_column(name, justify="left" if name == "lane" else "right", no_wrap=True)
     for lane in evaluation.lanes:
-        table.add_row(f"{lane.symbol} {lane.timeframe}", *_cells(lane))
+        table.add_row(f"{lane.symbol} {lane.timeframe}", _coverage([lane]), *_cells(lane))
     table.add_section()
-    table.add_row("pooled", *_cells(pooled), style="bold")
+    table.add_row("pooled", _coverage(evaluation.scored), *_cells(pooled), style="bold")
     return table
+
+
+def _coverage(lanes: Sequence[LaneResult]) -> str:
+    """Return how many of the window's bars there are, in percent; 100 only where none is missing."""
+    bars, expected = sum(lane.bars for lane in lanes), sum(lane.bars_expected for lane in lanes)
+    return f"{math.floor(1000 * bars / expected) / 10:g}" if expected else "–"
 
 
 def _cells(result: LaneResult | PooledResult) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from matplotlib.figure import Figure
 
@@ -43,6 +45,29 @@ def equity_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.autofmt_xdate(rotation=0, ha="center")
+    return figure
+
+
+def correlation_figure(names: Sequence[str], correlation: npt.NDArray[np.float64]) -> Figure:
+    """Return a matrix of correlations as coloured squares with their numbers; empty where unknown.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Rows and columns.
+    correlation : ndarray of shape (n_names, n_names)
+        In [-1, 1]; NaN where unknown.
+    """
+    side = 2.5 + 0.4 * len(names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(correlation, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    for (row, column), value in np.ndenumerate(correlation):
+        if not np.isnan(value):
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=6)
+    figure.colorbar(image, shrink=0.7)
     return figure
 
 

@@ -13,7 +13,6 @@ from backtester import BacktestEngine, Costs, Evaluation, MarginRules, Signals, 
 from backtester.evidence import (
     break_even,
     buy_and_hold,
-    combine,
     gather,
     pooled_curve,
     random_timing,
@@ -246,14 +245,7 @@ def test_size_is_compared_with_the_volume_of_the_bars(manager: ToyManager) -> No
     assert volume_share(lanes, 0.01).warning == ""
 
 
-def test_evidence_is_gathered_and_strategies_combine(manager: ToyManager) -> None:
-    results = evaluate([Momentum(), Momentum("slow", length=36)], manager, SYMBOLS, BEGIN, END)
-    evidence = gather(results[0], seed=3, draws=20)
+def test_evidence_is_gathered(manager: ToyManager) -> None:
+    evidence = gather(one(manager), seed=3, draws=20)
     assert 0.0 < evidence.timing_p <= 1.0
     assert math.isfinite(evidence.zero_cost_sharpe)
-    both = combine(results)
-    assert both.equity["equity"][-1] == pytest.approx(np.mean([r.pooled.equity[-1] for r in results]))
-    assert both.correlation["momentum"][0] == pytest.approx(1.0)
-    assert both.correlation["slow"][0] == pytest.approx(both.correlation["momentum"][1])
-    with pytest.raises(ValueError, match="nothing to combine"):
-        combine([])
