@@ -55,3 +55,19 @@ def test_definitions_load_without_warnings_or_a_warehouse(tmp_path: Path) -> Non
     folder = tmp_path / "none"
     dg.Definitions.validate_loadable(build_defs(Settings(warehouse=folder)))
     assert not folder.exists()
+
+
+def test_each_cycle_of_a_range_is_a_run_of_its_own_and_days_share_one() -> None:
+    graph = build_defs(Settings()).resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    at_once = {
+        node.key.to_user_string(): node.backfill_policy.max_partitions_per_run
+        for node in nodes
+        if node.partitions_def is not None and node.backfill_policy is not None
+    }
+    for node in nodes:
+        name = node.key.to_user_string()
+        if node.group_name in {"market", "features"} and node.partitions_def is not None:
+            assert at_once[name] is None, name
+        if node.group_name in {"strategies", "models"} and node.partitions_def is not None:
+            assert at_once[name] == 1, name

@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timedelta
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 from support.platform import AS_OF, Make, Platform, content, differing
@@ -30,6 +31,8 @@ RESULTS = (
     "research.evidence",
     "research.strategy_events",
     "research.ranking_history",
+    "research.active_set",
+    "research.active_correlations",
     "ml.ml_model_results",
     "ml.predictions",
     "ml.ml_ensembles",
@@ -83,6 +86,37 @@ def test_the_numbers_in_the_report_are_those_in_the_tables(done: Platform) -> No
         [first["name"], row["as_of"]],
     )
     assert trades.height >= row["total_trades"] > 0
+
+
+def test_the_active_set_is_the_mean_of_its_members_with_numpys_correlations(done: Platform) -> None:
+    curves = done.warehouse.read(
+        "SELECT name, ts, equity FROM research.equity JOIN research.ranking_history USING (as_of, kind, name, version) "
+        "WHERE kind = 'strategy' AND status = 'active' ORDER BY name, ts"
+    )
+    table = curves.pivot("name", index="ts", values="equity").sort("ts")
+    members = table.columns[1:]
+    assert len(members) >= 10
+    held = done.warehouse.read("SELECT ts, equity, members FROM research.active_set ORDER BY ts")
+    assert held["ts"].equals(table["ts"])
+    assert set(held["members"]) == {len(members)}
+    assert held["equity"].to_numpy() == pytest.approx(table.select(members).to_numpy().mean(axis=1), rel=1e-12)
+    equity = table.select(members).to_numpy()
+    returns = equity[1:] / equity[:-1] - 1
+    pairs = done.warehouse.read("SELECT name, other, correlation FROM research.active_correlations")
+    assert pairs.height == len(members) * (len(members) - 1) // 2
+    for name, other, correlation in pairs.drop_nulls().sample(20, seed=1).iter_rows():
+        both = returns[:, [members.index(name), members.index(other)]]
+        assert correlation == pytest.approx(np.corrcoef(both.T)[0, 1], abs=1e-9)
+
+
+def test_results_say_for_how_much_of_the_window_there_were_bars(done: Platform) -> None:
+    lanes = done.warehouse.read(
+        "SELECT timeframe, bars, bars_expected, date_diff('minute', window_start, window_end) AS minutes "
+        "FROM research.strategy_backtest_results WHERE symbol <> '*'"
+    )
+    length = pl.col("timeframe").str.strip_suffix("m").cast(pl.Int64)
+    assert lanes.filter(pl.col("bars_expected") != pl.col("minutes") // length).is_empty()
+    assert lanes.filter(pl.col("bars") != pl.col("bars_expected")).is_empty()
 
 
 def test_any_step_made_again_gives_the_same_rows(done: Platform) -> None:
