@@ -6,9 +6,11 @@ one, with the limiter lifted; peak memory is that of the whole process so far.
 
 import math
 import multiprocessing
+import os
 import random
 import resource
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,9 +19,14 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
+from backtester.aggregator import aggregate
 from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
 from blofin_resources.market.ticks import TicksFile
 from blofin_resources.warehouse import Warehouse
+from features.bars import CANDLE_SCHEMA
 
 START = datetime(2025, 2, 1, tzinfo=UTC)
 DAYS = 14
@@ -77,8 +84,8 @@ def ingest(url: str, folder: Path) -> Callable[[], int]:
     return work
 
 
-def ticks_file(path: Path) -> Path:
-    """Write ten days of one symbol's ticks as the older system did."""
+def ticks_file(path: Path, count: int = TICKS) -> Path:
+    """Write one symbol's ticks as the older system did: ten days of `TICKS`, more in proportion."""
     chance = random.Random(1)  # noqa: S311 - prices to import
     first = int(START.timestamp() * 1000)
     connection = sqlite3.connect(path)
@@ -93,8 +100,8 @@ def ticks_file(path: Path) -> Path:
             "blofin_ws",
             raw,
         )
-        for i in range(TICKS)
-        for raw in ("x" * 150,)
+        for i in range(count)
+        for raw in ("x" * 150 if count == TICKS else "",)
     )
     insert = "INSERT INTO ticks (ts_ms, ts_iso, symbol, price, source, raw_json) VALUES (?, ?, ?, ?, ?, ?)"
     connection.executemany(insert, rows)
@@ -110,6 +117,57 @@ def import_ticks(path: Path) -> int:
         return file.ticks()
 
 
+def command(path: Path, folder: Path) -> tuple[float, float]:
+    """Run `blofin import-ticks` on a new warehouse; return seconds and megabytes of its process."""
+    code = (
+        "import resource, sys; from blofin_assets.cli.main import app\n"
+        "sys.argv = ['blofin', 'import-ticks', sys.argv[1]]\n"
+        "try: app()\n"
+        "except SystemExit: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, "BLOFIN_WAREHOUSE": str(folder), "BLOFIN_MARKET": "blofin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return time.perf_counter() - start, float(done.stdout.split()[-1])
+
+
+def whole_command(folder: Path) -> None:
+    """Import a file and one ten times as large by the command: seconds all told, and memory, which should not grow."""
+    for factor in (1, 10):
+        path = ticks_file(folder / f"old_{factor}.db", factor * TICKS)
+        seconds, peak = command(path, folder / f"imported_{factor}")
+        path.unlink()
+        name = f"blofin import-ticks of {factor * TICKS:,} ticks, all told"
+        print(f"{name:<58} {seconds:7.2f} s {'':>20}   peak {peak:,.0f} MB", flush=True)
+
+
+def aggregation() -> None:
+    """Build every longer timeframe from 50 symbols of 30 days."""
+    count = 30 * 1440
+    close = 100.0 * np.exp(np.cumsum(np.random.default_rng(1).normal(0.0, 1e-3, count)))
+    ts = pl.datetime_range(START, START + timedelta(minutes=count), "1m", closed="left", eager=True)
+    columns = {"open": close, "high": close * 1.001, "low": close * 0.999, "close": close, "volume": close}
+    unknown = dict.fromkeys(("quote_volume", "contracts", "flag"))
+    one = pl.DataFrame({"ts": ts, **columns}).with_columns(minutes=1, origin=pl.lit("sample"), **unknown)
+    minutes = pl.concat(
+        one.with_columns(symbol=pl.lit(f"S{k:02}-USDT")).select(CANDLE_SCHEMA.names()).cast(dict(CANDLE_SCHEMA))
+        for k in range(50)
+    )
+
+    def work() -> int:
+        for timeframe in ("5m", "60m", "1d"):
+            aggregate(minutes, timeframe)
+        return minutes.height
+
+    for _ in range(3):
+        timed("1m to 5m, 60m and 1d: 50 symbols x 30 days", work, "bars")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -123,8 +181,10 @@ def main() -> None:
         server.join()
         path = ticks_file(folder / "old.db")
         timed("ticks of the older system to bars", lambda: import_ticks(path), "ticks")
+        whole_command(folder)
     timed("sample: 45 days x 3 symbols of 1m, first call", sample, "bars")
     timed("sample: the same, compiled", sample, "bars")
+    aggregation()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from blofin_assets.partitions import DAY, day_start
 from blofin_assets.progress import DATASETS
 from blofin_resources.dagster_resources import ClockResource
 from blofin_resources.errors import BlofinError
-from blofin_resources.market.intake import covered_rows, replace_coverage
+from blofin_resources.market.intake import cover
 from blofin_resources.warehouse import Warehouse
 from blofin_resources.warehouse.description import Column, table_columns
 from features.bars import TS, Timeframe, bar_length, floor_time
@@ -248,10 +248,9 @@ def store_bars(
     rows = pl.concat([frame.select("symbol", "ts"), beyond.select("symbol", pl.col("ts").cast(TS))])
     counted = rows.group_by("symbol", day=pl.col("ts").dt.date()).agg(rows=pl.len())
     dataset = table.partition(".")[2]
-    coverage = covered_rows(store, dataset, symbols, window.start, window.end, counted)
     with store.transaction(run_id) as tx:
         tx.replace(table, frame, start=window.start, end=closed, symbol=list(symbols))
-        replace_coverage(tx.replace, coverage)
+        cover(tx, store, dataset, symbols, window.start, window.end, counted)
     return tx.snapshot
 
 

@@ -63,9 +63,12 @@ class Fetched(NamedTuple):
     failures: dict[str, MarketError]
 
     def require_all(self) -> pl.DataFrame:
-        """Return the frame; raise one `MarketError` that names every symbol that failed."""
+        """Return the frame; raise one `MarketError` that names every symbol that failed, each cause once."""
         if self.failures:
-            msg = "; ".join(f"{symbol}: {error}" for symbol, error in sorted(self.failures.items()))
+            alike: dict[str, list[str]] = {}
+            for symbol, error in sorted(self.failures.items()):
+                alike.setdefault(str(error), []).append(symbol)
+            msg = "; ".join(f"{', '.join(symbols)}: {text}" for text, symbols in alike.items())
             raise MarketError(msg)
         return self.frame
 

@@ -4,7 +4,7 @@ Belongs here: pure functions over coverage and candles, and the fetch that keeps
 others. Does not belong here: the store itself, gaps (`gaps`), any one source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -24,9 +24,13 @@ REVISION_SCHEMA: Final = pl.Schema(
         "seen_at": TS,
     }
 )
-"""One changed value of one stored bar, both values as text in the unit of the column."""
+"""One changed value of one stored bar or payment, both values as text in the unit of the column."""
 
-_REVISED: Final = ("open", "high", "low", "close", "volume", "quote_volume", "contracts", "flag")
+_PRICES_AND_VOLUMES: Final = ("open", "high", "low", "close", "volume", "quote_volume", "contracts")
+REVISED_CANDLES: Final = {name: name for name in (*_PRICES_AND_VOLUMES, "flag")}
+REVISED_FUNDING: Final = {"rate": "funding_rate"}
+"""Columns that a source may revise, and what they are called in the log."""
+
 _KEY: Final = ["symbol", "ts"]
 
 
@@ -122,15 +126,19 @@ def in_chunks(stretches: Sequence[Stretch], days: int = 7) -> list[Stretch]:
     return pieces
 
 
-def revisions(stored: pl.DataFrame, fresh: pl.DataFrame, seen_at: datetime) -> pl.DataFrame:
-    """Return every value of a stored bar that the source now gives differently.
+def revisions(
+    stored: pl.DataFrame, fresh: pl.DataFrame, seen_at: datetime, fields: Mapping[str, str] = REVISED_CANDLES
+) -> pl.DataFrame:
+    """Return every value of a stored bar or payment that the source now gives differently.
 
     Parameters
     ----------
     stored, fresh : DataFrame
-        `CANDLE_SCHEMA`: the bars as stored, and as fetched now; bars in one of them only are no revisions.
+        Rows by symbol and ts, as stored and as fetched now; those in one of them only are no revisions.
     seen_at : datetime
         The as-of of this look.
+    fields : dict of str to str, optional
+        Columns to compare, and what each is called in the log.
 
     Returns
     -------
@@ -141,12 +149,12 @@ def revisions(stored: pl.DataFrame, fresh: pl.DataFrame, seen_at: datetime) -> p
     changed = [
         both.filter(pl.col(name).ne_missing(pl.col(f"{name}_new"))).select(
             *_KEY,
-            field=pl.lit(name),
+            field=pl.lit(logged),
             old_value=pl.col(name).cast(pl.String),
             new_value=pl.col(f"{name}_new").cast(pl.String),
             seen_at=pl.lit(seen_at, TS),
         )
-        for name in _REVISED
+        for name, logged in fields.items()
     ]
     return pl.concat(changed).sort(*_KEY, "field")
 

@@ -7,7 +7,7 @@ Each piece is one commit of rows and their coverage, so an interruption, or a sy
 had not come in. Coverage never goes back: a run with an earlier as-of leaves what is stored beyond it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ import polars as pl
 from blofin_resources.errors import MarketError, WarehouseError
 from blofin_resources.market import base, ingest
 from blofin_resources.market.gaps import GAP_SCHEMA, RETRIED, find_gaps, update_ledger
-from blofin_resources.warehouse import Warehouse
+from blofin_resources.warehouse import Transaction, Warehouse
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
 OVERLAP: Final = timedelta(hours=1)
@@ -69,6 +69,8 @@ class _Dataset:
     name: str
     schema: pl.Schema
     fetch: Callable[[base.MarketSource, Sequence[str], datetime, datetime], base.Fetched]
+    revised: Mapping[str, str]
+    """Columns whose late changes are logged, and under which names."""
     reach: timedelta
     """How far beyond its end a piece's rows go: funding paid at the very end counts as known."""
 
@@ -82,9 +84,13 @@ def _fetch_funding(source: base.MarketSource, symbols: Sequence[str], start: dat
     return came._replace(frame=came.frame.with_columns(origin=pl.lit(source.name)))
 
 
-_CANDLES: Final = _Dataset("candles_1m", CANDLE_SCHEMA, ingest.fetch_candles, timedelta())
+_CANDLES: Final = _Dataset("candles_1m", CANDLE_SCHEMA, ingest.fetch_candles, ingest.REVISED_CANDLES, timedelta())
 _FUNDING: Final = _Dataset(
-    "funding_rates", pl.Schema({**FUNDING_SCHEMA, "origin": pl.String()}), _fetch_funding, _INSTANT
+    "funding_rates",
+    pl.Schema({**FUNDING_SCHEMA, "origin": pl.String()}),
+    _fetch_funding,
+    ingest.REVISED_FUNDING,
+    _INSTANT,
 )
 
 
@@ -175,10 +181,9 @@ def keep_ledger(
     found = find_gaps(candles, symbols, start, until, found_at=as_of, listed=listed, delisted=ended)
     ledger = update_ledger(_ledger(store, symbols, start, until), found, symbols, start, until, as_of)
     counted = ledger.group_by("symbol", day=pl.col("from_ts").dt.date()).agg(rows=pl.len())
-    coverage = covered_rows(store, "gaps", symbols, start, until, counted)
     with store.transaction(run_id) as tx:
         tx.replace("market.gaps", ledger, start, until, time_column="from_ts", symbol=list(symbols))
-        replace_coverage(tx.replace, coverage)
+        cover(tx, store, "gaps", symbols, start, until, counted)
     return Ledger(ledger.filter(pl.col("closed_at").is_null()), tx.snapshot)
 
 
@@ -270,6 +275,22 @@ def covered_rows(
         .drop_nulls("through")
         .select(pl.lit(dataset).alias("dataset"), "symbol", "day", "through", pl.col("rows").fill_null(0))
     )
+
+
+def cover(
+    tx: Transaction,
+    store: Warehouse,
+    dataset: str,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    counted: pl.DataFrame,
+) -> None:
+    """Store with a transaction how far a dataset reaches after [`start`, `end`); arguments as of `covered_rows`.
+
+    What was covered before is read under the lock: another process may have gone further meanwhile.
+    """
+    tx.late(lambda: replace_coverage(tx.replace, covered_rows(store, dataset, symbols, start, end, counted)))
 
 
 def replace_coverage(replace: Callable[..., None], coverage: pl.DataFrame) -> None:
@@ -397,16 +418,14 @@ def _put(look: _Look, piece: ingest.Stretch, fresh: pl.DataFrame) -> tuple[int, 
         tx.append("market.candle_revisions", changed)
         if dataset is _CANDLES:
             due_again(store, tx.replace, rows, held)
-        replace_coverage(tx.replace, covered_rows(store, dataset.name, symbols, start, end, counted))
+        cover(tx, store, dataset.name, symbols, start, end, counted)
     return changed.height, tx.snapshot
 
 
 def _revisions(dataset: _Dataset, held: pl.DataFrame, fresh: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Return what a source now gives differently from itself; another source's bar, once replaced, is no revision."""
-    if dataset is not _CANDLES:
-        return ingest.REVISION_SCHEMA.to_frame()
+    """Return what a source now gives differently from itself; another source's row, once replaced, is no revision."""
     same = held.join(fresh.select("symbol", "ts", "origin"), on=["symbol", "ts", "origin"], how="semi")
-    return ingest.revisions(same, fresh, as_of)
+    return ingest.revisions(same, fresh, as_of, dataset.revised)
 
 
 def _gaps_to_retry(

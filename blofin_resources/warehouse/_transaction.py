@@ -4,7 +4,7 @@ Belongs here: what a replace and an append mean, and the checks on a frame befor
 here: locking and BEGIN/COMMIT (`_warehouse`), which go around `Transaction.apply`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, NamedTuple
@@ -83,6 +83,7 @@ class Transaction:
         self._cursor = cursor
         self._tables = tables
         self._writes: list[_Write] = []
+        self._late: list[Callable[[], None]] = []
 
     def replace(
         self,
@@ -153,6 +154,19 @@ class Transaction:
             _known(table, columns, key)
         own = self._tables.key(table)
         self._writes.append(self._stage(table, frame, columns, compared=tuple(key or own)))
+
+    def late(self, work: Callable[[], None]) -> None:
+        """Do some work, which may replace and append, once nobody else can commit any more.
+
+        For what is to be written depending on what is stored: read earlier, another process could change it between.
+        It keeps every other writer waiting, so it is to be short.
+        """
+        self._late.append(work)
+
+    def settle(self) -> None:
+        """Do the late work; the lock is held, and the database transaction has not begun."""
+        for work in self._late:
+            work()
 
     def apply(self) -> bool:
         """Carry the writes out inside the open database transaction; return whether anything changed."""

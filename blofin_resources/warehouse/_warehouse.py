@@ -293,6 +293,7 @@ class Warehouse:
             writes = Transaction(cursor, run_id, self._tables)
             yield writes
             with self._place.locked():
+                writes.settle()
                 with _transaction(cursor) as outcome:
                     if writes.apply():
                         cursor.execute(f"CALL {ALIAS}.set_commit_message(?, ?)", [run_id, _summary(writes)])

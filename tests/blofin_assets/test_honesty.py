@@ -1,18 +1,24 @@
 """What a cycle refuses, and what it counts: the faults that would make a number wrong without a sound."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
+import dagster as dg
 import polars as pl
 import pytest
 from support.platform import AS_OF, START, Platform
 
 from blofin_assets.assets.common import require_market_data, withdraw
 from blofin_assets.assets.library import validated
-from blofin_assets.plan import ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.partitions import HALF_DAY_FORMAT
+from blofin_assets.plan import ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
 from blofin_assets.progress import DATASETS
+from blofin_assets.runner import execute
 from blofin_assets.trials import count_trials
 from blofin_resources.errors import BlofinError
+from blofin_resources.market import intake
+from features import definitions_hash
 from strategies.registry import load_library
 
 WEEK = timedelta(days=7)
@@ -73,3 +79,40 @@ def test_a_report_made_before_its_cycles_is_due_again(platform: Platform) -> Non
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.ranking_history", ranking.with_columns(pl.lit(AS_OF).alias("as_of")))
     assert platform.progress.succeeded(REPORT) == frozenset()
+
+
+def test_features_that_are_defined_anew_are_due_again(platform: Platform) -> None:
+    cover(platform)
+    day = AS_OF - timedelta(days=3)
+    platform.warehouse.ensure_features_table("5m", {"rsi_14": "relative strength index, 0 to 100"})
+    rows = pl.DataFrame({"symbol": ["BTC-USDT"] * 2, "ts": [day, day + timedelta(days=1)], "rsi_14": [50.0, 51.0]})
+    hashes = pl.Series("definitions_hash", ["of another time", definitions_hash()])
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("features.features_5m", rows.with_columns(hashes))
+    assert list(platform.progress.missing_days(START, AS_OF)) == [day.date()]
+
+
+def test_a_ranking_without_all_its_models_is_refused(platform: Platform) -> None:
+    job = platform.defs.resolve_job_def(ML_CYCLE).get_subset(asset_selection={dg.AssetKey("model_ranking")})
+    key = AS_OF.strftime(HALF_DAY_FORMAT)
+    outcome = execute(Step(ML_CYCLE, key, key, AS_OF), job, platform.instance)
+    (line,) = outcome.errors
+    assert "not trained as of 2026-03-13T00:00Z" in line
+    assert "materialise this cycle's models first" in line
+    assert platform.warehouse.read("SELECT * FROM research.ranking_history").is_empty()
+
+
+def test_how_far_a_day_reaches_is_read_when_nobody_else_can_commit(platform: Platform) -> None:
+    store, symbol, midnight = platform.warehouse, "BTC-USDT", AS_OF - timedelta(days=1)
+    counted = pl.DataFrame({"symbol": [symbol], "day": [midnight.date()], "rows": [60]})
+
+    def reach(hours: int, during: Callable[[], None] = lambda: None) -> None:
+        end = midnight + timedelta(hours=hours)
+        with store.transaction(f"to {hours}") as tx:
+            intake.cover(tx, store, "candles_1m", [symbol], midnight, end, counted)
+            during()
+
+    reach(6, during=lambda: reach(18))  # another run goes further while this one computes
+    assert store.covered("candles_1m", [symbol], midnight.date(), AS_OF.date())["through"].to_list() == [
+        midnight + timedelta(hours=18)
+    ]

@@ -160,6 +160,26 @@ def test_a_late_revision_replaces_the_bar_and_what_is_made_of_it_and_is_logged(
     assert five.item() == 1.5
 
 
+def test_a_late_revision_of_funding_replaces_the_payment_and_is_logged(
+    live: Platform, exchange: FakeExchange, clock: Clock
+) -> None:
+    paid = START + timedelta(hours=8)
+    clock.now = paid + HOUR / 2
+    good(bring(live, clock.now))
+    (before,) = live.warehouse.read(
+        "SELECT rate FROM market.funding_rates WHERE ts = ? AND symbol = 'BTC-USDT'", [paid]
+    )["rate"]
+    exchange.revise_funding("BTC-USDT", paid, "0.0125")
+    clock.now = paid + HOUR
+    good(bring(live, clock.now))
+    stored = live.warehouse.read("SELECT rate FROM market.funding_rates WHERE ts = ? AND symbol = 'BTC-USDT'", [paid])
+    assert stored["rate"].to_list() == [0.0125]
+    logged = live.warehouse.read("SELECT symbol, ts, field, old_value, new_value FROM market.candle_revisions")
+    (row,) = logged.rows()
+    assert row[:3] == ("BTC-USDT", paid, "funding_rate")
+    assert (float(row[3]), float(row[4])) == (before, 0.0125)
+
+
 def test_an_outage_is_in_the_ledger_until_the_exchange_fills_it(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:

@@ -138,6 +138,13 @@ class FakeExchange:
         stamp = str(_ms(moment))
         self._bars[symbol] = [_revised(row, close) if row[0] == stamp else row for row in self._bars[symbol]]
 
+    def revise_funding(self, symbol: str, moment: datetime, rate: str) -> None:
+        """Give a past payment another rate."""
+        stamp = str(_ms(moment))
+        self._rates[symbol] = [
+            {**row, "fundingRate": rate} if row["fundingTime"] == stamp else row for row in self._rates[symbol]
+        ]
+
     def outage(self, start: datetime, end: datetime) -> None:
         """Lose the bars of every symbol between two times for ever."""
         for symbol, rows in self._bars.items():

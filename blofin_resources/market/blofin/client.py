@@ -9,6 +9,7 @@ import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -32,6 +33,9 @@ FUNDING_PAGE: Final = 100
 _MINUTE_MS: Final = 60_000
 _SHUT_OUT_SECONDS: Final = 300.0
 """How long a suspension or a ban lasts where the answer does not say."""
+
+_FRESH_SECONDS: Final = 60.0
+"""After how long without asking a silence is no longer known to go on."""
 
 _FORM_TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.25
@@ -58,6 +62,37 @@ class _ShutOutError(_PassingError):
         self.seconds = seconds
 
 
+@dataclass
+class Silence:
+    """For how long the exchange has given no usable answer to anything; whoever asks on takes it along.
+
+    Attributes
+    ----------
+    since, last
+        When the first try that failed since an answer came was begun, and when the last one failed, in seconds of the
+        limiter's clock; None after an answer.
+    verdict
+        The error of the request that ran out of time; those that wait in line share it.
+    """
+
+    since: float | None = None
+    last: float | None = None
+    verdict: MarketError | None = None
+
+    def go_on(self, begun: float, failed: float) -> None:
+        """Bear it for one more failed try."""
+        self.since, self.last = begun if self.since is None else min(self.since, begun), failed
+
+    def end(self) -> None:
+        """Forget it: an answer came."""
+        self.since = self.last = self.verdict = None
+
+    def carried(self, now: float) -> "Silence":
+        """Return what a new conversation begins with: this silence if it is fresh, to be heard once more."""
+        fresh = self.last is not None and now - self.last <= _FRESH_SECONDS
+        return Silence(self.since, self.last) if fresh else Silence()
+
+
 class BlofinClient:
     """Reads the exchange's public market data. An async context manager.
 
@@ -68,7 +103,8 @@ class BlofinClient:
     limiter : SharedLimiter
         The machine's allowance.
     bound : float, optional
-        Seconds that one call may take in all, retries and waiting included.
+        Seconds that one request may take in all, retries and waiting included, and for which all requests together may
+        go without any usable answer.
     attempt : float, optional
         Seconds that one try may take, from connecting to the last byte.
     parallel : int, optional
@@ -103,6 +139,7 @@ class BlofinClient:
         self._sleep = sleep
         self._jitter = jitter or random.Random(time.time_ns())  # noqa: S311 - spreads pauses, guards nothing
         self._parallel = asyncio.Semaphore(parallel)
+        self.silence = Silence()
         limits = httpx.Limits(max_connections=parallel, max_keepalive_connections=parallel)
         self._http = httpx.AsyncClient(base_url=self._url, timeout=attempt, limits=limits, follow_redirects=False)
 
@@ -116,6 +153,10 @@ class BlofinClient:
     ) -> None:
         """Close the connections."""
         await self._http.__aexit__(kind, error, trace)
+
+    def now(self) -> float:
+        """Return the limiter's time, in seconds."""
+        return self._limiter.now()
 
     async def candles(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         """Return the closed 1-minute bars with `start <= ts`, closed by `end`, with `CANDLE_SCHEMA`, oldest first.
@@ -204,13 +245,19 @@ class BlofinClient:
         async with self._parallel:
             path = f"/api/v1/market/{what}"
             named = f"GET {path} for {query['instId']}" if "instId" in query else f"GET {path}"
-            deadline = self._limiter.now() + self._bound
+            started = self._limiter.now()
             for tries in itertools.count(1):
-                await self._slot(deadline, named)
+                if self.silence.verdict is not None:
+                    raise self.silence.verdict
+                await self._slot(self._deadline(started), named)
+                begun = self._limiter.now()
                 try:
-                    return read(await self._once(path, query, named))
+                    data = await self._once(path, query, named)
+                    self.silence.end()
+                    return read(data)
                 except _PassingError as error:
                     last: Exception = error
+                    self.silence.go_on(begun, self._limiter.now())
                     if isinstance(error, _ShutOutError):
                         self._limiter.shut(error.seconds)
                 except parse.FormError as error:
@@ -219,16 +266,26 @@ class BlofinClient:
                         msg = f"the answer of {self._url} to {named} is not as documented: {error}"
                         raise MarketError(msg) from error
                 pause = min(_FIRST_PAUSE * 2.0 ** (tries - 1), _LONGEST_PAUSE) * self._jitter.uniform(0.5, 1.5)
-                if self._limiter.now() + pause > deadline:
+                if self._limiter.now() + pause > self._deadline(started):
                     raise self._gave_up(named, tries, last) from last
                 await self._sleep(pause)
         raise AssertionError  # pragma: no cover - the loop has no end of its own
 
+    def _deadline(self, started: float) -> float:
+        """Return until when a request may go on: its own bound, or that of a silence which it has not begun."""
+        since = self.silence.since
+        return (started if since is None else min(started, since)) + self._bound
+
     def _gave_up(self, named: str, tries: int, last: Exception) -> MarketError:
-        return MarketError(
+        if self.silence.verdict is not None:
+            return self.silence.verdict
+        error = MarketError(
             f"{self._url} gave no usable answer to {named} within {self._bound:g} s "
             f"({tries} tries, the last: {last}); what is stored stays, run again later"
         )
+        if self.silence.since is not None and self._limiter.now() - self.silence.since >= self._bound / 2:
+            self.silence.verdict = error
+        return error
 
     async def _slot(self, deadline: float, named: str) -> None:
         """Wait for this request's turn."""

@@ -15,7 +15,7 @@ import polars as pl
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market import base
-from blofin_resources.market.blofin.client import PATIENCE, BlofinClient
+from blofin_resources.market.blofin.client import PATIENCE, BlofinClient, Silence
 from blofin_resources.market.blofin.limit import SharedLimiter, default_state
 from blofin_resources.market.blofin.parse import MARK_SCHEMA, TICKER_SCHEMA
 from features.bars import TS, floor_time
@@ -62,6 +62,7 @@ class BlofinMarket:
         self._connect = connect or (
             lambda: BlofinClient(self._url, SharedLimiter(default_state(self._url)), bound=patience)
         )
+        self._silence = Silence()
         self._listed: tuple[datetime, pl.DataFrame] | None = None
 
     @property
@@ -230,6 +231,7 @@ class BlofinMarket:
 
         async def conversation() -> T:
             async with self._connect() as client:
+                self._silence = client.silence = self._silence.carried(client.now())
                 return await ask(client)
 
         with ThreadPoolExecutor(1) as pool:

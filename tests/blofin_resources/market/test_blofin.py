@@ -235,6 +235,31 @@ def test_an_exchange_that_is_down_fails_within_the_bound_in_one_line(exchange: M
     assert "\n" not in str(down.value)
 
 
+def test_an_exchange_that_dies_under_way_costs_one_bound_for_all_symbols_and_requests_together(
+    exchange: Make, opened: Opened, slots: list[float]
+) -> None:
+    with exchange() as server:
+        market = opened(server, bound=20.0)
+        market.symbols()
+        server.down = True
+        began = len(slots)
+        came = market.fetch_candles(SYMBOLS, START, NOW)  # more windows than are asked for at once
+        assert set(came.failures) == set(SYMBOLS)
+        with pytest.raises(MarketError, match="no usable answer") as one:
+            came.require_all()
+        assert str(one.value).count("no usable answer") == 1
+        assert all(symbol in str(one.value) for symbol in SYMBOLS)
+        assert (
+            slots[-1] - slots[began] < 2 * 20.0
+        )  # in the limiter's time, which the last tries' slots may exceed a little
+        before = len(server.requests)
+        with pytest.raises(MarketError, match="no usable answer"):
+            market.funding(SYMBOLS, START, NOW)  # still silent: asked once more, not waited for anew
+        assert len(server.requests) - before <= len(SYMBOLS)
+        server.down = False
+        assert market.funding(SYMBOLS, START, NOW).height > 0
+
+
 def test_nobody_there_is_one_clear_line(exchange: Make, opened: Opened) -> None:
     with exchange() as server:
         market = opened(server, bound=3.0)
