@@ -11,7 +11,8 @@ import polars as pl
 
 from backtester.portfolio import Portfolio, combine_equity
 from blofin_assets.assets.common import cycle_as_of, stage_asset
-from blofin_assets.assets.strategies import EXAM, GROUP, KIND, strategy_ranking
+from blofin_assets.assets.library import EXAM, GROUP, KIND
+from blofin_assets.assets.strategies import strategy_ranking
 from blofin_assets.partitions import day_start, two_days
 from blofin_assets.reporting.plots import correlation_figure, equity_figure, markdown_png
 from blofin_resources.dagster_resources import ClockResource, WarehouseResource
@@ -21,7 +22,9 @@ TOGETHER: Final = "all active"
 """Name of the combined curve in the picture."""
 
 _CURVES: Final = (
-    "SELECT equity.name, equity.ts, equity.equity FROM research.equity AS equity "
+    # two versions of one strategy can both be active: then each is named with its version
+    "SELECT CASE WHEN count(DISTINCT version) OVER (PARTITION BY name) > 1 THEN name || ' ' || version ELSE name END "
+    "AS name, equity.ts, equity.equity FROM research.equity AS equity "
     "JOIN research.ranking_history AS ranked USING (as_of, kind, name, version) "
     "WHERE ranked.as_of = ? AND ranked.kind = ? AND ranked.status = 'active' ORDER BY ALL"
 )
