@@ -187,6 +187,15 @@ def test_funding_is_paid_on_positions_held_before_it() -> None:
     assert play(bars, long_entry={0: True}).funding_known == 0.0
 
 
+def test_funding_at_the_end_of_a_window_is_the_next_windows() -> None:
+    price = (100.0, 100.0, 100.0, 100.0)
+    bars = bars_of(*[price] * 4)
+    for row, paid in ((3, 1.0), (4, 0.0)):  # at the last bar's open, and at the window's end
+        moment = START + row * MINUTE
+        result = play(bars, long_entry={0: True}, payments=[(moment, 0.01)])
+        assert result.funding_pct == pytest.approx(paid)
+
+
 def test_funding_inside_a_bar_is_charged_but_not_credited_to_a_position_that_leaves_in_it() -> None:
     drop = (100.0, 100.5, 97.0, 98.0)
     inside = [(START + 2 * MINUTE + MINUTE // 2, 0.01)]
