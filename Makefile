@@ -45,8 +45,9 @@ sql: $(READY) ## A prompt for queries, reading only
 bench: $(READY) ## Measure, as ratios in one run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour; goes on where it was stopped)
+calibrate: $(READY) ## Run search and models on markets whose truth is known (over an hour; the search goes on where it was stopped)
 	@$(BIN)/python benchmarks/calibrate.py
+	@$(BIN)/python benchmarks/calibrate_models.py --jobs 2
 
 lock: $(READY) ## Pin every dependency anew
 	@$(BIN)/pip-compile --quiet --extra dev --extra postgres --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \

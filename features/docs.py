@@ -48,6 +48,8 @@ manager.get_feature_group("momentum")     # names of a group
 - `60m:<feature>` is the feature on the higher timeframe's last closed bar: a 60m bar can be read on the 5m bar that
   closes when it closes, not earlier.
 - `BTC-USDT:<feature>` is another symbol's value on the bar of the same time; `BTC-USDT:60m:<feature>` is both.
+- `model:<type>` and `ensemble:<name>` are what the latest model trained before the bar said of it, null before there
+  was one: see [ML_PIPELINE.md](ML_PIPELINE.md).
 - Nothing looks ahead: every feature is recomputed on data cut at many bars, and with the data after the cut replaced
   by noise, and must not change.
 

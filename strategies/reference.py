@@ -36,6 +36,8 @@ this order, a docstring, `name`, `timeframes`, parameters, and `detect(self, f)`
   They are read as `self.width`. What a search may change is a parameter; everything else is a constant.
 - `f.rsi_14` is a feature at the bar's close, `f["60m:rsi_14"]` that of the last closed bar of a higher timeframe,
   `f["BTC-USDT:returns"]` that of another symbol, `f.feature("rsi", self.length)` one whose number is a parameter.
+  `f["model:direction"]` (also price, momentum, volatility, risk) is the probability that the latest model trained
+  before the bar gave, null before there was one; it may not reach back as far as the search window.
   Columns of the candle are read alike: {", ".join(f"`f.{each}`" for each in CANDLE_COLUMNS)}.
 - A value is a number or a truth value per bar. What cannot be known (too little history, division by zero) is null,
   and no signal fires on null."""
