@@ -8,8 +8,19 @@ from typing import Any
 
 import dagster as dg
 
-from blofin_assets.assets import active_set, features, maintenance, market, models, reports, strategies
+from blofin_assets.assets import (
+    active_set,
+    drift,
+    features,
+    forward,
+    maintenance,
+    market,
+    models,
+    reports,
+    strategies,
+)
 from blofin_assets.checks import CHECKS
+from blofin_assets.drift_checks import FORWARD_CHECKS
 from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
 from blofin_assets.notifications import notify_failures
@@ -52,10 +63,12 @@ def build_defs(
             *strategies.ASSETS,
             *active_set.ASSETS,
             *models.ASSETS,
+            *forward.ASSETS,
+            *drift.ASSETS,
             *reports.ASSETS,
             *maintenance.ASSETS,
         ],
-        asset_checks=[*CHECKS, *FEATURE_CHECKS],
+        asset_checks=[*CHECKS, *FEATURE_CHECKS, *FORWARD_CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=[conductor(used), close_dead_runs_sensor, notify_failures],

@@ -8,7 +8,7 @@ from typing import Final
 
 import dagster as dg
 
-from blofin_assets.plan import MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.plan import DRIFT, FORWARD, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
 
 MARKET_DATA_JOB: Final = dg.define_asset_job(
     MARKET_DATA,
@@ -25,6 +25,16 @@ ML_JOB: Final = dg.define_asset_job(
     selection=dg.AssetSelection.groups("models"),
     description="Train, validate and rank the models; every 12 hours.",
 )
+FORWARD_JOB: Final = dg.define_asset_job(
+    FORWARD,
+    selection=dg.AssetSelection.groups("forward"),
+    description="Follow what is active on data after its activation; every 12 hours.",
+)
+DRIFT_JOB: Final = dg.define_asset_job(
+    DRIFT,
+    selection=dg.AssetSelection.groups("drift"),
+    description="Hold the forward results against what was promised; every night.",
+)
 REPORT_JOB: Final = dg.define_asset_job(
     REPORT,
     selection=dg.AssetSelection.groups("reports"),
@@ -36,4 +46,4 @@ MAINTENANCE_JOB: Final = dg.define_asset_job(
     description="Merge small files, forget snapshots that nobody names, measure the disk; once a day.",
 )
 
-JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, REPORT_JOB, MAINTENANCE_JOB]
+JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, FORWARD_JOB, DRIFT_JOB, REPORT_JOB, MAINTENANCE_JOB]

@@ -4,7 +4,8 @@ Belongs here: cadences, the order of steps, catching up after downtime. Does not
 (`runner`), how it is known what has been done (`progress`), Dagster.
 
 One Dagster job cannot hold two partition calendars, and schedules of the same minute have no order. So order lives
-here: market data first, then at each as-of the strategy cycle, the ML cycle and the report of the day that ended.
+here: market data first, then at each as-of the strategy cycle, the ML cycle, the forward ledger of what these made
+active, drift, and the report of the day that ended.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,11 @@ from features.bars import floor_time
 MARKET_DATA: Final = "market_data"
 STRATEGY_CYCLE: Final = "strategy_cycle"
 ML_CYCLE: Final = "ml_cycle"
+FORWARD: Final = "forward"
+DRIFT: Final = "drift"
 REPORT: Final = "report"
+
+HALF_DAY: Final = timedelta(hours=12)
 
 MAX_DAYS_A_RUN: Final = 62
 """Days of market data that one run handles; longer ranges become several runs, oldest first."""
@@ -78,7 +83,7 @@ class Cadence:
         """Return the partition key of an as-of. The report of day D is made at D+1 00:00 and named D."""
         if self.job == REPORT:
             return day_key(as_of - DAY)
-        return half_day_key(as_of) if self.job == ML_CYCLE else day_key(as_of)
+        return half_day_key(as_of) if self.every == HALF_DAY else day_key(as_of)
 
     def step(self, as_of: datetime) -> Step:
         """Return the step at one of the as-of times."""
@@ -88,7 +93,9 @@ class Cadence:
 
 CADENCES: Final = (
     Cadence(STRATEGY_CYCLE, timedelta(hours=48), catch_up=3),
-    Cadence(ML_CYCLE, timedelta(hours=12), catch_up=6),
+    Cadence(ML_CYCLE, HALF_DAY, catch_up=6),
+    Cadence(FORWARD, HALF_DAY, catch_up=6),
+    Cadence(DRIFT, DAY, catch_up=3),
     Cadence(REPORT, DAY, catch_up=7),
 )
 """The cycles, in the order in which they run when they share an as-of."""
@@ -168,18 +175,28 @@ def market_steps(as_of: datetime, start: date, progress: Progress) -> list[Step]
 def due_times(
     cadence: Cadence, as_of: datetime, done: frozenset[datetime]
 ) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
-    """Return the as-of times of a cadence that are due and those that are given up, each oldest first."""
+    """Return the as-of times of a cadence that are due and those that are given up, each oldest first.
+
+    A time between others that are done is due as well, as long as catching up reaches back to it.
+    """
     latest = cadence.floor(as_of)
     earlier = [time for time in done if time < latest]
     if not done:
         first = min(latest, cadence.floor(floor_time(as_of, DAY)))
     elif earlier and max(done) <= latest:
-        first = max(earlier) + cadence.every
+        reach = latest - (cadence.catch_up - 1) * cadence.every
+        first = min([max(earlier) + cadence.every, *_holes(cadence, max(min(earlier), reach), latest, done)])
     else:
         first = latest
     times = [first + n * cadence.every for n in range((latest - first) // cadence.every + 1)]
     open_times = [time for time in times if time not in done]
     return tuple(open_times[-cadence.catch_up :]), tuple(open_times[: -cadence.catch_up])
+
+
+def _holes(cadence: Cadence, first: datetime, last: datetime, done: frozenset[datetime]) -> list[datetime]:
+    """Return the times of a cadence in a stretch, both ends included, that are not done."""
+    times = (first + n * cadence.every for n in range((last - first) // cadence.every + 1))
+    return [time for time in times if time not in done]
 
 
 def _ranges(missing: Sequence[date]) -> list[list[date]]:

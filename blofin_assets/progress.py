@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
+from blofin_assets.plan import CADENCES, DRIFT, FORWARD, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
 from blofin_resources.market.intake import retry_days
 from blofin_resources.warehouse import Warehouse
 from features import definitions_hash
@@ -38,6 +38,11 @@ _DONE: Final = {
         "SELECT as_of FROM research.ranking_history WHERE kind IN ('model', 'ensemble') "
         "GROUP BY as_of HAVING count(DISTINCT kind) = 2"
     ),
+    **{
+        # with nothing active, they have no rows of their own
+        job: f"SELECT DISTINCT as_of FROM research.cycle_events WHERE cycle = '{job}' AND state = 'done'"  # noqa: S608 - constant names
+        for job in (FORWARD, DRIFT)
+    },
 }
 
 _STALE: Final = "SELECT DISTINCT CAST(ts AS DATE) AS day FROM {} WHERE definitions_hash <> ? AND ts >= ? AND ts < ?"

@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 
 from blofin_assets.jobs import JOBS, MAINTENANCE_JOB, MARKET_DATA_JOB
-from blofin_assets.plan import CADENCES, MARKET_CADENCE, MARKET_DATA, Cadence, Step
+from blofin_assets.plan import CADENCES, HALF_DAY, MARKET_CADENCE, MARKET_DATA, Cadence, Step
 from blofin_assets.progress import WarehouseProgress
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
 from features.bars import floor_time
@@ -20,13 +20,14 @@ TICK_WRITER: Final = "schedule"
 """What rows that a tick wrote carry in place of a run's id: a tick is no run."""
 
 _JOBS: Final = {job.name: job for job in JOBS}
-_CRON: Final = {"strategy_cycle": "0 0 * * *", "ml_cycle": "0 0,12 * * *", "report": "0 0 * * *"}
+_CRON: Final = {HALF_DAY: "0 0,12 * * *"}
+"""Ticks of a cadence; the others tick at midnight, and those of the 48-hour grid mark nothing on the days between."""
 
 
 def _cycle_schedule(cadence: Cadence) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{cadence.job}_schedule",
-        cron_schedule=_CRON[cadence.job],
+        cron_schedule=_CRON.get(cadence.every, "0 0 * * *"),
         job=_JOBS[cadence.job],
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -12,7 +12,7 @@ import dagster as dg
 
 from blofin_assets.instance import close_dead_runs
 from blofin_assets.jobs import JOBS
-from blofin_assets.plan import MARKET_DATA, REPORT, Step, market_steps
+from blofin_assets.plan import DRIFT, FORWARD, MARKET_DATA, REPORT, Step, market_steps
 from blofin_assets.progress import WarehouseProgress
 from blofin_assets.runner import STEP_TAG, step_tags
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
@@ -26,6 +26,9 @@ CONDUCTOR: Final = "conductor"
 
 RETRY_AFTER: Final = timedelta(minutes=5)
 """Time between two attempts at a step."""
+
+_STAGE: Final = {FORWARD: 1, DRIFT: 2, REPORT: 3}
+"""Which jobs are made from which: each from those of lower stages, the cycles (0) from market data alone."""
 
 _ACTIVE: Final = [
     dg.DagsterRunStatus.QUEUED,
@@ -48,13 +51,18 @@ def open_steps(progress: WarehouseProgress, settings: Settings) -> list[Step]:
 def ready_steps(steps: Sequence[Step]) -> list[Step]:
     """Return the steps that wait for none of the others.
 
-    Everything waits for market data, a report for the cycles up to its as-of; strategy and ML cycles do not wait for
-    each other, so that one that fails does not hold up the rest.
+    Everything waits for market data; the forward ledger for the cycles up to its as-of, drift for the ledger, a report
+    for all of them. Strategy and ML cycles do not wait for each other, so that one that fails does not hold up the
+    rest.
     """
     if steps and steps[0].job == MARKET_DATA:
         return [steps[0]]
-    first_cycle = min((step.as_of for step in steps if step.job != REPORT), default=None)
-    return [step for step in steps if step.job != REPORT or first_cycle is None or step.as_of < first_cycle]
+    return [step for step in steps if not any(_precedes(other, step) for other in steps)]
+
+
+def _precedes(other: Step, step: Step) -> bool:
+    """Whether a step is made from what another, which has not succeeded, is to make."""
+    return _STAGE.get(other.job, 0) < _STAGE.get(step.job, 0) and other.as_of <= step.as_of
 
 
 def give_up(steps: Sequence[Step], progress: WarehouseProgress, instance: dg.DagsterInstance) -> list[Step]:

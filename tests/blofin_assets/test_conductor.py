@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from support.platform import START, Platform
 
+from blofin_assets.assets.forward import done_event
 from blofin_assets.instance import close_dead_runs
-from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
+from blofin_assets.plan import CADENCES, DRIFT, FORWARD, HALF_DAY, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
 from blofin_assets.progress import DATASETS
 from blofin_assets.runner import STEP_TAG
 from blofin_assets.sensors import MAX_ATTEMPTS, open_steps, ready_steps, request
@@ -47,6 +48,10 @@ def evaluate(platform: Platform) -> dg.RunRequest | None:
 
 def succeed(platform: Platform, step_job: str, as_of: datetime) -> None:
     """Write the row that a cycle's last asset would have written."""
+    if step_job in (FORWARD, DRIFT):
+        with platform.warehouse.transaction("test") as tx:
+            tx.append("research.cycle_events", done_event(step_job, str(as_of), as_of))
+        return
     if step_job == REPORT:
         frame = pl.DataFrame(
             {"id": [str(as_of)], "report_date": [as_of.date()], "report_json": ["{}"], "timestamp": [as_of]}
@@ -86,14 +91,15 @@ def miss_three_ticks(platform: Platform) -> None:
     have_market(platform, NOW)
     for cadence in CADENCES:
         succeed(platform, cadence.job, cadence.floor(LAST))
-    for job in (STRATEGY_CYCLE, ML_CYCLE, REPORT):
-        tick(platform, f"{job}_schedule", (LAST + timedelta(days=1)) if job != ML_CYCLE else NOW.replace(minute=0))
+    for cadence in CADENCES:
+        last = NOW.replace(minute=0) if cadence.every == HALF_DAY else LAST + timedelta(days=1)
+        tick(platform, f"{cadence.job}_schedule", last)
 
 
 def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
     miss_three_ticks(platform)
     started = []
-    for _ in range(10):
+    for _ in range(12):
         found = evaluate(platform)
         if found is None:
             break
@@ -102,9 +108,13 @@ def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform:
         succeed(platform, found.job_name, datetime.fromisoformat(found.tags["blofin/as_of"]))
     assert started == [
         (ML_CYCLE, "2026-03-04-12:00"),
+        (FORWARD, "2026-03-04-12:00"),
         (ML_CYCLE, "2026-03-05-00:00"),
+        (FORWARD, "2026-03-05-00:00"),
+        (DRIFT, "2026-03-05"),
         (REPORT, "2026-03-04"),
         (ML_CYCLE, "2026-03-05-12:00"),
+        (FORWARD, "2026-03-05-12:00"),
     ]
     assert evaluate(platform) is None
 
@@ -190,7 +200,7 @@ def test_a_cycle_that_keeps_failing_is_given_up_and_holds_up_nothing_else(platfo
         )
     found = evaluate(platform)
     assert found is not None
-    assert (found.job_name, found.partition_key) == (ML_CYCLE, "2026-03-05-00:00")
+    assert (found.job_name, found.partition_key) == (FORWARD, "2026-03-04-12:00")
     events = platform.warehouse.read("SELECT cycle, key FROM research.cycle_events WHERE state = 'failed'")
     assert events.rows() == [(ML_CYCLE, "2026-03-04-12:00")]
 
@@ -203,6 +213,16 @@ def test_a_report_waits_for_the_cycles_before_it_and_for_no_others() -> None:
     assert ready_steps(steps) == steps[:1]
     late = [Step(REPORT, "2026-03-03", "2026-03-03", LAST), *steps]
     assert ready_steps(late) == [late[0], steps[0]]
+
+
+def test_the_ledger_waits_for_cycles_and_drift_for_the_ledger_up_to_their_times() -> None:
+    cycle = Step(STRATEGY_CYCLE, "2026-03-04", "2026-03-04", LAST)
+    early = Step(FORWARD, "2026-03-03-12:00", "2026-03-03-12:00", LAST - timedelta(hours=12))
+    ledger = Step(FORWARD, "2026-03-04-00:00", "2026-03-04-00:00", LAST)
+    night = Step(DRIFT, "2026-03-04", "2026-03-04", LAST)
+    assert ready_steps([early, cycle, ledger, night]) == [early, cycle]
+    assert ready_steps([ledger, night]) == [ledger]
+    assert ready_steps([night]) == [night]
 
 
 def test_a_run_killed_before_it_started_is_closed_too(platform: Platform) -> None:

@@ -11,7 +11,7 @@ from support.platform import AS_OF, Make, Platform, content, differing
 
 from blofin_assets.definitions import build_defs
 from blofin_assets.partitions import two_days
-from blofin_assets.plan import MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.plan import DRIFT, FORWARD, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
 from blofin_assets.runner import CONSOLE, execute
 from blofin_resources.dagster_resources import ClockResource
 
@@ -37,6 +37,11 @@ RESULTS = (
     "ml.predictions",
     "ml.ml_ensembles",
     "ml.validation_predictions",
+    "research.forward_entries",
+    "research.forward_trades",
+    "research.forward_equity",
+    "research.forward_runs",
+    "research.drift",
 )
 
 
@@ -122,7 +127,14 @@ def test_results_say_for_how_much_of_the_window_there_were_bars(done: Platform) 
 def test_any_step_made_again_gives_the_same_rows(done: Platform) -> None:
     before = {table: content(done.warehouse, table) for table in RESULTS}
     report = document(done)
-    made = {MARKET_DATA: "2026-03-11", STRATEGY_CYCLE: "2026-03-12", ML_CYCLE: "2026-03-13-00:00", REPORT: "2026-03-12"}
+    made = {
+        MARKET_DATA: "2026-03-11",
+        STRATEGY_CYCLE: "2026-03-12",
+        ML_CYCLE: "2026-03-13-00:00",
+        REPORT: "2026-03-12",
+        FORWARD: "2026-03-13-00:00",
+        DRIFT: "2026-03-13",
+    }
     for job, key in made.items():
         result = done.defs.resolve_job_def(job).execute_in_process(
             instance=done.instance, partition_key=key, run_config=CONSOLE, raise_on_error=False
@@ -167,8 +179,7 @@ def test_today_can_be_materialised_again_as_it_goes_on(platform: Platform) -> No
 
 
 def test_a_cycle_without_its_market_data_fails_and_says_what_to_do(platform: Platform) -> None:
-    step = platform.plan().steps[-2]
-    assert step.job == ML_CYCLE
+    step = next(step for step in platform.plan().steps if step.job == ML_CYCLE)
     outcome = execute(step, platform.defs.resolve_job_def(ML_CYCLE), platform.instance)
     assert any("run: blofin run --as-of 2026-03-13T00:00:00Z" in line for line in outcome.errors)
     assert platform.warehouse.read("SELECT * FROM ml.ml_model_results").is_empty()

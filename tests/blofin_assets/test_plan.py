@@ -7,7 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blofin_assets.plan import CADENCES, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Plan, plan
+from blofin_assets.plan import (
+    CADENCES,
+    DRIFT,
+    FORWARD,
+    MARKET_DATA,
+    ML_CYCLE,
+    REPORT,
+    STRATEGY_CYCLE,
+    Cadence,
+    Plan,
+    due_times,
+    plan,
+)
 
 START = date(2025, 1, 1)
 CLOCK_START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -49,8 +61,11 @@ def test_a_first_run_ends_with_a_report_that_has_cycles_to_report() -> None:
         (MARKET_DATA, "2026-10-06", "2026-11-20"),
         (STRATEGY_CYCLE, "2026-11-19", "2026-11-19"),
         (ML_CYCLE, "2026-11-20-00:00", "2026-11-20-00:00"),
+        (FORWARD, "2026-11-20-00:00", "2026-11-20-00:00"),
+        (DRIFT, "2026-11-20", "2026-11-20"),
         (REPORT, "2026-11-19", "2026-11-19"),
         (ML_CYCLE, "2026-11-20-12:00", "2026-11-20-12:00"),
+        (FORWARD, "2026-11-20-12:00", "2026-11-20-12:00"),
     ]
     assert made.steps[0].as_of == datetime(2026, 11, 20, 17, tzinfo=UTC)
 
@@ -88,9 +103,14 @@ def test_after_three_missed_ticks_each_due_key_comes_once_in_order() -> None:
     assert cycles == [
         (STRATEGY_CYCLE, "2026-03-02"),
         (ML_CYCLE, "2026-03-02-00:00"),
+        (FORWARD, "2026-03-02-00:00"),
+        (DRIFT, "2026-03-02"),
         (REPORT, "2026-03-01"),
         (ML_CYCLE, "2026-03-02-12:00"),
+        (FORWARD, "2026-03-02-12:00"),
         (ML_CYCLE, "2026-03-03-00:00"),
+        (FORWARD, "2026-03-03-00:00"),
+        (DRIFT, "2026-03-03"),
         (REPORT, "2026-03-02"),
     ]
 
@@ -129,3 +149,20 @@ def test_steps_are_ordered_and_never_repeat_whatever_the_downtimes(hours: list[i
         seen |= names
         memory.take(made)
         now += timedelta(hours=pause)
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.sampled_from(CADENCES))
+def test_every_hole_within_reach_is_due_once_and_nothing_else(places: set[int], cadence: Cadence) -> None:
+    """Whatever was done, what is due within reach is just what was not; afterwards nothing is."""
+    start = cadence.floor(CLOCK_START)
+    latest = start + 60 * cadence.every
+    done = frozenset(start + place * cadence.every for place in places)
+    due, given_up = due_times(cadence, latest, done)
+    reach = [latest - n * cadence.every for n in range(cadence.catch_up)]
+    earlier = [time for time in done if time < latest]
+    expected = {time for time in reach if time not in done and (not earlier or time > min(earlier))}
+    if earlier:
+        assert set(due) >= expected
+    assert not done & {*due, *given_up}
+    assert len(due) <= cadence.catch_up
+    assert due_times(cadence, latest, done | {*due, *given_up}) == ((), ())

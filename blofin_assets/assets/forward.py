@@ -1,0 +1,260 @@
+"""The forward ledger: every twelve hours, what is active is replayed from its activation and new fills are written.
+
+Belongs here: the ledger's asset. Does not belong here: its arithmetic (`backtester.forward`), who is followed
+(`blofin_assets.following`), whether promises were kept (`drift`).
+
+The same replay is the validation against live: what it says of time that was followed already must be what was
+written then.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from backtester import evaluate
+from backtester.forward import (
+    ENTRY_COLUMNS,
+    TRADE_COLUMNS,
+    Ledger,
+    Replay,
+    advance,
+    attribute,
+    engine_version,
+    replay_of,
+)
+from backtester.lanes import TRADE_SCHEMA
+from backtester.windows import SEARCH_REACH
+from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
+from blofin_assets.assets.models import ensembles, model_ranking
+from blofin_assets.assets.results import pooled_of
+from blofin_assets.assets.strategies import strategy_ranking
+from blofin_assets.following import Followed, following
+from blofin_assets.partitions import half_day_key, half_day_start, half_days
+from blofin_assets.plan import FORWARD
+from blofin_assets.sources import RememberedSource
+from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.warehouse import Warehouse
+from features import FeatureManager
+from features.bars import TS, CandleSource
+from model_zoo.relay import Relay
+
+GROUP: Final = "forward"
+HALF_DAY: Final = timedelta(hours=12)
+
+_IDENTITY: Final = ("kind", "name", "version", "activated_at")
+_OWN: Final = "kind = ? AND name = ? AND activated_at = ? AND (? OR version = ?)"
+_LAST: Final = "SELECT max(as_of) AS as_of FROM research.forward_runs WHERE as_of < ?"
+_CONTENT: Final = (
+    "SELECT symbol, time_bucket(INTERVAL 1 HOUR, ts) AS hour, count(*) AS rows, "
+    "bit_xor(hash(ts, open, high, low, close, volume, flag)) AS content FROM market.candles_1m "
+    "WHERE ts >= ? AND ts < ? AND symbol IN (SELECT unnest(?)) GROUP BY ALL "
+    "UNION ALL SELECT symbol, ts, -1, hash(rate) FROM market.funding_rates "
+    "WHERE ts >= ? AND ts < ? AND symbol IN (SELECT unnest(?))"
+)
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.forward_trades",
+    partitions=half_days,
+    deps=[lineage(strategy_ranking, steps_back=4), model_ranking, ensembles],
+    kinds=("polars", "duckdb", "numba"),
+)
+def forward_ledger(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Entries and trades of everything active on data after its activation, each written once and never changed."""
+    as_of = cycle_as_of(context, clock, half_day_start)
+    store = warehouse.open()
+    require_market_data(store, market.symbols, as_of - HALF_DAY, as_of)
+    snapshot = store.snapshot_id()
+    since = store.read(_LAST, [as_of])["as_of"][0]
+    followed = following(store, Path(warehouse.folder) / "models", as_of, since)
+    source = RememberedSource(store, as_of)
+    found = [_followed(each, store, source, market.symbols, as_of) for each in followed]
+    stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
+    runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
+    key = half_day_key(as_of)
+    with store.transaction(context.run.run_id) as tx:
+        for name, part in (("entries", "entries"), ("trades", "trades"), ("equity", "hours")):
+            rows = [getattr(each, part) for each in found if getattr(each, part).height]
+            if rows:
+                tx.append(f"research.forward_{name}", _stamped(pl.concat(rows), stamp))
+        noted = [each.differences for each in found if each.differences.height]
+        if noted:
+            tx.append("research.forward_validation", _stamped(pl.concat(noted), {"as_of": as_of}))
+        if runs.height:
+            tx.replace("research.forward_runs", runs, as_of=as_of, ignore=["snapshot_id"])
+        tx.append("research.cycle_events", done_event(FORWARD, key, as_of), key=["cycle", "as_of", "state"])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(each.trades.height for each in found),
+            "followed": runs.height,
+            "new_entries": sum(each.entries.height for each in found),
+            **{name: int(runs[name].sum()) if runs.height else 0 for name in _COUNTED},
+            **({"runs": table_preview(runs.drop(stamp), rows=60)} if runs.height else {}),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+ASSETS: Final = [forward_ledger]
+
+_COUNTED: Final = ("compared", "data_revisions", "version_changes", "look_ahead")
+_RUN_TYPES: Final[dict[str, Any]] = {
+    "activated_at": TS, "ends_at": TS, "as_of": TS, "detail": pl.String, "total_pnl_pct": pl.Float64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What one run adds at one key."""
+
+    row: dict[str, Any]
+    entries: pl.DataFrame
+    trades: pl.DataFrame
+    hours: pl.DataFrame
+    differences: pl.DataFrame
+
+
+def done_event(cycle: str, key: str, as_of: datetime) -> pl.DataFrame:
+    """Return the event that says that a cycle without rows of its own was done."""
+    row = {"cycle": cycle, "key": key, "as_of": as_of, "state": "done", "at": datetime.now(UTC)}
+    return pl.DataFrame([row], schema_overrides={"as_of": TS, "at": TS})
+
+
+def _followed(run: Followed, store: Warehouse, source: CandleSource, symbols: Sequence[str], as_of: datetime) -> _Found:
+    """Replay one run up to the as-of, and hold it against what was written."""
+    start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
+    own = [run.kind, run.name, start, run.by_name, run.version]
+    ledger, equity = _ledger(store, own, until)
+    if run.tradable is None or until <= start:
+        blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
+        made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
+    else:
+        timeframes = run.tradable.timeframes
+        manager = FeatureManager(source, as_of=until)
+        found = evaluate(
+            [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source
+        )[0]
+        made = advance(ledger, replay_of(found.trades, pooled_of(found)), until)
+    differences = attribute(made.differences, *_explain(store, run, ledger, own, symbols))
+    grown = (made.returns["net_return"] + 1.0).cum_prod() * equity
+    last = grown[-1] if grown.len() else (equity if ledger.horizon is not None else None)
+    row = {
+        **dict(zip(_IDENTITY, (run.kind, run.name, run.version, start), strict=True)),
+        "ends_at": run.stretch.end,
+        "state": "followed" if run.tradable is not None else "lost",
+        "detail": run.detail or None,
+        "days": (until - start) / timedelta(days=1),
+        "trades": _count(ledger.trades, made.trades, as_of),
+        "open_positions": _count(ledger.entries, made.entries, as_of) - _count(ledger.trades, made.trades, as_of),
+        "total_pnl_pct": None if last is None else (last - 1.0) * 100.0,
+        "compared": made.compared,
+        "data_revisions": differences.filter(pl.col("attribution") == "data revision").height,
+        "version_changes": differences.filter(pl.col("attribution") == "version change").height,
+        "look_ahead": differences.filter(pl.col("attribution") == "look-ahead").height,
+    }
+    hours = made.returns.with_columns(grown.alias("equity"))
+    return _Found(
+        row,
+        _named(made.entries, run, "signal_ts"),
+        _named(made.trades, run, "signal_ts"),
+        _named(hours, run, "ts"),
+        _named(differences.drop("known_at", "written_at"), run, "entry_ts"),
+    )
+
+
+_HOURS: Final[dict[str, Any]] = {"ts": TS, "net_return": pl.Float64}
+
+
+def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, float]:
+    """Return what was written of a run, and its equity at the last hour; a key made again finds its own rows."""
+    entries, trades = (
+        store.read(f"SELECT {', '.join(columns)}, as_of FROM research.forward_{name} WHERE {_OWN}", own)  # noqa: S608 - constant names
+        for name, columns in (("entries", ENTRY_COLUMNS), ("trades", TRADE_COLUMNS))
+    )
+    last = store.read(f"SELECT max(as_of) AS at FROM research.forward_runs WHERE state = 'followed' AND {_OWN}", own)  # noqa: S608 - constant text
+    equity = store.read(
+        f"SELECT equity FROM research.forward_equity WHERE {_OWN} AND ts <= ? ORDER BY ts DESC LIMIT 1",  # noqa: S608 - constant text
+        [*own, until],
+    )
+    return Ledger(entries, trades, last["at"][0]), float(equity.item()) if equity.height else 1.0
+
+
+def _explain(
+    store: Warehouse, run: Followed, ledger: Ledger, own: list[Any], symbols: Sequence[str]
+) -> tuple[Callable[[datetime | None], datetime | None], Callable[[datetime | None], bool]]:
+    """Return what `attribute` asks: since when data is other than a key saw it, and whether the code is."""
+    keys = store.read(
+        f"SELECT as_of, version, snapshot_id, engine FROM research.forward_runs WHERE state = 'followed' AND {_OWN}",  # noqa: S608 - constant text
+        own,
+    )
+    wrote = {at: (version, snapshot, engine) for at, version, snapshot, engine in keys.iter_rows()}
+    today = _in_force(run)
+
+    @cache
+    def changed_since(written_at: datetime | None) -> datetime | None:
+        key = written_at or ledger.horizon
+        if key is None or key not in wrote:
+            return None
+        return first_change(store, wrote[key][1], symbols, run.stretch.start - SEARCH_REACH, key)
+
+    def other_code(written_at: datetime | None) -> bool:
+        key = written_at or ledger.horizon
+        if key is None or key not in wrote:
+            return False
+        taken_over = any(version != today(at) for at, (version, _, _) in wrote.items())
+        return wrote[key][2] != engine_version() or taken_over
+
+    return changed_since, other_code
+
+
+def _in_force(run: Followed) -> Callable[[datetime], str]:
+    """Return which version of a run was in force at a time, as it is known today."""
+    relay = run.tradable
+    return relay.version_at if isinstance(relay, Relay) else lambda _: run.version
+
+
+def first_change(
+    store: Warehouse, snapshot: int, symbols: Sequence[str], start: datetime, end: datetime
+) -> datetime | None:
+    """Return the hour of the first bar or payment in a window that is not what it was at a snapshot."""
+    window = [start, end, list(symbols)] * 2
+    now, then = store.read(_CONTENT, window), store.read_at(snapshot, _CONTENT, window)
+    changed = pl.concat([now.join(then, on=now.columns, how="anti"), then.join(now, on=now.columns, how="anti")])
+    first = changed["hour"].min()
+    return first if isinstance(first, datetime) else None
+
+
+def _stamped(rows: pl.DataFrame, stamp: dict[str, Any]) -> pl.DataFrame:
+    return rows.with_columns(pl.lit(value).alias(name) for name, value in stamp.items()).with_columns(
+        pl.col("as_of").cast(TS)
+    )
+
+
+def _named(rows: pl.DataFrame, run: Followed, when: str) -> pl.DataFrame:
+    """Return rows with whose they are; of models and ensembles with the version that was in force."""
+    versions = [_in_force(run)(moment) for moment in rows[when]]
+    return rows.with_columns(
+        pl.lit(run.kind).alias("kind"),
+        pl.lit(run.name).alias("name"),
+        pl.Series("version", versions, pl.String),
+        pl.lit(run.stretch.start).cast(TS).alias("activated_at"),
+    )
+
+
+def _blank(columns: Sequence[str]) -> pl.DataFrame:
+    kinds = {**TRADE_SCHEMA, "signal_ts": TS}
+    return pl.DataFrame(schema={name: kinds[name] for name in columns})
+
+
+def _count(written: pl.DataFrame, new: pl.DataFrame, as_of: datetime) -> int:
+    """Return how many rows had been written up to a key, this one's among them."""
+    return written.filter(pl.col("as_of") <= as_of).height + new.height

@@ -1,0 +1,60 @@
+"""A source of candles that remembers: for runs that evaluate many things on overlapping windows of one past.
+
+Belongs here: keeping what was read. Does not belong here: where it comes from (`blofin_assets.predictions`,
+`Warehouse`), what is computed from it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from blofin_assets.predictions import ModelledSource
+from blofin_resources.warehouse import Warehouse
+from features.bars import Timeframe, bar_length
+
+
+class RememberedSource:
+    """A `features.bars.PredictionSource` as of a moment, which reads each stretch of candles once.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where it reads.
+    as_of : datetime
+        Nothing later is read, whatever is asked for.
+    """
+
+    def __init__(self, store: Warehouse, as_of: datetime) -> None:
+        self._inner = ModelledSource(store)
+        self._as_of = as_of
+        self._held: dict[Timeframe, tuple[frozenset[str], datetime, pl.DataFrame]] = {}
+
+    def candles(
+        self, symbols: Sequence[str], timeframe: Timeframe, start: datetime | None, end: datetime
+    ) -> pl.DataFrame:
+        """See `CandleSource.candles`."""
+        if start is None:
+            return self._inner.candles(symbols, timeframe, None, min(end, self._as_of))
+        known, since, frame = self._held.get(timeframe, (frozenset(), start, pl.DataFrame()))
+        if not set(symbols) <= known or start < since:
+            known, since = known | set(symbols), min(since, start)
+            frame = self._inner.candles(sorted(known), timeframe, since, self._as_of)
+            self._held[timeframe] = known, since, frame
+        return frame.filter(
+            pl.col("symbol").is_in(list(symbols)), pl.col("ts") >= start, pl.col("ts") <= end - bar_length(timeframe)
+        )
+
+    def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
+        """See `CandleSource.last_candles`."""
+        return self._inner.last_candles(symbols, timeframe, min(as_of, self._as_of), count)
+
+    def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
+        """See `CandleSource.funding`."""
+        return self._inner.funding(symbols, start, min(end, self._as_of))
+
+    def predictions(
+        self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
+    ) -> pl.DataFrame:
+        """See `PredictionSource.predictions`."""
+        return self._inner.predictions(names, symbols, timeframe, start, min(end, self._as_of))

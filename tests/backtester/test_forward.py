@@ -1,0 +1,157 @@
+"""The forward ledger's arithmetic: whatever the keys, each row once; whatever changed, noted and explained."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+
+import polars as pl
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from toy import START, SYMBOLS, ToyManager, toy_source
+
+from backtester import evaluate
+from backtester.forward import ENTRY_COLUMNS, TRADE_COLUMNS, Advance, Ledger, Replay, advance, attribute, replay_of
+from features.bars import FrameSource, Timeframe
+
+DAYS = 2
+HALF_HOUR = timedelta(minutes=30)
+STEPS = DAYS * 48
+
+
+class Restless:
+    """Goes in and out by the clock and the last close, often, on two timeframes; `peek` bars of look-ahead."""
+
+    name = "restless"
+    version = "1"
+    timeframes: tuple[Timeframe, ...] = ("5m", "60m")
+    lookback = 0
+
+    def __init__(self, peek: int = 0) -> None:
+        self.peek = peek
+
+    def features(self, timeframe: Timeframe) -> list[str]:
+        del timeframe
+        return []
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        seen = pl.col("close").shift(-self.peek) / pl.col("open")
+        return frame.select(
+            "symbol",
+            "ts",
+            (seen > 1.0006).fill_null(value=False).alias("long_entry"),
+            (seen < 0.9994).fill_null(value=False).alias("short_entry"),
+            pl.lit(0.004).alias("stop"),
+            pl.lit(9, pl.Int32).alias("time_stop"),
+        )
+
+
+@cache
+def replay(steps: int, peek: int = 0) -> Replay:
+    return replay_on(toy_source(DAYS), steps, peek)
+
+
+def replay_on(source: FrameSource, steps: int, peek: int = 0) -> Replay:
+    end = START + steps * HALF_HOUR
+    found = evaluate([Restless(peek)], ToyManager(source), SYMBOLS, START, end, timeframes=("5m", "60m"))[0]
+    assert found.pooled is not None
+    return replay_of(found.trades, found.pooled)
+
+
+def empty() -> Ledger:
+    blank = replay(2)
+    stamp = pl.lit(START).alias("as_of")
+    return Ledger(blank.entries.clear().with_columns(stamp), blank.trades.clear().with_columns(stamp), None)
+
+
+def written(ledger: Ledger, made: Advance, key: datetime) -> Ledger:
+    stamp = pl.lit(key).alias("as_of").cast(ledger.entries.schema["as_of"])
+    return Ledger(
+        pl.concat([ledger.entries, made.entries.with_columns(stamp)]),
+        pl.concat([ledger.trades, made.trades.with_columns(stamp)]),
+        key if ledger.horizon is None else max(key, ledger.horizon),
+    )
+
+
+def followed(steps: Sequence[int], peek: int = 0) -> tuple[Ledger, list[Advance]]:
+    ledger, made = empty(), []
+    for step in steps:
+        made.append(advance(ledger, replay(step, peek), START + step * HALF_HOUR))
+        ledger = written(ledger, made[-1], START + step * HALF_HOUR)
+    return ledger, made
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(2, STEPS), min_size=1, max_size=8))
+@example([2, STEPS])
+@example([STEPS, 30, STEPS, 31])
+def test_any_keys_in_any_order_give_each_row_once_and_together_what_one_replay_gives(steps: list[int]) -> None:
+    """Each row written once; keys that come late or again add nothing that is there, and lose nothing."""
+    ledger, made = followed([*steps, STEPS])
+    whole = replay(STEPS)
+    assert ledger.entries.select(ENTRY_COLUMNS).sort("symbol", "timeframe", "entry_ts").equals(whole.entries)
+    assert ledger.trades.select(TRADE_COLUMNS).sort("symbol", "timeframe", "entry_ts").equals(whole.trades)
+    assert pl.concat([each.returns for each in made]).sort("ts").equals(whole.returns)
+    assert all(each.differences.is_empty() for each in made)
+    assert whole.trades.height > 50
+
+
+def test_an_open_position_is_carried_over_and_written_when_it_closes() -> None:
+    ledger, made = followed([40, STEPS])
+    open_then = made[0].entries.join(made[0].trades, on=["symbol", "timeframe", "entry_ts"], how="anti")
+    assert open_then.height > 0
+    closed_later = made[1].trades.join(open_then, on=["symbol", "timeframe", "entry_ts"], how="semi")
+    assert closed_later.height == open_then.height
+    assert (closed_later["entry_ts"] < START + 40 * HALF_HOUR).all()
+    assert ledger.entries.height >= ledger.trades.height
+
+
+def test_what_reads_the_future_is_found_and_called_look_ahead() -> None:
+    _, made = followed([40, STEPS], peek=3)
+    found = attribute(made[1].differences, lambda _: None, lambda _: False)
+    assert found.height > 0
+    assert set(found["attribution"]) == {"look-ahead"}
+    assert "only in replay" in set(found["difference"])
+
+
+def revised() -> FrameSource:
+    """The same market with one hour of one symbol revised on the first day."""
+    source = toy_source(DAYS)
+    hour = (pl.col("symbol") == SYMBOLS[0]) & pl.col("ts").is_between(
+        START + timedelta(hours=5), START + timedelta(hours=6), closed="left"
+    )
+    frames = {
+        timeframe: source.candles(SYMBOLS, timeframe, None, START + timedelta(days=DAYS)).with_columns(
+            pl.when(hour).then(pl.col(name) * 1.002).otherwise(pl.col(name)).alias(name)
+            for name in ("open", "high", "low", "close")
+        )
+        for timeframe in ("1m", "5m", "60m")
+    }
+    return FrameSource(frames, source.funding(SYMBOLS, None, START + timedelta(days=DAYS)))
+
+
+def test_a_revision_is_noted_and_rewrites_nothing() -> None:
+    ledger, _ = followed([40])
+    made = advance(ledger, replay_on(revised(), STEPS), START + STEPS * HALF_HOUR)
+    after = written(ledger, made, START + STEPS * HALF_HOUR)
+    assert after.trades.head(ledger.trades.height).equals(ledger.trades)
+    assert after.entries.select("symbol", "timeframe", "entry_ts").is_duplicated().sum() == 0
+    assert (made.entries["entry_ts"] >= START + 40 * HALF_HOUR - timedelta(hours=1)).all()
+    when = START + timedelta(hours=5)
+    found = attribute(made.differences, lambda _: when, lambda _: True)
+    assert found.height > 0
+    assert set(found["attribution"]) == {"data revision"}
+    other = attribute(made.differences, lambda _: START + timedelta(days=9), lambda _: True)
+    assert set(other["attribution"]) == {"version change"}
+
+
+def test_a_trade_whose_entry_did_not_happen_is_not_written() -> None:
+    """Hindsight enters on revised data; what it did before the horizon was never lived, so neither is its exit."""
+    ledger, _ = followed([12])
+    made = advance(ledger, replay_on(revised(), STEPS), START + STEPS * HALF_HOUR)
+    lived = pl.concat(
+        [
+            ledger.entries.select("symbol", "timeframe", "entry_ts"),
+            made.entries.select("symbol", "timeframe", "entry_ts"),
+        ]
+    )
+    assert made.trades.join(lived, on=["symbol", "timeframe", "entry_ts"], how="anti").is_empty()
