@@ -5,7 +5,7 @@ deciding what is due (`plan`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -14,7 +14,7 @@ import polars as pl
 
 from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, DRIFT, FORWARD, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
-from blofin_resources.market.intake import retry_days
+from blofin_resources.market.intake import WARM_DAYS, retry_days
 from blofin_resources.warehouse import Warehouse
 from features import definitions_hash
 from features.bars import TS
@@ -64,7 +64,13 @@ class WarehouseProgress:
             day for dataset in DATASETS for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
         }
         again = {day for day in retry_days(self.warehouse, self.symbols, as_of) if day >= first}
-        return sorted(lacking | again | self._defined_anew(first, end))
+        return sorted(lacking | again | self._defined_anew(first, end) | self._after_earlier(lacking, first, end))
+
+    def _after_earlier(self, lacking: Collection[date], first: date, end: date) -> set[date]:
+        """Return the stored days whose features change when the days before them come in, as with an earlier start."""
+        stored = self.warehouse.covered("candles_1m", self.symbols, first, end)["day"].unique()
+        reach = timedelta(days=WARM_DAYS)
+        return {day for day in stored if any(timedelta(0) < day - earlier <= reach for earlier in lacking)}
 
     def _defined_anew(self, first: date, end: date) -> set[date]:
         """Return the days whose stored features were computed by other definitions than today's."""

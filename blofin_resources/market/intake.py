@@ -37,6 +37,9 @@ DERIVED: Final = (
 )  # fmt: skip
 """What is made of 1-minute bars."""
 
+WARMED: Final = ("features_1m", "features_5m", "features_60m")
+"""What depends on bars of earlier days, too."""
+
 WARM_DAYS: Final = 14
 """For how many days after a bar features may depend on it: more than 200 bars of 60 minutes."""
 
@@ -333,6 +336,7 @@ def due_again(store: Warehouse, replace: Callable[..., None], rows: pl.DataFrame
         return
     days = fresh["ts"].dt.date()
     names = fresh["symbol"].unique().to_list()
+    _due_after(store, replace, fresh)
     covered = store.covered("candles_1m", names, days.min(), days.max() + _DAY)  # type: ignore[arg-type, operator]
     late = (
         fresh.select("symbol", "ts", day=days)
@@ -344,6 +348,15 @@ def due_again(store: Warehouse, replace: Callable[..., None], rows: pl.DataFrame
     for symbol, first, last in late.iter_rows():
         after = [first + n * _DAY for n in range((last - first).days + 1 + WARM_DAYS)]
         replace("market.coverage", _NO_COVERAGE, dataset=list(DERIVED), symbol=symbol, day=after)
+
+
+def _due_after(store: Warehouse, replace: Callable[..., None], fresh: pl.DataFrame) -> None:
+    """Make features due again on stored days that follow bars which have only now come, as with an earlier start."""
+    newest = fresh.group_by("symbol").agg(last=pl.col("ts").dt.date().max()).sort("symbol")
+    for symbol, last in newest.iter_rows():
+        later = store.covered("candles_1m", [symbol], last + _DAY, last + (WARM_DAYS + 1) * _DAY)["day"].to_list()
+        if later:
+            replace("market.coverage", _NO_COVERAGE, dataset=list(WARMED), symbol=symbol, day=later)
 
 
 def _take(

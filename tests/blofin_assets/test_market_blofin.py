@@ -330,3 +330,38 @@ def test_one_setting_and_the_command_run_on_the_exchange(exchange: FakeExchange,
     line = failed.stderr.strip()
     assert "gave no usable answer" in line
     assert "\n" not in line
+
+
+def test_an_exchange_cut_off_for_six_hours_costs_nothing_once_it_is_back(
+    live: Platform, exchange: FakeExchange, clock: Clock
+) -> None:
+    good(bring(live, NOON))
+    exchange.down = True
+    for hours in (1, 6):
+        clock.now = NOON + hours * HOUR
+        (error,) = (line for line in bring(live, clock.now).errors if line.startswith("instruments"))
+        assert "\n" not in error
+    assert bars(live).equals(expected(START, NOON))
+    exchange.down = False
+    clock.now = NOON + 7 * HOUR
+    good(bring(live, clock.now))
+    assert bars(live).equals(expected(START, clock.now))
+    assert gaps(live) == []
+    assert live.warehouse.integrity() == []
+
+
+def test_a_clock_that_jumps_ahead_and_back_loses_and_doubles_nothing(live: Platform, clock: Clock) -> None:
+    good(bring(live, NOON))
+    ahead = NOON + 30 * HOUR  # what this machine believes; the exchange is still at noon
+    bring(live, ahead)
+    assert bars(live).equals(expected(START, NOON))
+    clock.now = NOON + HOUR  # the clock is set right, and time goes on
+    good(bring(live, clock.now))
+    clock.now = NOON + 31 * HOUR
+    good(bring(live, clock.now))
+    good(bring(live, NOON + 2 * HOUR))  # it jumps back
+    clock.now = NOON + 32 * HOUR
+    good(bring(live, clock.now))
+    assert bars(live).equals(expected(START, clock.now))
+    assert [row for row in gaps(live) if row[-1] is None] == []
+    assert live.warehouse.integrity() == []

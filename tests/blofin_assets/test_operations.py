@@ -12,11 +12,14 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.serdes import serialize_value
 from support.platform import AS_OF, Make, Platform
 from typer.testing import CliRunner
 
 from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
+from blofin_assets.definitions import build_defs
 from blofin_assets.status import Item, look
 from blofin_resources.errors import BlofinError
 from blofin_resources.processes import exclusive, exclusive_for_life
@@ -146,3 +149,27 @@ def test_a_second_daemon_ends_with_one_line_and_the_first_shows_its_health(tmp_p
     finally:
         first.send_signal(signal.SIGTERM)
         first.wait(60)
+
+
+def test_a_warehouse_of_another_dagster_instance_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, elsewhere = tmp_path / "warehouse", tmp_path / "elsewhere"
+    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(folder))
+    with Warehouse.open(folder, market="sample", market_id="seed=7") as store:
+        assert store.bind_instance(elsewhere) is None
+    answer = CliRunner().invoke(app, ["reproduce", "2026-03-12"])
+    assert f"the runs of this warehouse are in {elsewhere}" in answer.stderr
+    assert f"set DAGSTER_HOME={elsewhere}" in answer.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition:DeprecationWarning")  # Dagster's own use
+def test_no_secret_is_in_what_dagster_shows(tmp_path: Path) -> None:
+    hidden = {
+        "catalog": "postgres:dbname=blofin password=hunter2",
+        "anthropic_api_key": "sk-ant-hunter2",
+        "anthropic_base_url": "https://me:hunter2@example.com",
+        "notify_url": "https://example.com/hunter2",
+    }
+    defs = build_defs(Settings(warehouse=tmp_path / "w", **hidden))  # type: ignore[arg-type]
+    shown = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+    assert "warehouse" in shown
+    assert "hunter2" not in shown
