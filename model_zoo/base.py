@@ -3,7 +3,7 @@
 Belongs here: the interface that every model implements, its specification, and the matrix it learns from. Does not
 belong here: the models (one file each), folds and labels, files around the model (`model_zoo.artifacts`).
 
-A new model is one file: a subclass of `Model` with `fit`, `raw`, `write` and `read`, entered in
+A new model is one file, a subclass of `Model` with `fit`, `raw`, `write` and `read`, and one line that enters it in
 `model_zoo.catalog.MODELS`. Each gives the probability of an *event* at every bar: that the price will be higher
 (`directional` models), or that what it estimates will be above usual. A `Regressor` also estimates the *value* behind
 its event; the event is that the value is above 0.
@@ -32,6 +32,10 @@ LOGISTIC: Final = 1.702
 
 ROUND_TRIP: Final = 2 * (Costs().taker_fee + Costs().slippage)
 """Fees and slippage of going in and out, a fraction of notional."""
+
+
+USUAL_MOVE: Final = "realized_volatility"
+"""Family of the features in whose unit moves are measured; its number is the bars of a day."""
 
 
 class ModelError(ValueError):
@@ -164,6 +168,8 @@ class Model(ABC):
         Whether a gate is open where the event is likely (else where it is unlikely); of models without a side.
     regresses : bool
         Whether it is a `Regressor`.
+    scale : str
+        Family of the feature in whose unit its values are by default, over a day's bars; '' where it needs none.
     honest_accuracy, honest_auc : float
         What no honest model of this event surely exceeds, and no honest single input; see `model_zoo.validation`.
     prior : Prior
@@ -186,6 +192,7 @@ class Model(ABC):
     directional: ClassVar[bool] = True
     gate_above: ClassVar[bool] = True
     regresses: ClassVar[bool] = False
+    scale: ClassVar[str] = ""
     honest_accuracy: ClassVar[float] = 0.70
     honest_auc: ClassVar[float] = 0.80
     prior: ClassVar[Prior] = Prior()
@@ -349,6 +356,7 @@ class Regressor(Model):
     """
 
     regresses = True
+    scale: ClassVar[str] = USUAL_MOVE
     unit: ClassVar[str]
 
     def __init__(self, spec: ModelSpec) -> None:

@@ -13,13 +13,10 @@ from model_zoo.price import PriceModel
 from model_zoo.risk import RiskModel
 from model_zoo.volatility import VolatilityModel
 
-TYPES: Final = ("direction", "risk", "price", "momentum", "volatility")
-"""Every type of the design, in the order that numbers the artifacts; never reorder, only append."""
-
 MODELS: Final[dict[str, type[Model]]] = {
     each.type: each for each in (DirectionModel, RiskModel, PriceModel, MomentumModel, VolatilityModel)
 }
-"""The types that exist."""
+"""Every type, in the order that numbers the artifacts; never reorder, only append."""
 
 HORIZON_MINUTES: Final = 60
 """How far every model looks ahead."""
@@ -27,10 +24,10 @@ HORIZON_MINUTES: Final = 60
 
 def number(type_name: str, timeframe: Timeframe) -> int:
     """Return the number of a model's identity, from 1: the same in every cycle and every warehouse."""
-    if type_name not in TYPES or timeframe not in TRADED_TIMEFRAMES:
-        msg = f"no model {type_name}_{timeframe}; types are {', '.join(TYPES)} on {', '.join(TRADED_TIMEFRAMES)}"
+    if type_name not in MODELS or timeframe not in TRADED_TIMEFRAMES:
+        msg = f"no model {type_name}_{timeframe}; types are {', '.join(MODELS)} on {', '.join(TRADED_TIMEFRAMES)}"
         raise ModelError(msg)
-    return TYPES.index(type_name) * len(TRADED_TIMEFRAMES) + TRADED_TIMEFRAMES.index(timeframe) + 1
+    return list(MODELS).index(type_name) * len(TRADED_TIMEFRAMES) + TRADED_TIMEFRAMES.index(timeframe) + 1
 
 
 def make(spec: ModelSpec) -> Model:

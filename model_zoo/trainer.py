@@ -19,9 +19,9 @@ from backtester.costs import Costs
 from backtester.evaluation import Evaluation, StrategyLike, evaluate
 from features.bars import Timeframe, bar_length
 from features.feature_manager import FeatureManager
-from model_zoo.base import Model, ModelError, ModelSpec
+from model_zoo.base import USUAL_MOVE, Model, ModelError, ModelSpec
 from model_zoo.calibration import Calibration
-from model_zoo.catalog import HORIZON_MINUTES, make, number
+from model_zoo.catalog import HORIZON_MINUTES, MODELS, make, number
 from model_zoo.folds import Fold, Window, decided_at, judged, learnable, split
 from model_zoo.importance import permutation_importance
 from model_zoo.learning import EMBARGO, FOLDS, Learned, judged_rows, learn, naive_of, predicted, rows_of
@@ -58,14 +58,6 @@ BESIDE: Final = ("volatility_ratio_10_60", "volume_zscore_20", "close_location")
 """What a model of the price's side sees beside the moves."""
 CLOCK: Final = ("volume_zscore_20", "hour_sin", "hour_cos")
 """What a model of volatility or risk sees beside recent volatility: volume, and the day's rhythm."""
-DIRECTIONAL: Final = ("direction", "price", "momentum")
-"""Types that say where the price goes."""
-SCALES: Final = {
-    "price": "realized_volatility_{day}",
-    "risk": "realized_volatility_{day}",
-    "volatility": "parkinson_volatility_{day}",
-}
-"""Feature in whose unit a type's values are, so that they mean the same on every symbol."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +186,10 @@ def default_spec(type_name: str, timeframe: Timeframe, seed: int = 0, barrier: f
     spans = [span // minutes for span in SPANS if span // minutes > 1]
     moves = [f"scaled_move_{span}_{day}" for span in spans]
     ratios = [f"volatility_ratio_{span}_{day}" for span in spans if span < day]
-    inputs = _side(minutes, moves) if type_name in DIRECTIONAL else (*ratios, *moves[:2], *CLOCK)
-    scale = SCALES.get(type_name, SCALES["price"] if barrier else "").format(day=day)
+    model = MODELS[type_name]
+    inputs = _side(minutes, moves) if model.directional else (*ratios, *moves[:2], *CLOCK)
+    unit = model.scale or (USUAL_MOVE if barrier else "")
+    scale = f"{unit}_{day}" if unit else ""
     horizon = max(1, HORIZON_MINUTES // minutes)
     return ModelSpec(type_name, timeframe, horizon, inputs, seed, scale=scale, barrier=barrier)
 

@@ -29,6 +29,7 @@ class VolatilityModel(Boosted, Regressor):
     target = "label_value"
     directional = False
     event = "the realised volatility of the bars ahead is above that of the last day"
+    scale = "parkinson_volatility"
     unit = "log ratio to the last day's volatility"
     honest_accuracy: ClassVar[float] = 0.90
     honest_auc: ClassVar[float] = 0.95

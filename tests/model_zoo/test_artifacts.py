@@ -13,7 +13,7 @@ from model_zoo import artifacts
 from model_zoo.artifacts import Artifact, folder_name, load_artifact, save_artifact
 from model_zoo.base import ModelError, ModelSpec
 from model_zoo.calibration import Calibration
-from model_zoo.catalog import TYPES, number
+from model_zoo.catalog import MODELS, number
 from model_zoo.direction import DirectionModel
 from model_zoo.trading import Threshold
 
@@ -55,7 +55,7 @@ def saved(model: DirectionModel, tmp_path: Path) -> Artifact:
 
 
 def test_numbers_are_one_for_each_identity_and_stay() -> None:
-    numbers = [number(type_name, timeframe) for type_name in TYPES for timeframe in ("1m", "5m", "60m")]
+    numbers = [number(type_name, timeframe) for type_name in MODELS for timeframe in ("1m", "5m", "60m")]
     assert numbers == list(range(1, 16))
     assert folder_name(ModelSpec("direction", "1m", 60, ("rsi_14",))) == "model_001"
     with pytest.raises(ModelError, match="types are direction"):
