@@ -15,7 +15,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from blofin_assets.plan import CADENCES, MARKET_DATA, REPORT, Step, plan
+from blofin_assets.plan import CADENCES, DRIFT, FORWARD, MARKET_DATA, REPORT, Step, plan
 from blofin_assets.progress import WarehouseProgress
 from blofin_resources.errors import WarehouseError
 from blofin_resources.settings import Settings
@@ -34,6 +34,8 @@ LEAST_FREE: Final = 0.05
 """Share of the disk that should be free."""
 
 LOOK_BACK: Final = timedelta(days=1)
+
+_NAMES: Final = {REPORT: "daily report", FORWARD: "forward ledger", DRIFT: "drift checks"}
 
 _AGES: Final = (
     "SELECT symbol, max(through) AS through FROM market.coverage WHERE dataset = ? AND symbol IN (SELECT unnest(?)) "
@@ -123,7 +125,7 @@ def _cycles(progress: WarehouseProgress, settings: Settings, now: datetime) -> l
             "due": [step.run_key for step in open_steps],
             "given_up": [time.isoformat() for time in sorted(recent)],
         }
-        name = "daily report" if cadence.job == REPORT else cadence.job.replace("_", " ")
+        name = _NAMES.get(cadence.job, cadence.job.replace("_", " "))
         found.append(Item(name, not late and not recent, "; ".join(parts), values))
     market = [step for step in due if step.job == MARKET_DATA]
     days = f"{market[0].first_key} to {market[-1].last_key}" if market else "nothing"
