@@ -94,7 +94,6 @@ def strategy_designs(
             evaluations=found.evaluations,
         ),
     ]  # fmt: skip
-    forget_panel()
     both = {"claude": tries, "search": found.tries}
     return stored(store, "design", as_of, proposals, runs, both, window.search, run_id)
 
@@ -114,6 +113,7 @@ def strategy_finalists(
     store = warehouse.open()
     sound = store.read(_SOUND, [as_of])
     chosen = choose_finalists([_proposal(row) for row in sound.iter_rows(named=True)])
+    forget_panel()
     judged = verdicts(store, as_of)
     known = {each.key: each.strategy for each in roster(store, as_of)}
     waiting = [known[each.name, each.version] for each in chosen if (each.name, each.version) not in judged]

@@ -30,6 +30,8 @@ from blofin_assets.assets.library import (
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.assets.standings import REPEATS, Standings, best_numbers, standings
 from blofin_assets.assets.tuning import strategy_scores, strategy_tuning
+from blofin_assets.evolution.knowledge import distil
+from blofin_assets.evolution.windows import windows_of
 from blofin_assets.partitions import day_start, two_days
 from blofin_assets.predictions import feature_manager
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
@@ -127,6 +129,25 @@ def strategy_ranking(
     )
 
 
+@stage_asset(group=GROUP, table="research.knowledge_entries", partitions=two_days, deps=[strategy_ranking])
+def strategy_knowledge(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """What the cycle teaches, each with the first as-of at which a designer may read it."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    rows = distil(store, windows_of(store, market.symbols, as_of))
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("research.knowledge_entries", rows, as_of=as_of)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "lessons": table_preview(rows.select("category", "strategy", "content", "usable_from")),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
 ASSETS: Final = [
     strategy_library,
     strategy_validation,
@@ -136,6 +157,7 @@ ASSETS: Final = [
     strategy_finalists,
     strategy_backtests,
     strategy_ranking,
+    strategy_knowledge,
 ]
 
 
