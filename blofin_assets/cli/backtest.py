@@ -69,6 +69,7 @@ def run_backtest(request: Request) -> None:
     path = write_whole(session.settings.warehouse.resolve() / "backtests" / f"{strategy.name}.html", page)
     out = Console()
     out.print(_table(evaluation, _market(session)))
+    out.print(_coverage(evaluation.lanes))
     out.print(_beside(pooled_of(evaluation), evidence, sharpe))
     out.print(f"page: {os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}", soft_wrap=True)
 
@@ -172,19 +173,24 @@ def _table(evaluation: Evaluation, market: str) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("lane", "bars %", "trades", "win %", "avg %", "total %", "Sharpe", "max DD %", "score"):
+    for name in ("lane", "trades", "win %", "avg %", "total %", "Sharpe", "max DD %", "score"):
         table.add_column(name, justify="left" if name == "lane" else "right", no_wrap=True)
     for lane in evaluation.lanes:
-        table.add_row(f"{lane.symbol} {lane.timeframe}", _coverage([lane]), *_cells(lane))
+        table.add_row(f"{lane.symbol} {lane.timeframe}", *_cells(lane))
     table.add_section()
-    table.add_row("pooled", _coverage(evaluation.scored), *_cells(pooled), style="bold")
+    table.add_row("pooled", *_cells(pooled), style="bold")
     return table
 
 
 def _coverage(lanes: Sequence[LaneResult]) -> str:
-    """Return how many of the window's bars there are, in percent; 100 only where none is missing."""
-    bars, expected = sum(lane.bars for lane in lanes), sum(lane.bars_expected for lane in lanes)
-    return f"{math.floor(1000 * bars / expected) / 10:g}" if expected else "–"
+    """Return for how much of the window each lane has bars; those that lack none share one word."""
+    lacking = [
+        f"{lane.symbol} {lane.timeframe} {math.floor(1000 * lane.bars / lane.bars_expected) / 10:g} %"
+        for lane in lanes
+        if lane.bars < lane.bars_expected
+    ]
+    rest = "100 % on every lane" if not lacking else "the others 100 %" if len(lacking) < len(lanes) else ""
+    return f"bars of the window: {', '.join([*lacking, *([rest] if rest else [])])}"
 
 
 def _cells(result: LaneResult | PooledResult) -> list[str]:
