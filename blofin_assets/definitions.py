@@ -17,6 +17,7 @@ from blofin_assets.assets import (
     market,
     models,
     reports,
+    retuning,
     strategies,
 )
 from blofin_assets.checks import CHECKS
@@ -24,6 +25,7 @@ from blofin_assets.drift_checks import FORWARD_CHECKS
 from blofin_assets.feature_checks import FEATURE_CHECKS
 from blofin_assets.jobs import JOBS
 from blofin_assets.notifications import notify_failures
+from blofin_assets.retuning import retune_on_drift
 from blofin_assets.schedules import SCHEDULES
 from blofin_assets.sensors import close_dead_runs_sensor, conductor
 from blofin_resources.dagster_resources import (
@@ -65,13 +67,14 @@ def build_defs(
             *models.ASSETS,
             *forward.ASSETS,
             *drift.ASSETS,
+            *retuning.ASSETS,
             *reports.ASSETS,
             *maintenance.ASSETS,
         ],
         asset_checks=[*CHECKS, *FEATURE_CHECKS, *FORWARD_CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,
-        sensors=[conductor(used), close_dead_runs_sensor, notify_failures],
+        sensors=[conductor(used), close_dead_runs_sensor, retune_on_drift, notify_failures],
         resources={**build_resources(used), **(resources or {})},
         executor=dg.in_process_executor,
         loggers={"console": console} if console else None,

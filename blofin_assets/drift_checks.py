@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from blofin_assets.assets.common import table_preview
-from blofin_assets.assets.drift import drift
+from blofin_assets.assets.drift import drift_tests
 from blofin_assets.assets.forward import forward_ledger
 from blofin_assets.partitions import day_start, half_day_start
 from blofin_resources.dagster_resources import WarehouseResource
@@ -52,7 +52,7 @@ def no_look_ahead(context: dg.AssetCheckExecutionContext, warehouse: WarehouseRe
 
 def _promise_kept(kind: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=drift,
+        asset=drift_tests,
         name=f"{kind}_drift",
         description=f"Each {kind} that is followed keeps its promise, or has run too little to tell.",
     )

@@ -35,6 +35,12 @@ DRIFT_JOB: Final = dg.define_asset_job(
     selection=dg.AssetSelection.groups("drift"),
     description="Hold the forward results against what was promised; every night.",
 )
+RETUNE: Final = "retune"
+RETUNE_JOB: Final = dg.define_asset_job(
+    RETUNE,
+    selection=dg.AssetSelection.groups("retuning"),
+    description="What a failed drift check sets off; started by the sensor retune_on_drift, with the reason as a tag.",
+)
 REPORT_JOB: Final = dg.define_asset_job(
     REPORT,
     selection=dg.AssetSelection.groups("reports"),
@@ -46,4 +52,4 @@ MAINTENANCE_JOB: Final = dg.define_asset_job(
     description="Merge small files, forget snapshots that nobody names, measure the disk; once a day.",
 )
 
-JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, FORWARD_JOB, DRIFT_JOB, REPORT_JOB, MAINTENANCE_JOB]
+JOBS: Final = [MARKET_DATA_JOB, STRATEGY_JOB, ML_JOB, FORWARD_JOB, DRIFT_JOB, RETUNE_JOB, REPORT_JOB, MAINTENANCE_JOB]

@@ -35,7 +35,7 @@ _TYPES: Final[dict[str, Any]] = {
     deps=[lineage(forward_ledger, steps_back=1)],
     kinds=("polars", "duckdb"),
 )
-def drift(
+def drift_tests(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
     """Whether each strategy, model and ensemble that is followed keeps what it promised, tested together each night."""
@@ -61,7 +61,7 @@ def drift(
     )
 
 
-ASSETS: Final = [drift]
+ASSETS: Final = [drift_tests]
 
 
 def drift_rows(asked: list[Question], as_of: datetime) -> pl.DataFrame:

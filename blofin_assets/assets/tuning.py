@@ -150,7 +150,7 @@ def strategy_tuning(
             first=first, known=_versions(store, name, as_of),
         )  # fmt: skip
         tries += [Try.of(each) for each in result.tried]
-        made.append(_attempted(member, result, attempt, asker.cost_usd - before, diagnosis))
+        made.append(attempted(member, result, attempt, asker.cost_usd - before, diagnosis))
     made.sort(key=lambda each: (each.state != SOUND, (each.parent_objective or 0.0) - (each.objective or 0.0)))
     budget = evolution.tuning_budget * len(due)
     ran = "done" if budget else NOT_RUN
@@ -243,7 +243,7 @@ def _suggested(
     return variants, came.value.diagnosis
 
 
-def _attempted(member: Member, result: Tuned, attempt: int, cost: float, diagnosis: str | None) -> Made:
+def attempted(member: Member, result: Tuned, attempt: int, cost: float, diagnosis: str | None) -> Made:
     """Return the proposal of one attempt: the best other version, or that there is none."""
     parent, best = result.parent, result.best
     shared: dict[str, Any] = {
@@ -337,7 +337,8 @@ def stored(
     proposals = proposal_rows(made, as_of)
     told = pl.DataFrame(list(runs), infer_schema_length=None).with_columns(pl.col("as_of").cast(TS))
     with store.transaction(run_id) as tx:
-        tx.replace("research.proposals", proposals, as_of=as_of, stage=stage)
+        designers = sorted({each["designer"] for each in runs})  # challengers that drift called for stay
+        tx.replace("research.proposals", proposals, as_of=as_of, stage=stage, designer=designers)
         tx.replace("research.designer_runs", told, as_of=as_of, stage=stage)
         tx.append("research.strategies", strategy_rows(made, as_of), key=["name", "version"])
         if window is not None:
