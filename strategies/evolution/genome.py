@@ -178,10 +178,14 @@ class Maker:
         for word in self._signed.words:
             for lanes in alone:
                 for side in (1, -1):
-                    for _ in range(1 + math.isqrt(len(lengths_on(word, lanes[0])))):
-                        test = replace(self._test(rng, word, lanes), side=side)
-                        made.append(tidy(self._with_exits(rng, Genome(lanes, "both", (test,)))))
+                    draws = 1 + math.isqrt(len(lengths_on(word, lanes[0])))
+                    made += [self.single(rng, lanes, word, side) for _ in range(draws)]
         return [made[place] for place in rng.permutation(len(made))]
+
+    def single(self, rng: Rng, lanes: tuple[Timeframe, ...], word: Word, side: int) -> Genome:
+        """Return a genome of one test of a word, its numbers and exits drawn."""
+        test = replace(self._test(rng, word, lanes), side=side)
+        return tidy(self._with_exits(rng, Genome(lanes, "both", (test,))))
 
     def mutated(self, rng: Rng, parent: Genome) -> Genome:
         """Return the parent with one to three changes."""

@@ -5,12 +5,19 @@ move is a declared parameter. Does not belong here: signals (`strategies.evoluti
 """
 
 import hashlib
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from strategies.evolution.genome import FRESH_BARS, Genome, Test
+from features.bars import TRADED_TIMEFRAMES
+from strategies.base import Strategy
+from strategies.evolution.genome import DIRECTIONS, FRESH_BARS, HOWS, Genome, Test, read_name
 from strategies.evolution.vocabulary import Word
 
+_SHORT: Final = "In short: "
+_EXITS: Final = ("hold", "stop", "target", "trail", "risk")
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 _FOLLOWS = (
     "what has moved goes on: those who decide slowly are still to come",
     "when the move is exhausted and turns, and in ranges, where each swing is bought at its top",
@@ -45,6 +52,7 @@ def rendered(genome: Genome, name: str) -> str:
 class _Text:
     genome: Genome
     parameters: dict[str, str] = field(default_factory=dict)
+    slots: dict[str, tuple[str, int]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     long: list[str] = field(default_factory=list)
     short: list[str] = field(default_factory=list)
@@ -64,6 +72,7 @@ class _Text:
             "",
             f"    Edge: {edge}.",
             f"    Fails: {fails}.",
+            f"    {_SHORT}{line_of(self.genome)}",
             '    """',
             "",
             f'    name = "{name}"',
@@ -98,7 +107,7 @@ class _Text:
             above, below = f"crossed_above({value}, {high})", f"crossed_below({value}, {low})"
         long, short = (above, below) if test.side > 0 else (below, above)
         if test.how == "fresh":
-            memory = f"self.{self._parameter(f'{test.family}_memory', place, test.bars, FRESH_BARS[0], FRESH_BARS[-1])}"
+            memory = f"self.{self._parameter('memory', place, test.bars, FRESH_BARS[0], FRESH_BARS[-1], test.family)}"
             long, short = (
                 f"({long} & ~previous(happened({short}, {memory})))",
                 f"({short} & ~previous(happened({long}, {memory})))",
@@ -117,20 +126,23 @@ class _Text:
             self.lines.append(f'{local} = f["{prefix}{test.family}"]')
             return local
         low, high = _length_range(test.word, test.numbers)
-        key = self._parameter(f"{test.family}_bars", place, test.numbers[0], low, high)
+        key = self._parameter("bars", place, test.numbers[0], low, high, test.family)
         others = "".join(f", {number}" for number in test.numbers[1:])
         self.lines.append(f'{local} = f.feature("{prefix}{test.family}", self.{key}{others})')
         return local
 
     def _level(self, test: Test, place: int) -> str:
         word = test.word
-        return f"self.{self._parameter(f'{test.family}_level', place, test.level, word.low, word.high)}"
+        return f"self.{self._parameter('level', place, test.level, word.low, word.high, test.family)}"
 
-    def _parameter(self, key: str, place: int, default: float, low: float, high: float) -> str:
-        key = f"{key}_{place}" if key in self.parameters else key
+    def _parameter(self, part: str, place: int, default: float, low: float, high: float, of: str = "") -> str:
+        """Declare the parameter of a part of the genome and return its name."""
+        stem = f"{of}_{part}" if of else part
+        key = f"{stem}_{place}" if stem in self.parameters else stem
         whole = all(isinstance(each, int) for each in (default, low, high))
         numbers = (default, low, high) if whole else tuple(map(float, (default, low, high)))
         self.parameters[key] = f"Param({', '.join(map(repr, numbers))})"
+        self.slots[key] = (part, place)
         return key
 
     def _arguments(self) -> list[str]:
@@ -150,7 +162,7 @@ class _Text:
         for part, most in (("stop", 10.0), ("target", 15.0), ("trail", 10.0)):
             factor = getattr(g, part)
             if factor:
-                key = self._parameter(f"{part}_ranges", 0, factor, 0.5, most)
+                key = self._parameter("ranges", 0, factor, 0.5, most, part)
                 arguments.append(f"{part}=0.01 * self.{key} * f.natr_14")
         if g.hold:
             key = self._parameter("hold", 0, g.hold, max(1, g.hold // 3), 3 * g.hold)
@@ -202,7 +214,7 @@ def line_of(genome: Genome) -> str:
     """Return a genome in one line, for ledgers: `1m both fade scaled_move_30_1440 2 fresh 60; hold 60`."""
     tests = [_short(test) for test in genome.tests]
     exits = ["leave at centre"] if genome.leave == "centre" else []
-    values = [(part, getattr(genome, part)) for part in ("hold", "stop", "target", "trail", "risk")]
+    values = [(part, getattr(genome, part)) for part in _EXITS]
     exits += [f"{part} {value:g}" for part, value in values if value]
     return f"{'+'.join(genome.timeframes)} {genome.direction} {' & '.join(tests)}; {', '.join(exits)}"
 
@@ -215,3 +227,79 @@ def _short(test: Test) -> str:
     verb = "follow" if test.side > 0 else "fade"
     how = "" if test.how == "level" else f" {test.how}" + (f" {test.bars}" if test.bars else "")
     return f"{verb} {test.feature} {test.level:g}{how}"
+
+
+def genome_of(strategy: Strategy) -> Genome | None:
+    """Return the genome of a strategy that `rendered` wrote, with the parameters in force; None for any other.
+
+    Levels go to the grid of their word. The line in the docstring is believed only where it gives the same text again.
+    """
+    line = next((each for each in strategy.description.splitlines() if each.startswith(_SHORT)), None)
+    genome = None if line is None else _parsed(line.removeprefix(_SHORT))
+    if genome is None:
+        return None
+    text = _Text(genome)
+    if text.whole(strategy.name).strip() != strategy.source().strip():
+        return None
+    for key, value in strategy.parameters.items():
+        genome = _with(genome, key, text.slots[key], value)
+    return genome
+
+
+def _with(g: Genome, key: str, slot: tuple[str, int], value: float) -> Genome:
+    part, place = slot
+    if part == "ranges":
+        exits: dict[str, Any] = {key.removesuffix("_ranges"): float(value)}
+        return replace(g, **exits)
+    if part == "hold":
+        return replace(g, hold=int(value))
+    if part == "risk":
+        return replace(g, risk=float(f"{value:.4g}"))
+    test = g.tests[place]
+    if part == "level":
+        test = replace(test, level=test.word.on_grid(value))
+    elif part == "memory":
+        test = replace(test, bars=int(value))
+    else:
+        test = replace(test, numbers=(int(value), *test.numbers[1:]))
+    return replace(g, tests=(*g.tests[:place], test, *g.tests[place + 1 :]))
+
+
+def _parsed(line: str) -> Genome | None:
+    """Read `line_of` back; None for what it cannot have written."""
+    found = re.fullmatch(r"([0-9m+]+) (both|long|short) ([^;]+); ([^;]+)", line)
+    if found is None:
+        return None
+    timeframes = tuple(each for each in TRADED_TIMEFRAMES if each in found[1].split("+"))
+    tests = [_parsed_test(each) for each in found[3].split(" & ")]
+    known = [test for test in tests if test is not None]
+    if len(known) < len(tests) or not known[0].word.signed:
+        return None
+    exits: dict[str, Any] = {}
+    for each in found[4].split(", "):
+        part, _, value = each.partition(" ")
+        if each == "leave at centre":
+            exits["leave"] = "centre"
+        elif part in _EXITS and _NUMBER.fullmatch(value):
+            exits[part] = int(value) if part == "hold" and value.isdecimal() else float(value)
+        else:
+            return None
+    direction = next(each for each in DIRECTIONS if each == found[2])
+    return Genome(timeframes, direction, tuple(known), **exits)
+
+
+def _parsed_test(text: str) -> Test | None:
+    signed = re.fullmatch(r"(follow|fade) (\S+) (\S+)(?: (crossed|fresh)(?: (\d+))?)?", text)
+    plain = re.fullmatch(r"(\S+)(?: ([<>]) (\S+))?", text)
+    feature = signed[2] if signed else plain[1] if plain else ""
+    level = (signed[3] if signed else plain[3] if plain else None) or "0"
+    known = read_name(feature)
+    if known is None or known[0].signed != bool(signed) or not _NUMBER.fullmatch(level):
+        return None
+    word, numbers, context = known
+    if signed:
+        how = next((each for each in HOWS if each == signed[4]), HOWS[0])
+        side = 1 if signed[1] == "follow" else -1
+        return Test(word.family, numbers, context, side, float(level), how, int(signed[5] or 0))
+    side = -1 if plain and plain[2] == "<" else 1
+    return Test(word.family, numbers, context, side, float(level))

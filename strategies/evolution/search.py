@@ -18,10 +18,10 @@ search window alone; no result of an exam can reach it, since nothing of an exam
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -34,11 +34,13 @@ from strategies.duplicates import SAME, Positions, resemblance
 from strategies.evolution.archive import Archive, Cell
 from strategies.evolution.genome import Genome, Maker, Rng, neighbours
 from strategies.evolution.panel import Panel
-from strategies.evolution.rendering import line_of, name_of, rendered
+from strategies.evolution.rendering import genome_of, line_of, name_of, rendered
 from strategies.evolution.trials import Bench, Rejected, Trial, sharpe_of
+from strategies.evolution.vocabulary import WORDS
 
 Kind: TypeAlias = tuple[tuple[Timeframe, ...], str, int, str]
 """Timeframes, and word, side and manner of the first test: what a genome is about, whatever its numbers."""
+Result = TypeVar("Result")
 Key: TypeAlias = Callable[[Trial], float]
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -58,12 +60,17 @@ TRIALS: Final = pl.Schema(
 none; `score` and annualised hourly `sharpe` over the search window, costs paid, null where undefined; `trades`."""
 
 GENERATION: Final = 24
+SCREENED: Final = 8
+"""Genomes of a survey that are run on one symbol for each that is then run in full."""
 RANDOM_SHARE: Final = 0.12
 CROSSOVER_SHARE: Final = 0.25
-OPENING: Final = 0.25
+OPENING: Final = 0.2
 """Share of the budget that surveys single words (and what the seeds read) before evolution begins."""
-HALVING: Final = 0.4
+HALVING: Final = 0.55
 """Share of the budget for climbing from the best of every kind to better neighbours."""
+CLOSER: Final = 0.15
+"""Share of the budget, out of that, for a closer survey of the most promising words."""
+CLOSER_WORDS: Final = 10
 CLOSING: Final = 0.15
 """Share of the budget kept for climbing from the best elites at the end."""
 MOST_STEPS: Final = 30
@@ -163,7 +170,8 @@ def design(
     panel : Panel
         Of the search window, with the costs to be paid.
     seeds : sequence of Strategy
-        Known strategies: what they read and how long they hold is tried first.
+        Known strategies. One that this search made, tuned or not, is gone on from; of another what it reads and how
+        long it holds is tried.
     budget : int
         Full evaluations; the cascade's rejects come on top.
     seed : int
@@ -230,19 +238,41 @@ class _Search:
         """Try what the seeds read, then every signed word on every timeframe in turn, at numbers drawn at random."""
         until = max(1, int(OPENING * self._budget))
         waiting = [made for each in seeds for made in self._from_seed(each)]
-        while self._going(until) or (len(self.archive) < _LEAST_ELITES and self._going(self._budget)):
-            if len(waiting) < GENERATION:
-                waiting += self._maker.survey(self._rng)
-            self._try(waiting[:GENERATION], self._budget)
+        while waiting and self._going(until):
+            self._try(waiting[:GENERATION], until)
             waiting = waiting[GENERATION:]
+        while self._going(until) or (len(self.archive) < _LEAST_ELITES and self._going(self._budget)):
+            while len(waiting) < SCREENED * GENERATION:
+                waiting += self._maker.survey(self._rng)
+            self._try(self._screened(waiting[: SCREENED * GENERATION]), self._budget)
+            waiting = waiting[SCREENED * GENERATION :]
 
     def halve(self) -> None:
-        """Climb from the best of every kind that the survey met, fewer kinds and further each round."""
+        """Climb from the best of every kind that the survey met, fewer kinds and further each round.
+
+        After the first round the best of them are surveyed more closely: a better hill of the same kind is often
+        several changes away.
+        """
         until = int((OPENING + HALVING) * self._budget)
         climbers = list(self._kinds.values())
-        for kept, steps in HALVINGS:
+        for number, (kept, steps) in enumerate(HALVINGS):
             climbers = sorted(climbers, key=_outlook, reverse=True)[:kept]
             climbers = [self._climbed(each, steps, until, _outlook) for each in climbers]
+            if number == 0:
+                self._look_closer(climbers, until)
+                climbers = list(self._kinds.values())
+
+    def _look_closer(self, climbers: Sequence[Trial], until: int) -> None:
+        """Draw more genomes of the most promising words, their numbers and exits at random."""
+        ordered = sorted(climbers, key=_outlook, reverse=True)
+        words = list(
+            dict.fromkeys((each.genome.timeframes, each.genome.lead.family, each.genome.lead.side) for each in ordered)
+        )
+        draws = max(1, int(CLOSER * self._budget) // CLOSER_WORDS)
+        for lanes, family, side in words[:CLOSER_WORDS]:
+            if self._going(until):
+                drawn = [self._maker.single(self._rng, lanes, WORDS[family], side) for _ in range(SCREENED * draws)]
+                self._try(self._screened(drawn), until)
 
     def evolve(self) -> None:
         """Vary the elites until the budget but for the closing share is used."""
@@ -340,7 +370,10 @@ class _Search:
         return {cell: float(value) for (cell, _), value in zip(elites, pooled, strict=True)}
 
     def _from_seed(self, strategy: Strategy) -> list[Genome]:
-        """Return genomes that read what a strategy reads, for as long as it holds."""
+        """Return the genome of a strategy of this search and two near it; else some that read what it reads."""
+        genome = genome_of(strategy)
+        if genome is not None:
+            return [genome, *(self._maker.mutated(self._rng, genome) for _ in range(2))]
         level = strategy.signal.levels().get("time_stop")
         hold = math.floor(level) if isinstance(level, int | float) else 0
         made = [self._maker.of_features(self._rng, strategy.timeframes, strategy.features(), hold) for _ in range(2)]
@@ -365,39 +398,57 @@ class _Search:
     def _going(self, until: int) -> bool:
         return self.evaluations < until and self._candidates < _MOST_CANDIDATES * self._budget
 
+    def _screened(self, genomes: Sequence[Genome]) -> list[Genome]:
+        """Run genomes on one symbol and return the share of them with the best outlook there."""
+        fresh = self._fresh(genomes)
+        seen = list(self._run(self.bench.screen, fresh))
+        seen.sort(key=lambda each: each.outlook, reverse=True)
+        kept = len(genomes) // SCREENED
+        for each in seen[kept:]:
+            self._reject(each)
+        self._seen -= {_digest(each.genome) for each in seen[:kept]}
+        return [each.genome for each in seen[:kept] if each.stage == "symbol"]
+
     def _try(self, genomes: Sequence[Genome], until: int) -> list[Trial]:
         """Run genomes that were not run before, in order, as far as the budget goes; offer them to the archive."""
-        fresh = []
-        for genome in genomes:
-            self._candidates += 1
-            digest = _digest(genome)
-            if digest not in self._seen:
-                self._seen.add(digest)
-                fresh.append(genome)
-        self.panel.require({name for genome in fresh for name in genome.features})
-        symbols = self.panel.symbols
-        work = [(genome, symbols[_digest(genome) % len(symbols)]) for genome in fresh]
-        results = (
-            self._pool.map(lambda each: self.bench.run(*each), work)
-            if self._pool
-            else (self.bench.run(*each) for each in work)
-        )
+        results = self._run(self.bench.run, self._fresh(genomes))
         found = []
         for result in results:
             if self.evaluations >= until:
                 break
             if isinstance(result, Rejected):
-                self.rejected[result.stage] += 1
+                self._reject(result)
             else:
                 self.evaluations += 1
                 found.append(result)
                 self._keep(result)
-            self.ledger.add(result)
         if self._on_progress:
             self._on_progress(self.evaluations, self._budget)
         return found
 
+    def _fresh(self, genomes: Sequence[Genome]) -> list[Genome]:
+        """Return the genomes that were not tried before, and take them for tried."""
+        self._candidates += len(genomes)
+        fresh = []
+        for genome in genomes:
+            digest = _digest(genome)
+            if digest not in self._seen:
+                self._seen.add(digest)
+                fresh.append(genome)
+        return fresh
+
+    def _run(self, action: Callable[[Genome, str], Result], genomes: Sequence[Genome]) -> Iterable[Result]:
+        """Return what an action makes of genomes, each with its first symbol, in their order."""
+        self.panel.require({name for genome in genomes for name in genome.features})
+        symbols = [self.panel.symbols[_digest(genome) % len(self.panel.symbols)] for genome in genomes]
+        return self._pool.map(action, genomes, symbols) if self._pool else map(action, genomes, symbols)
+
+    def _reject(self, result: Rejected) -> None:
+        self.rejected[result.stage] += 1
+        self.ledger.add(result)
+
     def _keep(self, trial: Trial) -> None:
+        self.ledger.add(trial)
         kind = _kind(trial.genome)
         if kind not in self._kinds or trial.outlook > self._kinds[kind].outlook:
             self._kinds[kind] = trial

@@ -128,15 +128,18 @@ class Rejected:
     stage : {'entries', 'symbol'}
         Too few or too many entry signals, which says nothing about returns; or losing on the first symbol.
     sharpe : float, optional
-        Annualised hourly Sharpe ratio on that symbol, null at the first stage.
+        Annualised hourly Sharpe ratio on that symbol over the inner part, null at the first stage.
     trades : int
         Trades on that symbol.
+    outlook : float
+        As of a trial, on that symbol alone; minus infinity at the first stage.
     """
 
     genome: Genome
     stage: str
     sharpe: float | None = None
     trades: int = 0
+    outlook: float = -math.inf
 
 
 class Bench:
@@ -158,22 +161,39 @@ class Bench:
     def run(self, genome: Genome, symbol: str) -> Trial | Rejected:
         """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all lanes."""
         columns = Columns.of(self.panel, genome)
-        scored = self.panel.lanes_of((), genome.timeframes)
-        first = [key for key in scored if key[0] == symbol]
-        packed = {key: self._lane(genome, columns, key) for key in first}
-        entries, bars = (
-            sum(lane.signals.entries for lane in packed.values()),
-            sum(len(self.panel.lanes[k].bars) for k in first),
-        )
-        if entries * len(self.panel.symbols) < LEAST_TRADES or entries > MOST_ENTRIES * bars:
-            return Rejected(genome, "entries")
-        book = run_arrays(list(packed.values()), threads=1)
-        alone = Moments.of(self._returns(book, range(len(first)))[self.cut.inner])
-        trades = int(book.sums[:, kernel.S_TRADES].sum())
-        if alone.sharpe is None or alone.sharpe * math.sqrt(alone.count) < HOPELESS:
-            return Rejected(genome, "symbol", alone.annual_sharpe(HOURS_PER_YEAR), trades)
+        alone = self._alone(genome, columns, symbol)
+        if isinstance(alone, Rejected):
+            return alone
+        packed, book = alone
+        moments = Moments.of(self._returns(book)[self.cut.inner])
+        if moments.sharpe is None or moments.sharpe * math.sqrt(moments.count) < HOPELESS:
+            trades = int(book.sums[:, kernel.S_TRADES].sum())
+            return Rejected(genome, "symbol", moments.annual_sharpe(HOURS_PER_YEAR), trades)
         lanes = [packed.get(key) or self._lane(genome, columns, key) for key in self.panel.lanes]
         return self._judged(genome, run_arrays(lanes, threads=1))
+
+    def screen(self, genome: Genome, symbol: str) -> Rejected:
+        """Run one genome on the scored lanes of `symbol` alone, for its outlook there."""
+        alone = self._alone(genome, Columns.of(self.panel, genome), symbol)
+        if isinstance(alone, Rejected):
+            return alone
+        packed, book = alone
+        returns, trades = self._returns(book), int(book.sums[:, kernel.S_TRADES].sum())
+        gross = self._returns(run_arrays([replace(lane, costs=_FREE) for lane in packed.values()], threads=1))
+        every = trades * len(self.panel.symbols)
+        outlook = (self.fitness(returns, every, genome) + self.fitness(gross, every, genome)) / 2.0
+        sharpe = Moments.of(returns[self.cut.inner]).annual_sharpe(HOURS_PER_YEAR)
+        return Rejected(genome, "symbol", sharpe, trades, outlook)
+
+    def _alone(self, genome: Genome, columns: Columns, symbol: str) -> Rejected | tuple[dict[LaneKey, Lane], Book]:
+        """Run the scored lanes of one symbol, unless the signals alone say that there is nothing to run."""
+        keys = self.panel.lanes_of((symbol,), genome.timeframes)
+        packed = {key: self._lane(genome, columns, key) for key in keys}
+        entries = sum(lane.signals.entries for lane in packed.values())
+        bars = sum(len(lane.bars) for lane in packed.values())
+        if entries * len(self.panel.symbols) < LEAST_TRADES or entries > MOST_ENTRIES * bars:
+            return Rejected(genome, "entries")
+        return packed, run_arrays(list(packed.values()), threads=1)
 
     def full(self, genome: Genome) -> Trial:
         """Run one genome on all lanes without the cascade."""
@@ -198,7 +218,7 @@ class Bench:
         average = 100.0 * float(sums[:, kernel.S_NET_FRACTION].sum()) / trades if trades else None
         held = sum(book.sums[place, kernel.S_HELD] * book.lanes[place].bars.step for place in scored) / HOUR_US
         free = [replace(book.lanes[place], costs=_FREE) for place in scored]
-        gross = self._returns(run_arrays(free, threads=1), range(len(free)))
+        gross = self._returns(run_arrays(free, threads=1))
         fitness = self.fitness(returns, trades, genome)
         return Trial(
             genome=genome,
@@ -212,8 +232,8 @@ class Bench:
             returns=returns,
         )
 
-    def _returns(self, book: Book, places: range) -> Floats:
-        return pooled_returns(np.mean([book.hourly[place] for place in places], axis=0), self._start)
+    def _returns(self, book: Book) -> Floats:
+        return pooled_returns(np.mean(book.hourly, axis=0), self._start)
 
     def fitness(self, returns: Floats, trades: int, genome: Genome) -> float:
         """Return the mean of the folds' Sharpe ratios less its standard error, the price of parts and of few trades."""

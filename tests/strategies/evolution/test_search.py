@@ -17,7 +17,7 @@ from strategies.duplicates import SAME, resemblance
 from strategies.evolution.bits import signals_of
 from strategies.evolution.genome import Genome, Maker, Test, without
 from strategies.evolution.panel import Panel
-from strategies.evolution.rendering import line_of, name_of, rendered
+from strategies.evolution.rendering import genome_of, line_of, name_of, rendered
 from strategies.evolution.search import TRIALS, Designs, design
 from strategies.evolution.trials import LEAST_TRADES, Bench, Trial
 from strategies.registry import load_library
@@ -112,6 +112,28 @@ def test_finalists_are_different_readable_and_named(found: Designs, panel: Panel
         assert each.strategy.ranges(), text
         moved = {name: given.low for name, given in each.strategy.ranges().items()}
         assert each.strategy.with_parameters(**moved).parameters == moved
+
+
+def test_a_strategy_of_the_search_is_read_back_as_its_genome() -> None:
+    for genome in genomes(60, seed=9):
+        strategy = compile_strategy(rendered(genome, name_of(genome)))
+        assert genome_of(strategy) == genome
+        tuned = strategy.with_parameters(**{name: given.high for name, given in strategy.ranges().items()})
+        moved = genome_of(tuned)
+        assert moved is not None
+        same = compile_strategy(rendered(moved, "again_and_again"))
+        assert same.parameters == pytest.approx(tuned.parameters, rel=1e-3)
+
+
+def test_another_strategy_has_no_genome_whatever_its_docstring_says() -> None:
+    assert [genome_of(each) for each in load_library()] == [None] * len(load_library())
+    genome = genomes(1)[0]
+    text, line = rendered(genome, name_of(genome)), line_of(genome)
+    assert genome_of(compile_strategy(text)) == genome
+    changed = text.replace("        return Signal(", "        idle = f.close\n        return Signal(")
+    assert genome_of(compile_strategy(changed)) is None
+    for wrong in ("nothing at all", line.replace(";", ""), f"{line}, hold x", "1m both fade close 1; hold 3"):
+        assert genome_of(compile_strategy(text.replace(line, wrong))) is None
 
 
 def test_names_that_are_taken_are_not_given(found: Designs, panel: Panel) -> None:
