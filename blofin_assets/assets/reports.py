@@ -1,6 +1,9 @@
-"""The daily report: JSON for machines, a page for people, a row for analysts.
+"""The daily report: its review, then JSON for machines, a page for people, a row for analysts.
 
-Belongs here: the report's asset. Does not belong here: what it says and how it looks (`blofin_assets.reporting`).
+Belongs here: the report's assets. Does not belong here: what it says and how it looks (`blofin_assets.reporting`).
+
+The review comes first: it reads a draft, the report without the review, so that the report of a day shows the review
+of that day, and both are the same when they are made again (Claude's answers are replayed from the record).
 """
 
 import json
@@ -18,37 +21,70 @@ from blofin_assets.assets.results import row_id
 from blofin_assets.assets.strategies import strategy_ranking
 from blofin_assets.code_version import code_version
 from blofin_assets.partitions import DAY, day_start, days
-from blofin_assets.reporting import build_document, collect, render_page
-from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_assets.reporting import ReportData, build_document, checked, collect, render_page
+from blofin_assets.reporting.review import Reviewed, review_day
+from blofin_resources.claude import Answer
+from blofin_resources.dagster_resources import ClaudeResource, ClockResource, MarketResource, WarehouseResource
+from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
 GROUP: Final = "reports"
+
+
+MOST_LESSONS: Final = 3
+"""Next steps of a day that become knowledge, the most useful first; more would crowd out what was tried."""
+
+
+@stage_asset(
+    group=GROUP,
+    table="reports.ai_reviews",
+    partitions=days,
+    deps=[lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking)],
+    kinds=("polars", "duckdb", "anthropic"),
+)
+def ai_review(
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    clock: ClockResource,
+    claude: ClaudeResource,
+) -> dg.MaterializeResult[Any]:
+    """What a reviewer says of a UTC day and what to do next: Claude, or rules where there is no answer."""
+    as_of, store = cycle_as_of(context, clock, _end_of), warehouse.open()
+    require_market_data(store, market.symbols, as_of - DAY, as_of)
+    draft = build_document(_collected(store, as_of, market, draft=True))
+    found = review_day(draft, claude.open(store, clock), as_of=as_of, run_id=context.run.run_id)
+    row = {"as_of": as_of, "report_date": (as_of - DAY).date(), **found.row()}
+    times = {"as_of": TS, "evidence_end": TS, "usable_from": TS}
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("reports.ai_reviews", pl.DataFrame([row], schema_overrides={**times, **_TEXTS}), as_of=as_of)
+        tx.replace("research.knowledge_entries", _lessons(found, as_of), as_of=as_of, source=list(_SOURCES))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": 1,
+            "author": row["author"],
+            "cost_usd": row["cost_usd"],
+            "next_steps": dg.MetadataValue.md("\n".join(f"1. {step}" for step in found.review.next_steps) or "none"),
+        }
+    )
 
 
 @stage_asset(
     group=GROUP,
     table="reports.daily_reports",
     partitions=days,
-    deps=[lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking)],
+    deps=[ai_review, *(lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking))],
     kinds=("polars", "duckdb", "html"),
 )
 def daily_report(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
     """What a UTC day showed, made when it has ended: ranking, equity, models and baselines, what did not run."""
-    as_of = cycle_as_of(context, clock, lambda key: day_start(key) + DAY)
-    store = warehouse.open()
+    as_of, store = cycle_as_of(context, clock, _end_of), warehouse.open()
     require_market_data(store, market.symbols, as_of - DAY, as_of)
     snapshot = store.snapshot_id()
     with store.frozen(snapshot) as still:
-        data = collect(
-            still,
-            as_of,
-            market=market.market,
-            synthetic=market.source().synthetic,
-            symbols=tuple(market.symbols),
-            seed=market.seed,
-        )
+        data = _collected(still, as_of, market)
     document = build_document(data)
     document["provenance"] = {
         "run_id": context.run.run_id,
@@ -57,7 +93,7 @@ def daily_report(
         "snapshot": snapshot,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(checked(document), indent=2, ensure_ascii=False, allow_nan=False)
     folder = Path(warehouse.folder) / "reports"
     page = write_whole(folder / f"{document['report_date']}.html", render_page(document, data))
     write_whole(folder / f"{document['report_date']}.json", text + "\n")
@@ -73,7 +109,47 @@ def daily_report(
     )
 
 
-ASSETS: Final = [daily_report]
+ASSETS: Final = [ai_review, daily_report]
+
+_SOURCES: Final = ("review by claude", "review by rules")
+_TEXTS: Final = dict.fromkeys(("model", "detail", "summary_model", "summary_detail"), pl.String)
+
+
+def _end_of(key: str) -> datetime:
+    return day_start(key) + DAY
+
+
+def _collected(store: Warehouse, as_of: datetime, market: MarketResource, *, draft: bool = False) -> ReportData:
+    return collect(
+        store,
+        as_of,
+        market=market.market,
+        synthetic=market.source().synthetic,
+        symbols=tuple(market.symbols),
+        seed=market.seed,
+        draft=draft,
+    )
+
+
+def _lessons(found: Reviewed, as_of: datetime) -> pl.DataFrame:
+    """Return the first next steps as knowledge that no cycle may read before the review's returns left the exam."""
+    steps = found.review.next_steps[:MOST_LESSONS]
+    rows = [
+        {
+            "id": row_id("review", as_of, text),
+            "timestamp": as_of,
+            "as_of": as_of,
+            "category": "recommendation",
+            "content": text,
+            "source": _SOURCES[not isinstance(found.review_by, Answer)],
+            "window_end": found.evidence_end,
+            "usable_from": found.usable_from,
+        }
+        for text in steps
+    ]
+    times = dict.fromkeys(("timestamp", "as_of", "window_end", "usable_from"), TS)
+    texts = dict.fromkeys(("id", "category", "content", "source"), pl.String)
+    return pl.DataFrame(rows, schema={**texts, **times})
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -63,11 +63,14 @@ def backtest(
 
 
 @app.command()
-def report(day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")]) -> None:
-    """Make the report of a day again from what is stored, and print where it is."""
+def report(
+    day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],
+    show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+) -> None:
+    """Make the report of a day again from what is stored; print what it says and where it is."""
     from blofin_assets.cli.run import make_report
 
-    make_report(parse_day(day))
+    make_report(parse_day(day), show=show)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from blofin_assets.cli.report import open_page, summary_lines
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, MARKET_DATA, REPORT, Plan, Step, plan
@@ -40,8 +41,8 @@ def run_due(as_of: datetime) -> None:
     _complain(errors)
 
 
-def make_report(day: date) -> None:
-    """Make one day's report again."""
+def make_report(day: date, *, show: bool = False) -> None:
+    """Make one day's report again, print what it says and where it is; `show` opens its page."""
     session = open_session()
     cadence = next(cadence for cadence in CADENCES if cadence.job == REPORT)
     as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
@@ -50,7 +51,12 @@ def make_report(day: date) -> None:
         raise BlofinError(msg)
     out = Console()
     _complain(_execute(Plan((cadence.step(as_of),)), session, out))
-    _summarise(session, as_of, out)
+    page = report_path(session.settings.warehouse, as_of)
+    for line in summary_lines(page.with_suffix(".json")):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"\nreport: {page}", soft_wrap=True)
+    if show:
+        open_page(page)
 
 
 def _complain(errors: list[str]) -> None:

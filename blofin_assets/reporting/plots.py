@@ -1,6 +1,6 @@
-"""Plots of the report and of Dagster's metadata.
+"""Plots of Dagster's metadata.
 
-Belongs here: pictures made from frames, the same bytes for the same data. Does not belong here: pages (`page`),
+Belongs here: pictures made from frames, the same bytes for the same data. Does not belong here: the page's pictures (`pictures`),
 numbers that are not in the frame.
 """
 
@@ -9,7 +9,6 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -69,15 +68,6 @@ def correlation_figure(names: Sequence[str], correlation: npt.NDArray[np.float64
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=6)
     figure.colorbar(image, shrink=0.7)
     return figure
-
-
-def svg(figure: Figure) -> str:
-    """Return a figure as SVG text that can stand in a page, without anything that varies between runs."""
-    out = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "blofin", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
 
 
 def markdown_png(figure: Figure, title: str) -> str:

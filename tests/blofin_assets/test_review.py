@@ -1,0 +1,182 @@
+"""The review of a day: by Claude where there is an answer, by rules where there is none; made again, the same."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.claude import KEY
+from support.fake_messages import FakeMessages, Got, Sent, answer, error, prose
+from support.platform import Make, Platform, platforms
+
+from blofin_assets.reporting.rules import rule_review
+from blofin_resources.claude import Claude
+
+DAY = "2026-03-01"
+AS_OF = datetime(2026, 3, 2, tzinfo=UTC)
+REVIEW = {
+    "verdict": "Nothing here would convince.",
+    "findings": [{"severity": "warning", "about": "history", "text": "one day is too short"}],
+    "next_steps": ["Wait for more days", "Look at the gaps"],
+}
+
+
+def answers(got: Got) -> dict[str, Any]:
+    """Answer as reviewer or as summariser, whatever is asked."""
+    review = "Review this report" in got.question
+    made = answer(REVIEW if review else {"text": "A quiet day on a made-up market."}).body
+    assert isinstance(made, dict)
+    return made
+
+
+def make_day(platform: Platform) -> dict[str, Any]:
+    result = platform.defs.resolve_job_def("daily_report").execute_in_process(
+        instance=platform.instance, partition_key=DAY, raise_on_error=False
+    )
+    assert result.success
+    text = (platform.settings.warehouse / "reports" / f"{DAY}.json").read_text(encoding="utf-8")
+    made = json.loads(text)
+    assert isinstance(made, dict)
+    made.pop("provenance")
+    return made
+
+
+@pytest.fixture(scope="module")
+def market_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with one day of market data and nothing else."""
+    with platforms(tmp_path_factory.mktemp("review")) as make:
+        platform = make(symbols="BTC-USDT")
+        platform.run(AS_OF, ("market_data",))
+        yield platform
+
+
+def test_without_a_key_rules_review_and_the_report_says_so(market_day: Platform) -> None:
+    report = make_day(market_day)
+    assert report["ai_review"]["author"] == report["summary_by"]["author"] == "rules"
+    assert "ANTHROPIC_API_KEY" in report["ai_review"]["detail"]
+    stage = next(stage for stage in report["stages"] if stage["name"] == "AI review")
+    assert stage["state"] == "not run"
+    page = (market_day.settings.warehouse / "reports" / f"{DAY}.html").read_text(encoding="utf-8")
+    assert "Reviewed by rules" in page
+    assert make_day(market_day) == report
+
+
+def test_claude_reviews_and_summarises_once_and_is_replayed(
+    make_platform: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with FakeMessages([Sent(body=answers)]) as api:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.url)
+        platform = make_platform(symbols="BTC-USDT")
+        platform.run(AS_OF, ("market_data",))
+        report = make_day(platform)
+        assert len(api.got) == 2
+        assert report["summary"] == "A quiet day on a made-up market."
+        assert report["ai_next_steps"] == "Wait for more days; Look at the gaps"
+        assert report["ai_review"]["author"] == report["summary_by"]["author"] == "claude"
+        assert report["claude"]["cost_usd"] > 0
+        assert {row["role"] for row in report["claude"]["calls"]} == {"reviewer", "summariser"}
+        monkeypatch.delenv("ANTHROPIC_API_KEY")
+        assert make_day(platform) == report
+        assert len(api.got) == 2
+    row = platform.warehouse.read("SELECT * FROM reports.ai_reviews").row(0, named=True)
+    assert row["usable_from"] == AS_OF + timedelta(days=7)
+    told = platform.warehouse.read("SELECT * FROM research.knowledge_entries ORDER BY content")
+    assert told["content"].to_list() == ["Look at the gaps", "Wait for more days"]
+    assert set(told["usable_from"]) == {AS_OF + timedelta(days=7)}
+    assert KEY not in json.dumps(report)
+
+
+@pytest.mark.parametrize("sent", [error(500, "api_error"), prose()])
+def test_an_answer_that_cannot_be_used_leaves_the_rules(
+    market_day: Platform, monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    draft = _document()
+    with FakeMessages([sent]) as api:
+        from pydantic import SecretStr
+
+        from blofin_assets.reporting.review import review_day
+
+        claude = Claude(
+            market_day.warehouse, key=SecretStr(KEY), budget_usd=5.0, base_url=api.url, deadline_seconds=5.0, retries=0
+        )
+        day = AS_OF + timedelta(days=30, minutes=sent.status)
+        found = review_day(draft, claude, as_of=day, run_id="test")
+    assert found.review == rule_review(draft)
+    assert found.summary == draft["summary"]
+    row = found.row()
+    assert row["author"] == row["summary_author"] == "rules"
+    assert row["detail"]
+
+
+def test_rules_name_the_worst_first_with_its_figure() -> None:
+    review = rule_review(_document())
+    texts = [finding.text for finding in review.findings]
+    assert [finding.severity for finding in review.findings] == sorted(
+        (finding.severity for finding in review.findings), key=("error", "warning", "info").index
+    )
+    assert any("3 differences between ledger and replay" in text for text in texts)
+    assert any("fading drifts" in text and "q = 0.02" in text for text in texts)
+    assert any("1 strategies did not trade in the exam: silent" in text for text in texts)
+    assert any("ETH-USDT 1m lacks 144 of 1,440 bars (10.00%)" in text for text in texts)
+    assert any("48% of random timings" in text for text in texts)
+    assert any("2.4 bp slippage" in text for text in texts)
+    assert any("rests on 4 trades" in text for text in texts)
+    assert any("60% of splits" in text for text in texts)
+    assert any("one bet (correlation 0.97)" in text for text in texts)
+    assert any("1 of 2 models do not beat" in text and "guesser" in text for text in texts)
+    assert "look-ahead" in review.next_steps[0]
+    assert any(step.startswith("Re-tune fading") for step in review.next_steps)
+
+
+def test_rules_are_silent_where_there_is_nothing_to_say() -> None:
+    report = _document()
+    report["performance"]["backtest_vs_live"].update(look_ahead=0, tests=[])
+    report["performance"]["top_5_strategies"] = []
+    report["market"]["coverage"] = []
+    report["ranking"] = []
+    report["ml_changes"]["trained"] = []
+    report["active_set"] = None
+    report["overfitting"].update(pbo=0.1)
+    review = rule_review(report)
+    assert review.findings == []
+    assert review.next_steps == []
+
+
+def _document() -> dict[str, Any]:
+    """Return the parts of a report that the rules read, with one of everything that is wrong."""
+    best = {
+        "name": "fading", "trades": 4, "break_even_slippage": 0.00024, "volume_warning": None, "timing_p": 0.48,
+        "dsr": 0.1,
+    }  # fmt: skip
+    test = {
+        "kind": "strategy", "name": "fading", "metric": "net_return", "decision": "drift", "effect": 1.5,
+        "promise": 0.001, "forward": -0.0005, "q": 0.02, "days": 9.0,
+    }  # fmt: skip
+    model = {"name": "guesser", "better": False, "log_loss": 0.70, "baseline_log_loss": 0.69}
+    return {
+        "report_date": DAY, "as_of": AS_OF.isoformat(), "cycle": "ml_day", "cycles": {}, "summary": "By rules.",
+        "overfitting": {"trials": 40, "supported": 0, "pbo": 0.6},
+        "performance": {
+            "top_5_strategies": [best],
+            "top_5_models": [],
+            "backtest_vs_live": {
+                "state": "1 tested", "drift_detected": True, "followed": 1, "tested": 1, "insufficient": 0,
+                "look_ahead": 3, "tests": [test],
+            },
+        },
+        "ranking": [{"name": "fading", "trades": 4}, {"name": "silent", "trades": 0}],
+        "market": {
+            "synthetic": True, "symbols": ["ETH-USDT"],
+            "coverage": [
+                {"symbol": "ETH-USDT", "timeframe": "1m", "missing": 144, "expected": 1440, "flagged": 0}
+            ],
+        },
+        "ml_changes": {"trained": [model, {**model, "name": "knower", "better": True, "log_loss": 0.6}]},
+        "strategy_changes": {"designed": [], "tuned": [], "archived": [], "designers": []},
+        "active_set": {"closest": [{"first": "a", "second": "b", "correlation": 0.97}]},
+        "claude": {"cost_usd": 0.0, "calls": []},
+        "stages": [],
+    }  # fmt: skip
