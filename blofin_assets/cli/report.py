@@ -48,7 +48,9 @@ def _parts(report: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    sharpe = "–" if row["sharpe"] is None else f"{formats.number(row['sharpe'], 1)} ± {formats.number(row['sharpe_se'], 1)}"
+    sharpe = (
+        "–" if row["sharpe"] is None else f"{formats.number(row['sharpe'], 1)} ± {formats.number(row['sharpe_se'], 1)}"
+    )
     name = row["name"] if len(row["name"]) <= 30 else f"{row['name'][:29]}…"  # noqa: PLR2004 - the column's width
     return (
         f"{name:<30} {formats.number(row['score'], 1):>8} {formats.percent(row['total_pnl_pct']):>9} "

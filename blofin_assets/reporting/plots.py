@@ -1,7 +1,7 @@
 """Plots of Dagster's metadata.
 
-Belongs here: pictures made from frames, the same bytes for the same data. Does not belong here: the page's pictures (`pictures`),
-numbers that are not in the frame.
+Belongs here: pictures made from frames, the same bytes for the same data. Does not belong here: the page's pictures
+(`pictures`), numbers that are not in the frame.
 """
 
 import base64

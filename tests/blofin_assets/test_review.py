@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from support.claude import KEY
 from support.fake_messages import FakeMessages, Got, Sent, answer, error, prose
 from support.platform import Make, Platform, platforms
 
+from blofin_assets.plan import REPORT
+from blofin_assets.reporting.review import review_day
 from blofin_assets.reporting.rules import rule_review
 from blofin_resources.claude import Claude
 
@@ -32,7 +34,7 @@ def answers(got: Got) -> dict[str, Any]:
 
 
 def make_day(platform: Platform) -> dict[str, Any]:
-    result = platform.defs.resolve_job_def("daily_report").execute_in_process(
+    result = platform.defs.resolve_job_def(REPORT).execute_in_process(
         instance=platform.instance, partition_key=DAY, raise_on_error=False
     )
     assert result.success
@@ -64,7 +66,7 @@ def test_without_a_key_rules_review_and_the_report_says_so(market_day: Platform)
 
 
 def test_claude_reviews_and_summarises_once_and_is_replayed(
-    make_platform: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_platform: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with FakeMessages([Sent(body=answers)]) as api:
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
@@ -90,15 +92,9 @@ def test_claude_reviews_and_summarises_once_and_is_replayed(
 
 
 @pytest.mark.parametrize("sent", [error(500, "api_error"), prose()])
-def test_an_answer_that_cannot_be_used_leaves_the_rules(
-    market_day: Platform, monkeypatch: pytest.MonkeyPatch, sent: Sent
-) -> None:
+def test_an_answer_that_cannot_be_used_leaves_the_rules(market_day: Platform, sent: Sent) -> None:
     draft = _document()
     with FakeMessages([sent]) as api:
-        from pydantic import SecretStr
-
-        from blofin_assets.reporting.review import review_day
-
         claude = Claude(
             market_day.warehouse, key=SecretStr(KEY), budget_usd=5.0, base_url=api.url, deadline_seconds=5.0, retries=0
         )

@@ -20,7 +20,7 @@ CLOSEST: Final = 5
 
 
 def together(cycles: Cycles) -> Portfolio | None:
-    """Return the active strategies of the newest cycle held at equal capital; None where fewer than two have a curve."""
+    """Return the active strategies of the newest cycle at equal capital; None where fewer than two have a curve."""
     active = cycles.strategy_ranking.filter(pl.col("status") == "active").select("name", "version")
     curves = cycles.strategy_equity.join(active, on=["name", "version"]).sort("name", "version", "ts")
     versions = curves.select(pl.struct("name", "version").n_unique()).item()

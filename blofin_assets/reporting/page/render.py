@@ -16,8 +16,8 @@ from blofin_assets.reporting.collect import TOP, ReportData
 from blofin_assets.reporting.document.portfolio import together
 from blofin_assets.reporting.page import formats
 from blofin_assets.reporting.page.glossary import Glossary
-from blofin_assets.reporting.plots import curve_names
 from blofin_assets.reporting.page.tables import FIGURES, LEADING, TABLES
+from blofin_assets.reporting.plots import curve_names
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 

@@ -1,0 +1,145 @@
+"""The report of a whole pass: its form, its page in a browser, and what it says where the forward side has rows."""
+
+import dataclasses
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+from support.browser import look
+from support.platform import AS_OF, Platform
+
+from blofin_assets.cli.report import WIDTH, summary_lines
+from blofin_assets.reporting import ReportData, build_document, checked, collect, render_page
+from features.bars import TS
+
+PROVENANCE = {"run_id": "r", "snapshot": 1, "made_at": "2026-03-13T00:00:00+00:00"}
+
+
+@pytest.fixture(scope="module")
+def data(done: Platform) -> ReportData:
+    return collect(
+        done.warehouse, AS_OF, market="sample", synthetic=True, symbols=("SOL-USDT", "ETH-USDT", "BTC-USDT"), seed=7
+    )
+
+
+@pytest.fixture(scope="module")
+def document(data: ReportData) -> dict[str, Any]:
+    return build_document(data)
+
+
+def test_the_symbols_are_the_cycles_and_not_todays(document: dict[str, Any]) -> None:
+    assert document["market"]["symbols"] == ["ETH-USDT", "BTC-USDT"]
+    assert "2 symbols" in document["summary"]
+
+
+def test_a_report_of_another_form_is_not_written(document: dict[str, Any]) -> None:
+    assert checked(document) is document
+    broken = json.loads(json.dumps(document))
+    broken["performance"]["top_5_strategies"][0]["score"] = "42.3"
+    with pytest.raises(ValidationError, match="score"):
+        checked(broken)
+    with pytest.raises(ValidationError, match="more"):
+        checked({**document, "more": 1})
+
+
+def test_every_lane_is_covered_and_counted(document: dict[str, Any]) -> None:
+    lanes = {(lane["symbol"], lane["timeframe"]): lane for lane in document["market"]["coverage"]}
+    assert len(lanes) == 6
+    assert lanes["BTC-USDT", "1m"]["bars"] == lanes["BTC-USDT", "1m"]["expected"] == 12 * 1440
+    assert lanes["ETH-USDT", "60m"]["recent_expected"] == lanes["ETH-USDT", "60m"]["recent_bars"] == 7 * 24
+
+
+def test_the_summary_fits_a_terminal(done: Platform) -> None:
+    lines = summary_lines(done.settings.warehouse / "reports" / "2026-03-12.json")
+    assert max(map(len, lines)) <= WIDTH
+    assert any("next steps" in line for line in lines)
+
+
+def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData) -> None:
+    first, second = data.cycles.strategy_ranking.head(2).to_dicts()
+    known = _with_forward(data, first, second)
+    report = checked(build_document(known))
+    live = report["performance"]["backtest_vs_live"]
+    assert live["drift_detected"] is True
+    assert (live["tested"], live["insufficient"]) == (1, 1)
+    top = report["performance"]["top_5_strategies"]
+    assert top[0]["live"]["state"] == "drift"
+    assert top[1]["live"]["detail"] == "not yet: 3.0 of 7 forward days, 12 of 20 closed trades"
+    page = render_page({**report, "provenance": PROVENANCE}, known)
+    assert "not yet: 3.0 of 7 forward days" in page
+    assert page == render_page({**report, "provenance": PROVENANCE}, known)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_in_a_browser(data: ReportData, document: dict[str, Any], tmp_path: Path, width: int) -> None:
+    seen = look(render_page({**document, "provenance": PROVENANCE}, data), tmp_path, width)
+    assert seen.width == width
+    assert seen.scroll <= width
+    assert seen.wide == []
+    assert seen.errors == seen.console == []
+    assert seen.requests == []
+    assert seen.broken == seen.dead == 0
+    assert len(seen.pictures) >= 5
+    assert all(label for label, _ in seen.pictures)
+
+
+@pytest.mark.slow
+def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
+    bad = (
+        '<!doctype html><html><head><meta charset="utf-8"></head><body><div style="width:900px">wide</div>'
+        '<img src="none.png"><a href="#nowhere">x</a><script>throw new Error("broken")</script></body></html>'
+    )
+    seen = look(bad, tmp_path, 390)
+    assert seen.scroll > 390
+    assert seen.wide
+    assert seen.errors
+    assert seen.broken == seen.dead == 1
+    assert len(seen.requests) == 1
+
+
+def _with_forward(data: ReportData, first: dict[str, Any], second: dict[str, Any]) -> ReportData:
+    """Return the data as if two strategies had been followed: one has drifted, one has too little."""
+    since = AS_OF - timedelta(days=9)
+    times = dict.fromkeys(("as_of", "activated_at"), TS)
+    runs, drift = [], []
+    for row, days, trades, decision in ((first, 9.0, 40, "drift"), (second, 3.0, 12, "insufficient")):
+        who = {
+            "as_of": AS_OF,
+            "kind": "strategy",
+            "name": row["name"],
+            "version": row["version"],
+            "activated_at": since,
+        }
+        runs.append(
+            {**who, "state": "followed", "days": days, "trades": trades, "total_pnl_pct": -1.5, "compared": 0,
+             "data_revisions": 0, "version_changes": 0, "look_ahead": 0}
+        )  # fmt: skip
+        drift.append(
+            {**who, "metric": "net_return", "promise": 0.001, "forward": -0.0002, "difference": 0.0012, "effect": 1.2,
+             "q": 0.01, "p": 0.004, "days": days, "trades": trades, "decision": decision, "reason": "far below"}
+        )  # fmt: skip
+    hours = [AS_OF - timedelta(hours=hour) for hour in range(48, 0, -1)]
+    curve = pl.DataFrame({"ts": hours, "equity": [1 - 0.0003 * k for k in range(48)]}, schema_overrides={"ts": TS})
+    named = {"kind": "strategy", "name": first["name"], "version": first["version"], "activated_at": since}
+    equity = curve.with_columns(**{key: pl.lit(value) for key, value in named.items()})
+    return dataclasses.replace(
+        data,
+        forward=dataclasses.replace(
+            data.forward,
+            runs=_like(data.forward.runs, runs, times),
+            drift=_like(data.forward.drift, drift, times),
+            equity=equity.select(data.forward.equity.columns).cast(dict(data.forward.equity.schema)),
+        ),
+    )
+
+
+def _like(empty: pl.DataFrame, rows: list[dict[str, Any]], times: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Return rows with the columns of a query's result."""
+    frame = pl.DataFrame(rows, schema_overrides=times, infer_schema_length=None)
+    lacking = [pl.lit(None).alias(name) for name in empty.columns if name not in frame.columns]
+    return frame.with_columns(lacking).select(empty.columns).cast(dict(empty.schema))
