@@ -1,0 +1,55 @@
+"""From a failed check to a run: once each, not again too soon, not too many, the surest first."""
+
+import json
+from typing import Any
+
+from blofin_assets.retuning import MOST_A_NIGHT, Request, choose, run_request
+
+
+def failed(key: str, night: str, *names: str, kind: str = "strategy") -> Request:
+    rows: tuple[dict[str, Any], ...] = tuple({"name": name, "version": "1", "reason": "why"} for name in names)
+    return Request(key, night, kind, rows, "a sentence")
+
+
+def as_before(*requests: Request) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(each.key, each.night, json.loads(each.to_json())) for each in requests]
+
+
+def names(chosen: list[Request]) -> list[tuple[str, list[str]]]:
+    return [(each.key, [row["name"] for row in each.drifted]) for each in chosen]
+
+
+def test_a_failure_starts_one_run_and_never_another() -> None:
+    asked = failed("run:1", "2026-03-12", "rsi")
+    assert names(choose([asked], [])) == [("run:1", ["rsi"])]
+    assert choose([asked], as_before(asked)) == []
+    request = run_request(asked)
+    assert (request.run_key, request.partition_key) == ("run:1", "2026-03-12")
+    assert request.tags["blofin/reason"] == "a sentence"
+
+
+def test_a_name_rests_after_it_was_asked_for_but_another_kind_does_not() -> None:
+    first, next_night = failed("run:1", "2026-03-12", "rsi"), failed("run:2", "2026-03-13", "rsi", "ema")
+    model = failed("run:3", "2026-03-13", "rsi", kind="model")
+    later = failed("run:4", "2026-03-15", "rsi")
+    assert names(choose([first, next_night, model, later], [])) == [
+        ("run:1", ["rsi"]),
+        ("run:2", ["ema"]),
+        ("run:3", ["rsi"]),
+        ("run:4", ["rsi"]),
+    ]
+
+
+def test_a_check_evaluated_again_for_the_same_night_asks_for_nothing_new() -> None:
+    first, again = failed("run:1", "2026-03-12", "rsi"), failed("run:9", "2026-03-12", "rsi")
+    assert choose([again], as_before(first)) == []
+
+
+def test_a_night_sets_off_only_so_many_the_surest_first() -> None:
+    many = [f"s{number}" for number in range(MOST_A_NIGHT + 3)]
+    chosen = choose([failed("run:1", "2026-03-12", *many), failed("run:2", "2026-03-12", "m", kind="model")], [])
+    assert names(chosen) == [("run:1", many[:MOST_A_NIGHT])]
+
+
+def test_a_name_that_drifts_in_two_metrics_is_asked_for_once() -> None:
+    assert names(choose([failed("run:1", "2026-03-12", "m", "m", kind="model")], [])) == [("run:1", ["m"])]
