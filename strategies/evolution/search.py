@@ -38,8 +38,8 @@ from strategies.evolution.rendering import genome_of, line_of, name_of, rendered
 from strategies.evolution.trials import Bench, Rejected, Trial, sharpe_of
 from strategies.evolution.vocabulary import WORDS
 
-Kind: TypeAlias = tuple[tuple[Timeframe, ...], str, int, str]
-"""Timeframes, and word, side and manner of the first test: what a genome is about, whatever its numbers."""
+Kind: TypeAlias = tuple[tuple[Timeframe, ...], str, int, str, tuple[int, ...]]
+"""Timeframes, and word, side, manner and first length of the first test: hills with a valley between them."""
 Result = TypeVar("Result")
 Key: TypeAlias = Callable[[Trial], float]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -492,7 +492,8 @@ def _slope(x: Floats, y: Floats) -> float:
 
 
 def _kind(genome: Genome) -> Kind:
-    return genome.timeframes, genome.lead.family, genome.lead.side, genome.lead.how
+    lead = genome.lead
+    return genome.timeframes, lead.family, lead.side, lead.how, lead.numbers[:1]
 
 
 def _digest(genome: Genome) -> int:
