@@ -145,8 +145,8 @@ def _followed(run: Followed, store: Warehouse, source: CandleSource, symbols: Se
         )[0]
         made = advance(ledger, replay_of(found.trades, pooled_of(found)), until)
     differences = attribute(made.differences, *_explain(store, run, ledger, own, symbols))
-    grown = (made.returns["net_return"] + 1.0).cum_prod() * equity
-    last = grown[-1] if grown.len() else (equity if ledger.horizon is not None else None)
+    grown = (made.returns["net_return"] + 1.0).cum_prod() * (equity or 1.0)
+    last = grown[-1] if grown.len() else equity
     row = {
         **dict(zip(_IDENTITY, (run.kind, run.name, run.version, start), strict=True)),
         "ends_at": run.stretch.end,
@@ -174,8 +174,8 @@ def _followed(run: Followed, store: Warehouse, source: CandleSource, symbols: Se
 _HOURS: Final[dict[str, Any]] = {"ts": TS, "net_return": pl.Float64}
 
 
-def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, float]:
-    """Return what was written of a run, and its equity at the last hour; a key made again finds its own rows."""
+def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, float | None]:
+    """Return what was written of a run, and its equity at the last hour, if there is one; a key made again finds its own rows."""
     entries, trades = (
         store.read(f"SELECT {', '.join(columns)}, as_of FROM research.forward_{name} WHERE {_OWN}", own)  # noqa: S608 - constant names
         for name, columns in (("entries", ENTRY_COLUMNS), ("trades", TRADE_COLUMNS))
@@ -185,7 +185,7 @@ def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, 
         f"SELECT equity FROM research.forward_equity WHERE {_OWN} AND ts <= ? ORDER BY ts DESC LIMIT 1",  # noqa: S608 - constant text
         [*own, until],
     )
-    return Ledger(entries, trades, last["at"][0]), float(equity.item()) if equity.height else 1.0
+    return Ledger(entries, trades, last["at"][0]), float(equity.item()) if equity.height else None
 
 
 def _explain(
