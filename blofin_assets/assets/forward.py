@@ -175,7 +175,7 @@ _HOURS: Final[dict[str, Any]] = {"ts": TS, "net_return": pl.Float64}
 
 
 def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, float | None]:
-    """Return what was written of a run, and its equity at the last hour, if there is one; a key made again finds its own rows."""
+    """Return what was written of a run, and its equity at the last hour, if there is one."""
     entries, trades = (
         store.read(f"SELECT {', '.join(columns)}, as_of FROM research.forward_{name} WHERE {_OWN}", own)  # noqa: S608 - constant names
         for name, columns in (("entries", ENTRY_COLUMNS), ("trades", TRADE_COLUMNS))
