@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from blofin_assets.reporting.evolution import collect_evolution, designers, strategy_changes
 from support import fake_messages as fake
 from support.fake_messages import GOOD_DESIGN, HOSTILE_DESIGN, FakeMessages, Got, Sent
 from support.platform import Platform, content, differing, platforms
@@ -21,7 +22,6 @@ from support.platform import Platform, content, differing, platforms
 from blofin_assets.definitions import build_defs
 from blofin_assets.evolution.material import lessons
 from blofin_assets.plan import MARKET_DATA, STRATEGY_CYCLE
-from blofin_assets.reporting.evolution import collect_evolution, designers, strategy_changes
 from blofin_resources.dagster_resources import ClaudeResource
 
 AS_OF = datetime(2026, 3, 12, tzinfo=UTC)
