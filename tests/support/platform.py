@@ -37,7 +37,8 @@ class Platform:
     def run(self, as_of: datetime = AS_OF, jobs: tuple[str, ...] | None = None) -> list[Outcome]:
         steps = [step for step in self.plan(as_of).steps if jobs is None or step.job in jobs]
         outcomes = [execute(step, self.defs.resolve_job_def(step.job), self.instance) for step in steps]
-        assert [outcome.errors for outcome in outcomes] == [()] * len(outcomes)
+        errors = [outcome.errors for outcome in outcomes]
+        assert errors == [()] * len(outcomes), errors
         return outcomes
 
 
