@@ -92,14 +92,16 @@ def test_the_page_in_a_browser(data: ReportData, document: dict[str, Any], tmp_p
 def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
     bad = (
         '<!doctype html><html><head><meta charset="utf-8"></head><body><div style="width:900px">wide</div>'
-        '<img src="none.png"><a href="#nowhere">x</a><script>throw new Error("broken")</script></body></html>'
+        '<img src="none.png">'
+        '<img src="https://images.invalid/x.png"><a href="#nowhere">x</a><script>throw new Error("broken")</script></body></html>'
     )
     seen = look(bad, tmp_path, 390)
     assert seen.scroll > 390
     assert seen.wide
     assert seen.errors
-    assert seen.broken == seen.dead == 1
-    assert len(seen.requests) == 1
+    assert seen.broken == 2
+    assert seen.dead == 1
+    assert {request.rpartition("/")[2] for request in seen.requests} == {"none.png", "x.png"}
 
 
 def _with_forward(data: ReportData, first: dict[str, Any], second: dict[str, Any]) -> ReportData:

@@ -5,7 +5,12 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -66,15 +71,30 @@ def look(page: str, folder: Path, width: int) -> Seen:
         '{ document.body.dataset.seen = document.getElementById("f").contentDocument.body.dataset.seen; });</script>',
         encoding="utf-8",
     )
-    done = subprocess.run(
-        [
-            chromium, *_QUIET, "--allow-file-access-from-files", "--enable-logging=stderr", "--v=0",
-            f"--user-data-dir={folder / 'profile'}", "--window-size=1400,2000", "--dump-dom", frame.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+    with _served(folder) as address:
+        done = subprocess.run(
+            [
+                chromium, *_QUIET, "--enable-logging=stderr", "--v=0", f"--user-data-dir={folder / 'profile'}",
+                "--window-size=1400,2000", "--dump-dom", f"{address}/frame.html",
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
     found = re.search(r'data-seen="([^"]*)"', done.stdout)
     assert found, done.stderr[-2000:]
     seen = json.loads(found.group(1).replace("&quot;", '"').replace("&amp;", "&").replace("&gt;", ">"))
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     return Seen(**{**seen, "pictures": [tuple(each) for each in seen["pictures"]]}, console=console)
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that it has
+        """Stay silent."""
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine: a browser keeps no record of what a page read from disk asks for."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
