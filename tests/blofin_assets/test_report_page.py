@@ -93,7 +93,8 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
     bad = (
         '<!doctype html><html><head><meta charset="utf-8"></head><body><div style="width:900px">wide</div>'
         '<img src="none.png">'
-        '<img src="https://images.invalid/x.png"><a href="#nowhere">x</a><script>throw new Error("broken")</script></body></html>'
+        '<img src="https://images.invalid/x.png"><a href="#nowhere">x</a>'
+        '<script>throw new Error("broken")</script></body></html>'
     )
     seen = look(bad, tmp_path, 390)
     assert seen.scroll > 390
