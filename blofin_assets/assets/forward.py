@@ -48,7 +48,7 @@ GROUP: Final = "forward"
 HALF_DAY: Final = timedelta(hours=12)
 
 _IDENTITY: Final = ("kind", "name", "version", "activated_at")
-_OWN: Final = "kind = ? AND name = ? AND activated_at = ? AND (? OR version = ?)"
+_OWN: Final = "activated_at IN (SELECT unnest(?))"
 _LAST: Final = "SELECT max(as_of) AS as_of FROM research.forward_runs WHERE as_of < ?"
 _CONTENT: Final = (
     "SELECT symbol, time_bucket(INTERVAL 1 HOUR, ts) AS hour, count(*) AS rows, "
@@ -77,7 +77,8 @@ def forward_ledger(
     since = store.read(_LAST, [as_of])["as_of"][0]
     followed = following(store, Path(warehouse.folder) / "models", as_of, since)
     source = RememberedSource(store, as_of)
-    found = [_followed(each, store, source, market.symbols, as_of) for each in followed]
+    written = _read_written(store, followed)
+    found = [_followed(each, store, written, source, market.symbols, as_of) for each in followed]
     stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
     runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
     key = half_day_key(as_of)
@@ -112,6 +113,24 @@ _RUN_TYPES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Written:
+    """What earlier keys wrote: entries, trades, hours of equity, and the keys themselves."""
+
+    entries: pl.DataFrame
+    trades: pl.DataFrame
+    hours: pl.DataFrame
+    runs: pl.DataFrame
+
+    def of(self, run: Followed) -> "_Written":
+        """Return the part of one run; of models and ensembles whatever version was in force."""
+        mine = (pl.col("kind") == run.kind) & (pl.col("name") == run.name)
+        mine &= pl.col("activated_at") == run.stretch.start
+        if not run.by_name:
+            mine &= pl.col("version") == run.version
+        return _Written(*(frame.filter(mine) for frame in (self.entries, self.trades, self.hours, self.runs)))
+
+
 @dataclass(frozen=True, eq=False)
 class _Found:
     """What one run adds at one key."""
@@ -129,11 +148,13 @@ def done_event(cycle: str, key: str, as_of: datetime) -> pl.DataFrame:
     return pl.DataFrame([row], schema_overrides={"as_of": TS, "at": TS})
 
 
-def _followed(run: Followed, store: Warehouse, source: CandleSource, symbols: Sequence[str], as_of: datetime) -> _Found:
+def _followed(
+    run: Followed, store: Warehouse, written: _Written, source: CandleSource, symbols: Sequence[str], as_of: datetime
+) -> _Found:
     """Replay one run up to the as-of, and hold it against what was written."""
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
-    own = [run.kind, run.name, start, run.by_name, run.version]
-    ledger, equity = _ledger(store, own, until)
+    own = written.of(run)
+    ledger, equity = _ledger(own, until)
     if run.tradable is None or until <= start:
         blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
         made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
@@ -174,28 +195,39 @@ def _followed(run: Followed, store: Warehouse, source: CandleSource, symbols: Se
 _HOURS: Final[dict[str, Any]] = {"ts": TS, "net_return": pl.Float64}
 
 
-def _ledger(store: Warehouse, own: list[Any], until: datetime) -> tuple[Ledger, float | None]:
-    """Return what was written of a run, and its equity at the last hour, if there is one."""
-    entries, trades = (
-        store.read(f"SELECT {', '.join(columns)}, as_of FROM research.forward_{name} WHERE {_OWN}", own)  # noqa: S608 - constant names
-        for name, columns in (("entries", ENTRY_COLUMNS), ("trades", TRADE_COLUMNS))
+def _read_written(store: Warehouse, followed: Sequence[Followed]) -> _Written:
+    """Return what was written of all runs, read at once: a query costs more than its rows."""
+    starts = [sorted({run.stretch.start for run in followed})]
+
+    def rows(columns: Sequence[str], table: str, where: str = _OWN) -> pl.DataFrame:
+        names = ", ".join(dict.fromkeys((*_IDENTITY, *columns)))
+        return store.read(f"SELECT {names} FROM research.{table} WHERE {where}", starts)  # noqa: S608 - constant names
+
+    return _Written(
+        rows((*ENTRY_COLUMNS, "as_of"), "forward_entries"),
+        rows((*TRADE_COLUMNS, "as_of"), "forward_trades"),
+        rows(("ts", "equity"), "forward_equity"),
+        rows(("as_of", "snapshot_id", "engine"), "forward_runs", f"state = 'followed' AND {_OWN}"),
     )
-    last = store.read(f"SELECT max(as_of) AS at FROM research.forward_runs WHERE state = 'followed' AND {_OWN}", own)  # noqa: S608 - constant text
-    equity = store.read(
-        f"SELECT equity FROM research.forward_equity WHERE {_OWN} AND ts <= ? ORDER BY ts DESC LIMIT 1",  # noqa: S608 - constant text
-        [*own, until],
+
+
+def _ledger(own: _Written, until: datetime) -> tuple[Ledger, float | None]:
+    """Return what was written of a run, and its equity at the last hour; a key made again finds its own rows."""
+    last = own.hours.filter(pl.col("ts") <= until).sort("ts").tail(1)["equity"]
+    horizon = own.runs["as_of"].max()
+    ledger = Ledger(
+        own.entries.select(*ENTRY_COLUMNS, "as_of"),
+        own.trades.select(*TRADE_COLUMNS, "as_of"),
+        horizon if isinstance(horizon, datetime) else None,
     )
-    return Ledger(entries, trades, last["at"][0]), float(equity.item()) if equity.height else None
+    return ledger, float(last[0]) if last.len() else None
 
 
 def _explain(
-    store: Warehouse, run: Followed, ledger: Ledger, own: list[Any], symbols: Sequence[str]
+    store: Warehouse, run: Followed, ledger: Ledger, own: _Written, symbols: Sequence[str]
 ) -> tuple[Callable[[datetime | None], datetime | None], Callable[[datetime | None], bool]]:
     """Return what `attribute` asks: since when data is other than a key saw it, and whether the code is."""
-    keys = store.read(
-        f"SELECT as_of, version, snapshot_id, engine FROM research.forward_runs WHERE state = 'followed' AND {_OWN}",  # noqa: S608 - constant text
-        own,
-    )
+    keys = own.runs.select("as_of", "version", "snapshot_id", "engine")
     wrote = {at: (version, snapshot, engine) for at, version, snapshot, engine in keys.iter_rows()}
     today = _in_force(run)
 

@@ -20,6 +20,9 @@ from blofin_resources.warehouse import Warehouse
 AS_OF = datetime(2026, 3, 13, 0, tzinfo=UTC)
 START = date(2026, 3, 1)
 
+SMALL = {"symbols": "BTC-USDT,ETH-USDT", "start": START.isoformat(), "search_budget": 24, "tuning_budget": 4}
+"""Settings of a platform that runs a cycle in seconds."""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -51,7 +54,7 @@ def platforms(root: Path) -> Iterator[Make]:
     opened: list[dg.DagsterInstance] = []
 
     def make(folder: str = "warehouse", **changes: object) -> Platform:
-        given = {"symbols": "BTC-USDT,ETH-USDT", "start": START.isoformat(), **changes}
+        given = {**SMALL, **changes}
         settings = Settings(warehouse=root / folder, **given)
         settings.warehouse.mkdir(parents=True, exist_ok=True)
         warehouse = build_resources(settings)["warehouse"].open()
