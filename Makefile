@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow ui sql bench calibrate lock clean
+.PHONY: help run test test-slow test-long ui sql bench calibrate lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: $(READY) ## Lint, types, layers, fast tests
 
 test-slow: $(READY) ## The tests that take minutes
 	@$(BIN)/pytest -n auto --dist loadfile -m slow
+
+test-long: $(READY) ## The tests that run whole cycles many times over: kills, faults of Claude, disturbances
+	@$(BIN)/pytest -n auto --dist loadfile -m long
 
 ui: $(READY) ## Dagster's UI and daemon on http://127.0.0.1:3000
 	@$(BIN)/blofin ui

@@ -18,7 +18,7 @@ TABLES = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_earlier_start_makes_the_features_of_later_days_again(make_platform: Make) -> None:
     early = make_platform("early")
     early.run(SOON, (MARKET_DATA,))

@@ -122,7 +122,7 @@ def everything(platform: Platform) -> str:
     return "".join(str(platform.warehouse.read(f"SELECT * FROM {table}").to_dicts()) for table in tables)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_good_server_designs_and_a_cycle_made_again_is_the_same_without_it(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,7 +174,7 @@ FAULTS: dict[str, tuple[Sent, str, str]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_the_server_does_the_cycle_goes_on_with_search(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -195,7 +195,7 @@ def test_whatever_the_server_does_the_cycle_goes_on_with_search(
         assert server.key not in everything(platform)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_key_the_report_says_so(stored: Path, tmp_path: Path) -> None:
     with copy_of(stored, tmp_path) as platform:
         run(platform, *AUTHORS)
@@ -204,7 +204,7 @@ def test_without_a_key_the_report_says_so(stored: Path, tmp_path: Path) -> None:
         assert "ANTHROPIC_API_KEY is not set" in claude["detail"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("budget", [0.0, 0.45])
 def test_a_budget_that_is_spent_stops_only_the_calls(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float
@@ -223,7 +223,7 @@ def test_a_budget_that_is_spent_stops_only_the_calls(
         assert any("budget" in (row["detail"] or "") for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_of_the_exam_reaches_a_prompt_or_a_proposal(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def wait_for(folder: Path, query: str, process: subprocess.Popen[bytes]) -> None
     pytest.fail(f"nothing came of {query}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_each_job_and_run_again_leaves_the_same_rows(undisturbed: Platform, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     for query in KILL_ONCE_THERE:

@@ -122,7 +122,7 @@ def test_a_lock_for_life_excludes_every_other_and_ends_with_its_process(tmp_path
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_daemon_ends_with_one_line_and_the_first_shows_its_health(tmp_path: Path) -> None:
     folder = tmp_path / "warehouse"
     environment = {**os.environ, "BLOFIN_WAREHOUSE": str(folder), "BLOFIN_SYMBOLS": "BTC-USDT"}

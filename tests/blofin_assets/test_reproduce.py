@@ -68,7 +68,7 @@ def test_a_day_without_a_report_and_a_file_that_is_none_are_one_line(
     assert "it holds list" in str(answer.exception)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_report_is_reproduced_and_a_changed_number_or_candle_is_named(done: Platform, tmp_path: Path) -> None:
     document = stored_report(done)
     told: list[str] = []
