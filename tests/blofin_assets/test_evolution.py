@@ -14,7 +14,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from blofin_assets.reporting.evolution import collect_evolution, designers, strategy_changes
 from support import fake_messages as fake
 from support.fake_messages import GOOD_DESIGN, HOSTILE_DESIGN, FakeMessages, Got, Sent
 from support.platform import Platform, content, differing, platforms
@@ -22,6 +21,7 @@ from support.platform import Platform, content, differing, platforms
 from blofin_assets.definitions import build_defs
 from blofin_assets.evolution.material import lessons
 from blofin_assets.plan import MARKET_DATA, STRATEGY_CYCLE
+from blofin_assets.reporting.collect.changes import Changes, collect_changes
 from blofin_resources.dagster_resources import ClaudeResource
 
 AS_OF = datetime(2026, 3, 12, tzinfo=UTC)
@@ -108,8 +108,13 @@ def use(monkeypatch: pytest.MonkeyPatch, server: FakeMessages) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
 
 
+def reported(platform: Platform) -> Changes:
+    """Return what the day's report has to tell of the cycle."""
+    return collect_changes(platform.warehouse, AS_OF, AS_OF)
+
+
 def author_of(platform: Platform, stage: str, designer: str) -> dict[str, Any]:
-    rows = designers(collect_evolution(platform.warehouse, AS_OF))
+    rows = reported(platform).designers.iter_rows(named=True)
     return next(row for row in rows if (row["stage"], row["designer"]) == (stage, designer))
 
 
@@ -140,10 +145,12 @@ def test_a_good_server_designs_and_a_cycle_made_again_is_the_same_without_it(
         assert author_of(platform, "tuning", "claude")["state"] == "done"
         proposals = platform.warehouse.read("SELECT * FROM research.proposals WHERE designer = 'claude'")
         assert set(proposals.filter(pl.col("state") == "sound")["name"]) == {f"range_fade_{n}" for n in range(3)}
-        changes = strategy_changes(collect_evolution(platform.warehouse, AS_OF))
-        assert any(each["designer"] == "claude" and each["cost_usd"] > 0 for each in changes["designed"])
-        assert {each["attempt"] for each in changes["tuned"]} == {1}
-        assert changes["archived"]
+        examined = reported(platform).proposals.filter(pl.col("accepted").is_not_null())
+        by_claude = examined.filter(stage="design", designer="claude")
+        assert by_claude.height
+        assert (by_claude["cost_usd"] > 0).all()
+        assert set(examined.filter(stage="tuning")["attempt"]) == {1}
+        assert reported(platform).archived.height
         assert platform.warehouse.read("SELECT count(*) FROM research.finalists").item() <= 10
         before = {table: content(platform.warehouse, table) for table in TABLES}
         # no server, no key: everything is replayed
@@ -218,9 +225,9 @@ def test_a_budget_that_is_spent_stops_only_the_calls(
         assert bool(server.got) == bool(budget)
         assert len(server.got) < 9
         assert author_of(platform, "design", "search")["state"] == "done"
-        rows = designers(collect_evolution(platform.warehouse, AS_OF))
-        assert sum(row["cost_usd"] for row in rows) <= budget
-        assert any("budget" in (row["detail"] or "") for row in rows)
+        rows = reported(platform).designers
+        assert rows["cost_usd"].sum() <= budget
+        assert rows["detail"].str.contains("budget").any()
 
 
 @pytest.mark.long
