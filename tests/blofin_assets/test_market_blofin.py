@@ -227,7 +227,7 @@ def test_a_symbol_that_never_was_is_refused_with_those_that_are(make_platform: M
     assert "ETH-USDT" in error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_exchange_and_archive_in_pages_days_hours_and_one_range_give_identical_tables(
     make_platform: Make, clock: Clock, exchange: FakeExchange, tmp_path: Path
 ) -> None:
@@ -259,7 +259,7 @@ def test_exchange_and_archive_in_pages_days_hours_and_one_range_give_identical_t
         assert differing(content(archive.warehouse, table), whole) in ([], ["origin"]), table
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_backfill_through_a_fifth_of_bad_answers_is_exactly_the_exchanges_bars(
     make_platform: Make, book: Book, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +276,7 @@ def test_a_backfill_through_a_fifth_of_bad_answers_is_exactly_the_exchanges_bars
     assert all(moments[n + 20] - moments[n] > 3.5 for n in range(len(moments) - 20))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_hourly_schedule_keeps_it_current_as_the_clock_moves(live: Platform, clock: Clock) -> None:
     for hours in range(4):
         clock.now = NOON + hours * HOUR
@@ -301,7 +301,7 @@ def test_the_hourly_schedule_keeps_it_current_as_the_clock_moves(live: Platform,
         assert newest == clock.now - timedelta(minutes=5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_setting_and_the_command_run_on_the_exchange(exchange: FakeExchange, clock: Clock, tmp_path: Path) -> None:
     as_of = START + 12 * DAY
     clock.now = as_of

@@ -125,7 +125,7 @@ def test_results_say_for_how_much_of_the_window_there_were_bars(done: Platform) 
     assert lanes.filter(pl.col("bars") != pl.col("bars_expected")).is_empty()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_step_made_again_gives_the_same_rows(done: Platform) -> None:
     before = {table: content(done.warehouse, table) for table in RESULTS}
     report = document(done)
@@ -147,7 +147,7 @@ def test_any_step_made_again_gives_the_same_rows(done: Platform) -> None:
     assert document(done) == report
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_seed_and_as_of_give_the_same_report_elsewhere(done: Platform, make_platform: Make) -> None:
     other = make_platform("elsewhere")
     other.run()

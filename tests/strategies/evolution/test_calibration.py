@@ -52,7 +52,7 @@ def test_the_oracle_is_a_strategy_that_earns_what_was_planted_and_nothing_elsewh
     assert earned["null"] < 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_where_there_is_nothing_nothing_is_supported() -> None:
     supported = 0
     for seed in range(4):
@@ -63,7 +63,7 @@ def test_where_there_is_nothing_nothing_is_supported() -> None:
     assert supported <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_planted_is_found() -> None:
     manager = manager_of("edge", 3, AS_OF + FORWARD)
     cycle = run_cycle(manager, SYMBOLS, AS_OF, load_library(), budget=3_000, seed=1)
