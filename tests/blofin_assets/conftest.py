@@ -49,6 +49,6 @@ def first_pass(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(first_pass: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform after one whole pass, for tests that add nothing to it or only what is there already."""
     root = tmp_path_factory.mktemp("done")
-    shutil.copytree(first_pass / "warehouse", root / "warehouse")
+    shutil.copytree(first_pass / "warehouse", root / "warehouse", symlinks=True)
     with platforms(root) as make:
         yield make()
