@@ -129,6 +129,8 @@ def feature_look_ahead(
 def _differences(before: pl.DataFrame, after: pl.DataFrame, cut: datetime, future: str) -> list[LookAhead]:
     if before.select("symbol", "ts").equals(after.select("symbol", "ts")):
         columns = [name for name in before.columns if name not in {"symbol", "ts"}]
+        if before.equals(after):
+            return []
         return [seen for name in columns if (seen := _difference(name, before, after, cut, future))]
     msg = f"the rows before {cut} changed when the data after it were {future}: {before.height} became {after.height}"
     raise ValueError(msg)

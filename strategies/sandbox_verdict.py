@@ -14,7 +14,7 @@ from features.bars import Timeframe
 from features.market import Market
 from strategies.base import StrategyError
 from strategies.compiler import compile_strategy
-from strategies.validation import signals_on, validate
+from strategies.validation import signals_of, validate
 
 
 def verdict(folder: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def verdict(folder: Path) -> dict[str, Any]:
         if missing:
             return {**blank, "reason": f"no candles of {', '.join(missing)} to evaluate it on"}
         found = validate(strategy, market, cuts=1, seed=order["seed"])
-        signals = {timeframe: signals_on(strategy, market, timeframe) for timeframe in strategy.timeframes}
+        signals = {timeframe: signals_of([strategy], market, timeframe)[0] for timeframe in strategy.timeframes}
     except StrategyError as error:
         return {**blank, "reason": str(error)}
     except (Exception, RecursionError, MemoryError) as error:  # noqa: BLE001  # whatever it is, it is a refusal

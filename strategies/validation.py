@@ -6,7 +6,7 @@ the comparison behind the causality test (`features.causality`), resemblance to 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -69,45 +69,82 @@ def validate(
     *Price memory*: the entries stay the same when all prices are multiplied by `SCALE`; a strategy that compares
     with prices of the past by their absolute level (and so with the test data by heart) does not survive this.
     """
-    found = []
-    for timeframe in timeframes or strategy.timeframes:
+    return validate_all([strategy], market, cuts=cuts, seed=seed, timeframes=timeframes)[0]
+
+
+def validate_all(
+    strategies: Sequence[Strategy],
+    market: Market,
+    *,
+    cuts: int = CUTS,
+    seed: int = 0,
+    timeframes: Sequence[Timeframe] = (),
+) -> list[list[Finding]]:
+    """Return what `validate` says of each of some strategies, in their order.
+
+    What the strategies read is computed once for all of them, and so is each future that is taken away.
+    """
+    found: dict[tuple[int, Timeframe], list[Finding]] = {}
+    wanted = [timeframes or each.timeframes for each in strategies]
+    for timeframe in dict.fromkeys(one for each in wanted for one in each):
+        places = [place for place, each in enumerate(wanted) if timeframe in each]
+        judged = [strategies[place] for place in places]
         moments = telling_cuts(market, timeframe, cuts, seed)
-        found += [
-            Finding("causality", timeframe, str(seen)) for seen in causality(strategy, market, timeframe, moments)
+        ahead = causality_of(judged, market, timeframe, moments)
+        shares = price_memory_of(judged, market, timeframe)
+        for place, seen, share in zip(places, ahead, shares, strict=True):
+            found[place, timeframe] = [Finding("causality", timeframe, str(each)) for each in seen]
+            if share > SCALED_SHARE:
+                detail = f"{share:.0%} of the entries change when all prices are multiplied by {SCALE:g}"
+                found[place, timeframe].append(Finding("price memory", timeframe, detail))
+    return [[one for timeframe in each for one in found[place, timeframe]] for place, each in enumerate(wanted)]
+
+
+def causality_of(
+    strategies: Sequence[Strategy], market: Market, timeframe: Timeframe, cuts: Sequence[datetime], seed: int = 0
+) -> list[list[LookAhead]]:
+    """Return, for each strategy, the columns of its signals that look ahead, one example of each."""
+
+    def together(given: Market) -> pl.DataFrame:
+        each = signals_of(strategies, given, timeframe)
+        columns = [
+            frame[name].alias(f"{place} {name}")
+            for place, frame in enumerate(each)
+            for name in frame.columns
+            if name not in {"symbol", "ts"}
         ]
-        share = price_memory(strategy, market, timeframe)
-        if share > SCALED_SHARE:
-            detail = f"{share:.0%} of the entries change when all prices are multiplied by {SCALE:g}"
-            found.append(Finding("price memory", timeframe, detail))
+        return each[0].select("symbol", "ts").with_columns(columns)
+
+    found: list[list[LookAhead]] = [[] for _ in strategies]
+    for seen in look_ahead(together, market, timeframe, cuts, seed):
+        place, _, column = seen.column.partition(" ")
+        found[int(place)].append(replace(seen, column=column))
     return found
 
 
-def causality(
-    strategy: Strategy, market: Market, timeframe: Timeframe, cuts: Sequence[datetime], seed: int = 0
-) -> list[LookAhead]:
-    """Return the columns of the signals that look ahead, one example of each."""
-    return look_ahead(lambda given: signals_on(strategy, given, timeframe), market, timeframe, cuts, seed)
-
-
-def price_memory(strategy: Strategy, market: Market, timeframe: Timeframe) -> float:
+def price_memory_of(strategies: Sequence[Strategy], market: Market, timeframe: Timeframe) -> list[float]:
     """Return the share of entries, of all in either, that differ between the market and itself in other prices."""
-    entries = [_entries(signals_on(strategy, given, timeframe)) for given in (market, scaled(market))]
-    together = int((entries[0] | entries[1]).sum())
-    return int((entries[0] ^ entries[1]).sum()) / together if together else 0.0
+    pairs = zip(*(signals_of(strategies, given, timeframe) for given in (market, scaled(market))), strict=True)
+    return [_differing(_entries(as_is), _entries(in_others)) for as_is, in_others in pairs]
 
 
-def signals_on(strategy: Strategy, market: Market, timeframe: Timeframe) -> pl.DataFrame:
-    """Return the strategy's signals over a whole market's bars of one timeframe."""
+def signals_of(strategies: Sequence[Strategy], market: Market, timeframe: Timeframe) -> list[pl.DataFrame]:
+    """Return each strategy's signals over a whole market's bars of one timeframe."""
     others: Mapping[Timeframe, pl.DataFrame] = market.candles
     frame = compute(
         others[timeframe],
-        strategy.features(timeframe),
+        sorted({name for each in strategies for name in each.features(timeframe)}),
         market.funding,
         timeframe=timeframe,
         others=others,
         predictions=market.predictions,
     )
-    return strategy.signals(frame)
+    return [each.signals(frame) for each in strategies]
+
+
+def _differing(one: pl.Series, other: pl.Series) -> float:
+    together = int((one | other).sum())
+    return int((one ^ other).sum()) / together if together else 0.0
 
 
 def _entries(signals: pl.DataFrame) -> pl.Series:

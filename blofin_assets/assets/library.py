@@ -22,7 +22,7 @@ from features.bars import TS
 from features.market import Market
 from strategies.base import Strategy
 from strategies.registry import load_library
-from strategies.validation import validate
+from strategies.validation import validate_all
 
 GROUP: Final = "strategies"
 KIND: Final = "strategy"
@@ -101,7 +101,7 @@ def strategy_validation(
 
 def judged_rows(waiting: Sequence[Strategy], data: Market | None, as_of: datetime, seed: int) -> pl.DataFrame:
     """Return an event for each version that is judged now: `validated`, or `refused` with the reason."""
-    found = [(each, validate(each, data, cuts=CUTS, seed=seed)) for each in waiting if data is not None]
+    found = [] if data is None else zip(waiting, validate_all(waiting, data, cuts=CUTS, seed=seed), strict=True)
     rows = [
         {
             "name": each.name,

@@ -171,8 +171,10 @@ class Transaction:
     def apply(self) -> bool:
         """Carry the writes out inside the open database transaction; return whether anything changed."""
         for write in self._writes:
-            removed = 0 if write.scope is None else self._delete(write, write.scope)
-            added = self._insert(write)
+            # most scopes hold nothing yet: to compare with what is not there costs more than all the rest
+            stored = write.scope is None or self._holds(write, write.scope)
+            removed = self._delete(write, write.scope) if write.scope is not None and stored else 0
+            added = self._insert(write, compare=stored)
             self.changes.append(Change(write.table, added, removed, write.given))
             if added and write.may_take_keys:
                 self._refuse_taken_keys(write)
@@ -217,6 +219,11 @@ class Transaction:
             self._refuse_twice(write, compared)
         return write
 
+    def _holds(self, write: _Write, scope: _Scope) -> bool:
+        """Whether anything is stored in a scope."""
+        found = self._first(f"SELECT 1 FROM {ALIAS}.{write.table} AS stored WHERE {scope.sql} LIMIT 1", scope.values)
+        return found is not None
+
     def _delete(self, write: _Write, scope: _Scope) -> int:
         """Remove the rows in scope that the staged rows do not repeat."""
         return self._count(
@@ -225,18 +232,20 @@ class Transaction:
             scope.values,
         )
 
-    def _insert(self, write: _Write) -> int:
-        """Add the staged rows that are not stored: for a replace by all values, for an append by key."""
+    def _insert(self, write: _Write, *, compare: bool) -> int:
+        """Add the staged rows, those alone that are not stored where there is something to compare with.
+
+        For a replace they are compared by all values, for an append by key.
+        """
+        insert = f"INSERT INTO {ALIAS}.{write.table} BY NAME SELECT * FROM {write.staged} AS staged"
+        if not compare:
+            return self._count(insert, [])
         present = f"SELECT 1 FROM {ALIAS}.{write.table} AS stored WHERE {_same(write.compared)}"
         values: list[object] = []
         if write.scope is not None:
             present += f" AND {write.scope.sql}"
             values = write.scope.values
-        return self._count(
-            f"INSERT INTO {ALIAS}.{write.table} BY NAME "
-            f"SELECT * FROM {write.staged} AS staged WHERE NOT EXISTS ({present})",
-            values,
-        )
+        return self._count(f"{insert} WHERE NOT EXISTS ({present})", values)
 
     def _refuse_twice(self, write: _Write, key: Sequence[str]) -> None:
         if not key:

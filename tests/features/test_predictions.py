@@ -12,7 +12,7 @@ from features.causality import feature_look_ahead
 from features.market import EPOCH, Market, example_market
 from strategies.compiler import compile_strategy
 from strategies.sandbox import first_evaluation
-from strategies.validation import causality
+from strategies.validation import causality_of
 
 END = EPOCH + timedelta(hours=60)
 TEXT = '''
@@ -97,7 +97,7 @@ def test_a_compiled_strategy_reads_predictions_and_passes_the_checks(market: Mar
     strategy = compile_strategy(TEXT)
     assert strategy.features() == ["60m:ensemble:voting_direction_price", "model:direction"]
     assert strategy.version == compile_strategy(TEXT).version
-    assert causality(strategy, market, "5m", [EPOCH + timedelta(hours=33)]) == []
+    assert causality_of([strategy], market, "5m", [EPOCH + timedelta(hours=33)]) == [[]]
     verdict = first_evaluation(TEXT, market)
     assert verdict.accepted, verdict.reason
     assert verdict.entries["5m"] > 0

@@ -7,7 +7,7 @@ from features.market import Market, example_market
 from strategies.base import Features, Signal, Strategy
 from strategies.language import Value, previous
 from strategies.registry import load_library
-from strategies.validation import causality, price_memory, signals_on, validate
+from strategies.validation import causality_of, price_memory_of, signals_of, validate, validate_all
 
 LIBRARY = load_library()
 
@@ -48,17 +48,28 @@ class Memory(Strategy):
         return Signal(long_entry=(f.close > 95) & (previous(f.close) < 105))
 
 
-@pytest.mark.parametrize("strategy", LIBRARY, ids=lambda strategy: strategy.name)
-def test_every_strategy_of_the_library_may_be_ranked(strategy: Strategy, market: Market) -> None:
-    assert validate(strategy, market, cuts=1, timeframes=("5m",)) == []
-    entries = signals_on(strategy, market, "5m").select(pl.col("long_entry").sum()).item()
-    assert entries > 0, "the checks above had nothing to see"
+def test_every_strategy_of_the_library_may_be_ranked(market: Market) -> None:
+    found = validate_all(LIBRARY, market, cuts=1, timeframes=("5m",))
+    refused = {each.name: findings for each, findings in zip(LIBRARY, found, strict=True) if findings}
+    assert refused == {}
+    entries = [signals["long_entry"].sum() for signals in signals_of(LIBRARY, market, "5m")]
+    silent = [each.name for each, number in zip(LIBRARY, entries, strict=True) if not number]
+    assert silent == [], "the checks above had nothing to see"
+
+
+def test_judged_together_each_is_judged_as_alone(market: Market) -> None:
+    among = [LIBRARY[0], Seer(), LIBRARY[1], Memory(), Averager()]
+    together = validate_all(among, market, cuts=2, seed=3)
+    assert together == [validate(each, market, cuts=2, seed=3) for each in among]
+    assert [{each.check for each in findings} for findings in together] == [
+        set(), {"causality"}, set(), {"price memory"}, {"causality"},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("strategy", [Seer(), Averager()], ids=lambda strategy: strategy.name)
 def test_a_look_ahead_is_caught(strategy: Strategy, market: Market) -> None:
     cuts = [market.candles["5m"]["ts"][500], market.candles["5m"]["ts"][1500]]
-    seen = causality(strategy, market, "5m", cuts)
+    [seen] = causality_of([strategy], market, "5m", cuts)
     assert [each.column for each in seen] == ["long_entry"]
     found = validate(strategy, market, cuts=2)
     assert "causality" in {each.check for each in found}
@@ -66,14 +77,17 @@ def test_a_look_ahead_is_caught(strategy: Strategy, market: Market) -> None:
 
 def test_prices_known_by_heart_are_caught(market: Market) -> None:
     memory = Memory()
-    assert signals_on(memory, market, "5m")["long_entry"].any()
-    assert price_memory(memory, market, "5m") > 0.02
+    assert signals_of([memory], market, "5m")[0]["long_entry"].any()
+    assert price_memory_of([memory], market, "5m")[0] > 0.02
     assert [each.check for each in validate(memory, market, cuts=1)] == ["price memory"]
 
 
-@pytest.mark.parametrize("strategy", LIBRARY, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("end", ["low", "high"])
-def test_every_corner_of_the_ranges_is_a_strategy(strategy: Strategy, end: str, market: Market) -> None:
-    corner = strategy.with_parameters(**{name: getattr(given, end) for name, given in strategy.ranges().items()})
-    assert corner.version != strategy.version
-    assert signals_on(corner, market, "5m").height == market.candles["5m"].height
+def test_every_corner_of_the_ranges_is_a_strategy(end: str, market: Market) -> None:
+    corners = [
+        each.with_parameters(**{name: getattr(given, end) for name, given in each.ranges().items()}) for each in LIBRARY
+    ]
+    same = [each.name for each, corner in zip(LIBRARY, corners, strict=True) if corner.version == each.version]
+    assert same == []
+    heights = {signals.height for signals in signals_of(corners, market, "5m")}
+    assert heights == {market.candles["5m"].height}
