@@ -229,10 +229,11 @@ def random_timing(lanes: Sequence[Lane], *, seed: int, draws: int = DRAWS) -> fl
     as_good = 0
     for start in range(0, draws, _DRAWS_AT_ONCE):
         some = shifts[start : start + _DRAWS_AT_ONCE]
+        each = [lane.signals.rolled(some // MINUTES[lane.bars.timeframe]) for lane in lanes]
         moved = [
-            replace(lane, signals=lane.signals.rolled(int(shift) // MINUTES[lane.bars.timeframe]))
-            for shift in some
-            for lane in lanes
+            replace(lane, signals=signals)
+            for together in zip(*each, strict=True)
+            for lane, signals in zip(lanes, together, strict=True)
         ]
         totals = run_arrays(moved).sums[:, kernel.S_EQUITY].reshape(len(some), len(lanes)).mean(axis=1)
         as_good += int((totals >= observed - 1e-12).sum())

@@ -4,6 +4,7 @@ Belongs here: the columns of a signal frame, their meaning and their checks. Doe
 made (`strategies`, `model_zoo`), what it does to a position (`backtester.kernel`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Final, Self
@@ -149,12 +150,19 @@ class Signals:
             checked[name] = column
         return cls(np.ascontiguousarray(bits, dtype=np.uint8), checked)
 
-    def rolled(self, shift: int) -> Self:
-        """Return the same signals later by `shift` bars, those pushed off the end coming back at the start."""
-        return type(self)(
-            np.roll(self.bits, shift),
-            {name: column if len(column) == 1 else np.roll(column, shift) for name, column in self.parameters.items()},
-        )
+    def rolled(self, shifts: Sequence[int]) -> list[Self]:
+        """Return the same signals later by each of some bars, those pushed off the end coming back at the start.
+
+        They are views of one copy, in which the signals stand twice, one after the other.
+        """
+        bits = np.tile(self.bits, 2)
+        twice = {name: np.tile(column, 2) for name, column in self.parameters.items() if len(column) > 1}
+        rolled = []
+        for shift in shifts:
+            first = -shift % len(self.bits)
+            moved = {name: column[first : first + len(self.bits)] for name, column in twice.items()}
+            rolled.append(type(self)(bits[first : first + len(self.bits)], {**self.parameters, **moved}))
+        return rolled
 
 
 def _same_rows(frame: pl.DataFrame, bars: Bars, where: str) -> None:
