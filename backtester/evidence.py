@@ -229,7 +229,7 @@ def random_timing(lanes: Sequence[Lane], *, seed: int, draws: int = DRAWS) -> fl
     as_good = 0
     for start in range(0, draws, _DRAWS_AT_ONCE):
         some = shifts[start : start + _DRAWS_AT_ONCE]
-        each = [lane.signals.rolled(some // MINUTES[lane.bars.timeframe]) for lane in lanes]
+        each = [lane.signals.rolled((some // MINUTES[lane.bars.timeframe]).tolist()) for lane in lanes]
         moved = [
             replace(lane, signals=signals)
             for together in zip(*each, strict=True)

@@ -41,11 +41,6 @@ _ENSEMBLES: Final = (
 )
 
 
-def feature_manager(store: Warehouse, as_of: datetime) -> FeatureManager:
-    """Return features as of a moment, those of stored models among them."""
-    return FeatureManager(ModelledSource(store), as_of)
-
-
 def predictions_for(
     readers: Iterable[Strategy],
     store: Warehouse,

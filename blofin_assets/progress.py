@@ -60,9 +60,8 @@ class WarehouseProgress:
     def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
         """See `plan.Progress.missing_days`."""
         end = (as_of - timedelta(microseconds=1)).date() + DAY
-        lacking = {
-            day for dataset in DATASETS for day in self.warehouse.missing_days(dataset, self.symbols, first, end, as_of)
-        }
+        missing = self.warehouse.missing_days(DATASETS, self.symbols, first, end, as_of)
+        lacking = {day for days in missing.values() for day in days}
         again = {day for day in retry_days(self.warehouse, self.symbols, as_of) if day >= first}
         return sorted(lacking | again | self._defined_anew(first, end) | self._after_earlier(lacking, first, end))
 

@@ -1,7 +1,7 @@
-"""A source of candles that remembers: for runs that evaluate many things on overlapping windows of one past.
+"""A source of candles that remembers: for runs that look at many overlapping windows of one past.
 
-Belongs here: keeping what was read. Does not belong here: where it comes from (`blofin_assets.predictions`,
-`Warehouse`), what is computed from it.
+Belongs here: keeping what was read, features over it. Does not belong here: where it comes from
+(`blofin_assets.predictions`, `Warehouse`), what is computed from it.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,17 @@ import polars as pl
 
 from blofin_assets.predictions import ModelledSource
 from blofin_resources.warehouse import Warehouse
+from features import FeatureManager
 from features.bars import Timeframe, bar_length
 
 
+def feature_manager(store: Warehouse, as_of: datetime) -> FeatureManager:
+    """Return features as of a moment, those of stored models among them; it reads each stretch of candles once."""
+    return FeatureManager(RememberedSource(store, as_of), as_of)
+
+
 class RememberedSource:
-    """A `features.bars.PredictionSource` as of a moment, which reads each stretch of candles once.
+    """A `features.bars.PredictionSource` as of a moment, which reads each stretch of candles and funding once.
 
     Parameters
     ----------
@@ -28,7 +34,7 @@ class RememberedSource:
     def __init__(self, store: Warehouse, as_of: datetime) -> None:
         self._inner = ModelledSource(store)
         self._as_of = as_of
-        self._held: dict[Timeframe, tuple[frozenset[str], datetime, pl.DataFrame]] = {}
+        self._held: dict[Timeframe | None, tuple[frozenset[str], datetime, pl.DataFrame]] = {}
 
     def candles(
         self, symbols: Sequence[str], timeframe: Timeframe, start: datetime | None, end: datetime
@@ -36,14 +42,8 @@ class RememberedSource:
         """See `CandleSource.candles`."""
         if start is None:
             return self._inner.candles(symbols, timeframe, None, min(end, self._as_of))
-        known, since, frame = self._held.get(timeframe, (frozenset(), start, pl.DataFrame()))
-        if not set(symbols) <= known or start < since:
-            known, since = known | set(symbols), min(since, start)
-            frame = self._inner.candles(sorted(known), timeframe, since, self._as_of)
-            self._held[timeframe] = known, since, frame
-        return frame.filter(
-            pl.col("symbol").is_in(list(symbols)), pl.col("ts") >= start, pl.col("ts") <= end - bar_length(timeframe)
-        )
+        frame = self._remembered(symbols, timeframe, start)
+        return frame.filter(pl.col("ts") <= end - bar_length(timeframe))
 
     def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
         """See `CandleSource.last_candles`."""
@@ -51,7 +51,23 @@ class RememberedSource:
 
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
         """See `CandleSource.funding`."""
-        return self._inner.funding(symbols, start, min(end, self._as_of))
+        if start is None:
+            return self._inner.funding(symbols, None, min(end, self._as_of))
+        return self._remembered(symbols, None, start).filter(pl.col("ts") <= end)
+
+    def _remembered(self, symbols: Sequence[str], timeframe: Timeframe | None, start: datetime) -> pl.DataFrame:
+        """Return some symbols' candles of a timeframe, or funding, from `start` to the as-of."""
+        known, since, frame = self._held.get(timeframe, (frozenset(), start, pl.DataFrame()))
+        if not set(symbols) <= known or start < since:
+            known, since = known | set(symbols), min(since, start)
+            everyone = sorted(known)
+            frame = (
+                self._inner.funding(everyone, since, self._as_of)
+                if timeframe is None
+                else self._inner.candles(everyone, timeframe, since, self._as_of)
+            )
+            self._held[timeframe] = known, since, frame
+        return frame.filter(pl.col("symbol").is_in(list(symbols)), pl.col("ts") >= start)
 
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime

@@ -189,8 +189,7 @@ def require_market_data(warehouse: Warehouse, symbols: Sequence[str], start: dat
     first = warehouse.read("SELECT min(day) AS day FROM market.coverage WHERE symbol IN (SELECT unnest(?))", [symbols])
     begun = max(start.date(), first["day"][0] or start.date())
     last = (as_of - timedelta(microseconds=1)).date() + DAY
-    for dataset in DATASETS:
-        missing = warehouse.missing_days(dataset, symbols, begun, last, as_of)
+    for dataset, missing in warehouse.missing_days(DATASETS, symbols, begun, last, as_of).items():
         if missing:
             msg = (
                 f"{dataset} is not stored for {missing[0]} (cycle as of {as_of:%Y-%m-%dT%H:%MZ}, "

@@ -13,6 +13,7 @@ import polars as pl
 from blofin_assets.assets.common import day_window, stage_asset, store_bars
 from blofin_assets.assets.market import candles_1m, candles_5m, candles_60m, funding_rates
 from blofin_assets.partitions import days
+from blofin_assets.sources import RememberedSource
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse.description import Column
 from features import STANDARD_SET, FeatureManager, definitions_hash, standard_registry
@@ -57,7 +58,8 @@ def _features(timeframe: Timeframe, candles: dg.AssetsDefinition) -> dg.AssetsDe
         window = day_window(context, clock)
         store, symbols = warehouse.open(), market.symbols
         store.ensure_features_table(timeframe, {column.name: column.comment for column in feature_columns()})
-        frame = computed_features(store, symbols, timeframe, window.by_day())
+        source = RememberedSource(store, window.end)
+        frame = computed_features(source, symbols, timeframe, window.by_day())
         snapshot = store_bars(store, table, symbols, window, frame, timeframe, context.run.run_id)
         nulls = frame.select(pl.mean_horizontal(pl.col(name).is_null().mean() for name in STANDARD_SET)).item()
         return dg.MaterializeResult(

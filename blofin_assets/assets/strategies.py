@@ -33,9 +33,9 @@ from blofin_assets.assets.tuning import strategy_scores, strategy_tuning
 from blofin_assets.evolution.knowledge import distil
 from blofin_assets.evolution.windows import windows_of
 from blofin_assets.partitions import day_start, two_days
-from blofin_assets.predictions import feature_manager
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
 from blofin_assets.roster import TICK, Key, Member, roster
+from blofin_assets.sources import feature_manager
 from blofin_assets.trials import configuration, count_searched, count_trials
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse import Warehouse

@@ -23,7 +23,7 @@ from backtester.page import backtest_page
 from blofin_assets.assets.reports import write_whole
 from blofin_assets.assets.results import pooled_of, trial_rows
 from blofin_assets.cli.session import Session, open_session
-from blofin_assets.predictions import feature_manager
+from blofin_assets.sources import feature_manager
 from blofin_assets.trials import count_trials
 from blofin_resources.errors import BlofinError
 from features.bars import TRADED_TIMEFRAMES, Timeframe

@@ -12,7 +12,8 @@ from typing import Final
 import polars as pl
 
 from backtester.windows import CycleWindows, Window, cycle_windows
-from blofin_assets.predictions import feature_manager, predictions_for
+from blofin_assets.predictions import predictions_for
+from blofin_assets.sources import feature_manager
 from blofin_resources.warehouse import Warehouse
 from features.bars import Timeframe
 from features.market import Market

@@ -172,7 +172,7 @@ def keep_ledger(
         Where the source was not asked for a day yet: what is not stored is no gap then.
     """
     last = (end - _INSTANT).date()
-    lacking = store.missing_days("candles_1m", symbols, start.date(), last + _DAY, end)
+    lacking = store.missing_days(["candles_1m"], symbols, start.date(), last + _DAY, end)["candles_1m"]
     if lacking:
         msg = f"candles_1m is not stored for {lacking[0]}, so its gaps are not known; materialise candles_1m first"
         raise WarehouseError(msg)

@@ -63,24 +63,43 @@ def funding(read: Read, symbols: Sequence[str], start: datetime | None, end: dat
 
 def covered(read: Read, dataset: str, symbols: Sequence[str], start_day: date, end_day: date) -> pl.DataFrame:
     """See `Warehouse.covered`."""
-    return _of_symbols(
-        read,
-        f"SELECT symbol, day, through, rows FROM market.coverage "
-        f"WHERE symbol IN ({_sql.marks(symbols)}) AND dataset = ? AND day >= ? AND day < ?",
-        symbols,
-        [dataset, start_day, end_day],
-        order="symbol, day",
-    )
+    return _covered(read, [dataset], symbols, start_day, end_day).drop("dataset")
 
 
 def missing_days(
-    read: Read, dataset: str, symbols: Sequence[str], start_day: date, end_day: date, *, as_of: datetime | None
-) -> list[date]:
+    read: Read,
+    datasets: Sequence[str],
+    symbols: Sequence[str],
+    start_day: date,
+    end_day: date,
+    *,
+    as_of: datetime | None,
+) -> dict[str, list[date]]:
     """See `Warehouse.missing_days`."""
-    stored = covered(read, dataset, symbols, start_day, end_day)
-    through = {(symbol, day): until for symbol, day, until, _ in stored.iter_rows()}
+    stored = _covered(read, datasets, symbols, start_day, end_day)
+    through = {(dataset, symbol, day): until for dataset, symbol, day, until, _ in stored.iter_rows()}
     days = [start_day + timedelta(days=ahead) for ahead in range((end_day - start_day).days)]
-    return [day for day in days if not all(_reaches(through.get((symbol, day)), day, as_of) for symbol in symbols)]
+    return {
+        dataset: [
+            day
+            for day in days
+            if not all(_reaches(through.get((dataset, symbol, day)), day, as_of) for symbol in symbols)
+        ]
+        for dataset in datasets
+    }
+
+
+def _covered(
+    read: Read, datasets: Sequence[str], symbols: Sequence[str], start_day: date, end_day: date
+) -> pl.DataFrame:
+    return _of_symbols(
+        read,
+        f"SELECT dataset, symbol, day, through, rows FROM market.coverage "
+        f"WHERE symbol IN ({_sql.marks(symbols)}) AND list_contains(?, dataset) AND day >= ? AND day < ?",
+        symbols,
+        [list(datasets), start_day, end_day],
+        order="dataset, symbol, day",
+    )
 
 
 def _reaches(through: datetime | None, day: date, as_of: datetime | None) -> bool:

@@ -253,13 +253,18 @@ class Warehouse:
         return _reads.covered(self.read, dataset, symbols, start_day, end_day)
 
     def missing_days(
-        self, dataset: str, symbols: Sequence[str], start_day: date, end_day: date, as_of: datetime | None = None
-    ) -> list[date]:
-        """Return the days in `start_day <= day < end_day` that are not yet complete for every symbol.
+        self,
+        datasets: Sequence[str],
+        symbols: Sequence[str],
+        start_day: date,
+        end_day: date,
+        as_of: datetime | None = None,
+    ) -> dict[str, list[date]]:
+        """Return, for each dataset, the days in `start_day <= day < end_day` that are not complete for every symbol.
 
         A day is complete when it is stored through its end, or through `as_of` where that comes first.
         """
-        return _reads.missing_days(self.read, dataset, symbols, start_day, end_day, as_of=as_of)
+        return _reads.missing_days(self.read, datasets, symbols, start_day, end_day, as_of=as_of)
 
     def integrity(self) -> list[str]:
         """Return a line for each table that holds a key twice; none if all is well."""

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from blofin_assets.model_drift import Answer, answer_drift, search_trials, spec_in_force, tuning_rows
-from blofin_assets.predictions import ModelledSource, feature_manager, predictions_for
+from blofin_assets.predictions import ModelledSource, predictions_for
+from blofin_assets.sources import feature_manager
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS, FrameSource

@@ -187,11 +187,15 @@ def test_coverage_says_which_days_are_missing(warehouse: Warehouse) -> None:
     assert found.height == 6
     assert warehouse.covered("candles_1m", both, days[0], days[1]).height == 2
     assert warehouse.covered("candles_5m", both, *span).height == 0
-    assert warehouse.missing_days("candles_1m", both, *span) == [date(2025, 6, 1), date(2025, 6, 2)]
-    assert warehouse.missing_days("candles_1m", both, *span, as_of=noon) == []
-    assert warehouse.missing_days("candles_1m", both, *span, as_of=noon + timedelta(minutes=1)) == [date(2025, 6, 1)]
-    assert warehouse.missing_days("candles_1m", ["BTC-USDT"], *span) == [date(2025, 6, 2)]
-    assert warehouse.missing_days("candles_5m", both, days[0], days[1]) == [days[0]]
+    assert warehouse.missing_days(["candles_1m"], both, *span) == {"candles_1m": [date(2025, 6, 1), date(2025, 6, 2)]}
+    assert warehouse.missing_days(["candles_1m"], both, *span, as_of=noon) == {"candles_1m": []}
+    past_noon = noon + timedelta(minutes=1)
+    assert warehouse.missing_days(["candles_1m"], both, *span, as_of=past_noon) == {"candles_1m": [date(2025, 6, 1)]}
+    assert warehouse.missing_days(["candles_1m"], ["BTC-USDT"], *span) == {"candles_1m": [date(2025, 6, 2)]}
+    assert warehouse.missing_days(["candles_5m", "candles_1m"], both, days[0], days[1]) == {
+        "candles_5m": [days[0]],
+        "candles_1m": [],
+    }
     assert warehouse.read("SELECT rows FROM market.coverage_span WHERE symbol = 'ETH-USDT'").item() == 3600
 
 
