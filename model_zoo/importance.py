@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from model_zoo.base import FloatArray, Model, thinned
@@ -77,18 +78,29 @@ def _rises(model: Model, rows: pl.DataFrame, seed: int) -> FloatArray:
     matrix, event = model.matrix(kept), kept["label_event"].to_numpy().astype(np.bool_)
     if not kept.height:
         return np.zeros(matrix.shape[1])
-    plain = _loss(model, matrix, event)
+    plain = _losses(model, matrix, event)[0]
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(kept.height) for _ in range(SHUFFLES)]
     rises = np.zeros(matrix.shape[1])
-    for column in range(matrix.shape[1]):
-        shuffled = matrix.copy()
-        for order in orders:
-            shuffled[:, column] = matrix[order, column]
-            rises[column] += (_loss(model, shuffled, event) - plain) / SHUFFLES
+    for _ in range(SHUFFLES):
+        order = rng.permutation(kept.height)
+        rises += (_losses(model, _shuffled(matrix, order), event) - plain) / SHUFFLES
     return rises
 
 
-def _loss(model: Model, matrix: FloatArray, event: np.typing.NDArray[np.bool_]) -> float:
-    said = model.calibration.apply(model.raw(matrix))
-    return float(-np.log(np.where(event, said, 1 - said)).mean())
+def _shuffled(matrix: FloatArray, order: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the matrix once for each of its columns, one below the other, with that column in another order."""
+    rows, columns = matrix.shape
+    copies = np.broadcast_to(matrix, (columns, rows, columns)).copy()
+    for column in range(columns):
+        copies[column, :, column] = matrix[order, column]
+    return copies.reshape(-1, columns)
+
+
+def _losses(model: Model, matrix: FloatArray, event: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the log-loss of each part of the matrix that has as many rows as there are events.
+
+    All parts go through the model at once: what a call costs whatever its rows are would be most of the work.
+    """
+    said = model.calibration.apply(model.raw(matrix)).reshape(-1, len(event))
+    found: FloatArray = -np.log(np.where(event, said, 1 - said)).mean(axis=1)
+    return found
