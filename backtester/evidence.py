@@ -17,6 +17,7 @@ from backtester.costs import Costs
 from backtester.evaluation import Evaluation
 from backtester.lanes import DEFAULT_CAPITAL, Lane, run_arrays
 from backtester.metrics import HOURS_PER_YEAR, Moments
+from backtester.overfitting import sharpe_se_newey_west
 from backtester.pooling import pooled_returns
 from backtester.signals import Signals
 from features.bars import MINUTES
@@ -97,8 +98,8 @@ class Evidence:
     break_even_slippage, break_even_fee : float, optional
         Slippage and taker fee (fractions a side) at which the pooled result is zero, the other cost unchanged; null
         where it is below zero even at none, infinite where it is above zero at 5 %.
-    zero_cost_sharpe : float, optional
-        Sharpe ratio of one hour without fees and slippage.
+    zero_cost_sharpe, zero_cost_se : float, optional
+        Sharpe ratio of one hour without fees and slippage, and its standard error; null without variance.
     volume : VolumeShare
         Size against the market.
     """
@@ -108,6 +109,7 @@ class Evidence:
     break_even_slippage: float | None
     break_even_fee: float | None
     zero_cost_sharpe: float | None
+    zero_cost_se: float | None
     volume: VolumeShare
 
 
@@ -127,12 +129,14 @@ def gather(evaluation: Evaluation, *, seed: int, draws: int = DRAWS, notional: f
     """
     lanes = scored_lanes(evaluation)
     slippage, fee = break_even(lanes)
+    free = zero_cost_returns(lanes)
     return Evidence(
         timing_p=random_timing(lanes, seed=seed, draws=draws),
         buy_and_hold=buy_and_hold(lanes, pooled_curve(lanes)),
         break_even_slippage=slippage,
         break_even_fee=fee,
-        zero_cost_sharpe=zero_cost_sharpe(lanes),
+        zero_cost_sharpe=Moments.of(free).sharpe,
+        zero_cost_se=sharpe_se_newey_west(free),
         volume=volume_share(lanes, notional),
     )
 
@@ -162,10 +166,9 @@ def with_costs(lanes: Sequence[Lane], costs: Costs) -> list[Lane]:
     return [replace(lane, costs=costs) for lane in lanes]
 
 
-def zero_cost_sharpe(lanes: Sequence[Lane]) -> float | None:
-    """Return the hourly pooled Sharpe ratio without fees and slippage (funding stays); null without variance."""
-    free = with_costs(lanes, Costs.free())
-    return Moments.of(pooled_returns(pooled_curve(free), lanes[0].bars.start)).sharpe
+def zero_cost_returns(lanes: Sequence[Lane]) -> Floats:
+    """Return the hourly pooled returns without fees and slippage (funding stays)."""
+    return pooled_returns(pooled_curve(with_costs(lanes, Costs.free())), lanes[0].bars.start)
 
 
 def break_even(lanes: Sequence[Lane]) -> tuple[float | None, float | None]:

@@ -45,10 +45,10 @@ def evidence_rows(
         Configurations that searches tried before the exam: told beside, not counted in `trials`.
     """
     gathered = [gather(found, seed=seed) for found in evaluations]
-    zero_cost = [each.zero_cost_sharpe for each in gathered if each.zero_cost_sharpe is not None]
+    errors = [each.zero_cost_se for each in gathered if each.zero_cost_se is not None]
     risk = overfitting_risk(np.column_stack([pooled_of(found).returns for found in evaluations]))
     rows = [
-        _row(found, evidence, sharpe_evidence(pooled_of(found).returns, trials, zero_cost), risk)
+        _row(found, evidence, sharpe_evidence(pooled_of(found).returns, trials, errors), risk)
         for found, evidence in zip(evaluations, gathered, strict=True)
     ]
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(

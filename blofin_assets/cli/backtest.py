@@ -157,8 +157,8 @@ def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: d
     pooled, store = pooled_of(evaluation), session.warehouse
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", trial_rows([evaluation], "strategy", "user", end, store.snapshot_id()), key=["id"])
-    zero_cost = () if evidence.zero_cost_sharpe is None else (evidence.zero_cost_sharpe,)
-    return sharpe_evidence(pooled.returns, count_trials(store, "strategy", pooled.start, pooled.end), zero_cost)
+    errors = () if evidence.zero_cost_se is None else (evidence.zero_cost_se,)
+    return sharpe_evidence(pooled.returns, count_trials(store, "strategy", pooled.start, pooled.end), errors)
 
 
 def _market(session: Session) -> str:

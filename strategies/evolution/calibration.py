@@ -139,8 +139,8 @@ def take_exam(
     """Run everything on one exam and judge each Sharpe ratio by how many were tried, as a cycle does."""
     panel = Panel.read(manager, symbols, window, costs=costs)
     runs = [panel.run(each, gross=True) for each in (*known, *(each.strategy for each in found.finalists))]
-    zero_cost = [run.gross_sharpe for run in runs if run.gross_sharpe is not None]
-    return {run.name: sharpe_evidence(run.returns, len(runs) + earlier, zero_cost) for run in runs}
+    errors = [run.gross_se for run in runs if run.gross_se is not None]
+    return {run.name: sharpe_evidence(run.returns, len(runs) + earlier, errors) for run in runs}
 
 
 @dataclass(frozen=True)

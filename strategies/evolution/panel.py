@@ -33,7 +33,7 @@ from backtester.bars import HOUR_US, Bars, Floats, to_micros
 from backtester.costs import Costs, MarginRules
 from backtester.evaluation import Market, StrategyLike, read_market
 from backtester.lanes import Book, Lane, run_arrays
-from backtester.metrics import Moments
+from backtester.overfitting import sharpe_se_newey_west
 from backtester.pooling import PooledResult, pool, pooled_returns
 from backtester.signals import SIGNAL_COLUMNS, Signals
 from backtester.windows import Window
@@ -76,8 +76,9 @@ class PanelRun:
         Mean length of a trade of the scored lanes, hours; 0 without trades.
     long_share : float, optional
         Share of entry signals of the scored lanes that are long; null without any.
-    gross_sharpe : float, optional
-        Sharpe ratio of one hour without fees and slippage; null where it was not asked for, or without variance.
+    gross_se : float, optional
+        Standard error of the Sharpe ratio of one hour without fees and slippage; null where it was not asked for, or
+        without variance.
     """
 
     name: str
@@ -87,7 +88,7 @@ class PanelRun:
     lane_trades: Mapping[LaneKey, int]
     held_hours: float
     long_share: float | None
-    gross_sharpe: float | None = None
+    gross_se: float | None = None
 
     @property
     def score(self) -> float | None:
@@ -276,7 +277,7 @@ class Panel:
         costs : Costs, optional
             Instead of the panel's.
         gross : bool
-            Whether to run a second time without fees and slippage, for `gross_sharpe`.
+            Whether to run a second time without fees and slippage, for `gross_se`.
 
         Raises
         ------
@@ -311,7 +312,7 @@ class Panel:
             lane_trades={key: int(book.sums[i, kernel.S_TRADES]) for i, key in enumerate(self._lanes)},
             held_hours=_held_hours(book, scored),
             long_share=_long_share([lanes[index] for index in scored]),
-            gross_sharpe=self._gross([lanes[index] for index in scored]) if gross else None,
+            gross_se=self._gross_se([lanes[index] for index in scored]) if gross else None,
         )
 
     def positions(self, strategy: StrategyLike, costs: Costs | None = None) -> Positions:
@@ -330,10 +331,10 @@ class Panel:
             raise ValueError(msg)
         return scored
 
-    def _gross(self, scored: Sequence[Lane]) -> float | None:
+    def _gross_se(self, scored: Sequence[Lane]) -> float | None:
         free = [Lane(lane.bars, lane.signals, Costs.free(), lane.rules) for lane in scored]
         curve: Floats = np.mean(run_arrays(free, threads=1).hourly, axis=0)
-        return Moments.of(pooled_returns(curve, to_micros(self.market.start))).sharpe
+        return sharpe_se_newey_west(pooled_returns(curve, to_micros(self.market.start)))
 
     def _look_back(self, bars: int) -> None:
         """Read more history where a strategy looks back further than the panel reaches."""

@@ -30,7 +30,7 @@ from backtester.bars import Floats
 from features.bars import TRADED_TIMEFRAMES, Timeframe
 from strategies.base import Strategy
 from strategies.compiler import compile_strategy
-from strategies.duplicates import SAME, Positions, resemblance
+from strategies.duplicates import SAME, resemblance
 from strategies.evolution.archive import Archive, Cell
 from strategies.evolution.genome import Genome, Maker, Rng, neighbours
 from strategies.evolution.panel import Panel
@@ -202,7 +202,7 @@ def design(
         search.halve()
         search.evolve()
         search.close(2 * finalists)
-        chosen = search.choose(finalists, taken)
+        chosen = search.choose(finalists, taken, seeds)
     return Designs(chosen, search.evaluations, dict(search.rejected), search.archive.coverage, search.ledger.frame())
 
 
@@ -315,11 +315,11 @@ class _Search:
             parents = sorted((trial for _, trial in self.archive.elites()), key=_fitness, reverse=True)
             self._try([self._child(parents) for _ in range(GENERATION)], until)
 
-    def choose(self, count: int, taken: Collection[str]) -> list[Design]:
-        """Return the elites with the best promise whose positions differ."""
+    def choose(self, count: int, taken: Collection[str], known: Sequence[Strategy]) -> list[Design]:
+        """Return the elites with the best promise whose positions differ, from those of the known, too."""
         promises = self._promises()
         ordered = sorted(self.archive.elites(), key=lambda pair: (-promises[pair[0]], pair[0]))
-        used, held = set(taken), list[Positions]()
+        used, held = set(taken), [self.panel.positions(each) for each in known]
         chosen: list[Design] = []
         waiting = [(cell, trial, self._made(trial.genome, used)) for cell, trial in ordered]
         for limit in (ALIKE_POSITIONS, SAME):

@@ -249,3 +249,4 @@ def test_evidence_is_gathered(manager: ToyManager) -> None:
     evidence = gather(one(manager), seed=3, draws=20)
     assert 0.0 < evidence.timing_p <= 1.0
     assert math.isfinite(evidence.zero_cost_sharpe)
+    assert 0.0 < evidence.zero_cost_se < 1.0

@@ -80,10 +80,23 @@ def test_evidence_takes_the_larger_variance() -> None:
     returns = np.random.default_rng(3).normal(0.1, 1.0, 168)
     alone = sharpe_evidence(returns, 50)
     assert alone.variance == pytest.approx(alone.se**2)
-    wide = sharpe_evidence(returns, 50, [-1.0, 1.0, float("nan")])
-    assert wide.variance == pytest.approx(2.0)
+    wide = sharpe_evidence(returns, 50, [1.0, 2.0, float("nan")])
+    assert wide.variance == pytest.approx(2.5)
     assert wide.deflated < alone.deflated < alone.probabilistic
     assert sharpe_evidence(returns + 5.0, 50).supported
+
+
+def test_the_bar_is_the_papers_where_nothing_is_there_and_not_raised_by_what_is() -> None:
+    rng = np.random.default_rng(6)
+    worthless = rng.standard_t(5, (400, 168))
+    ratios = [Moments.of(each).sharpe for each in worthless]
+    errors = [sharpe_se_newey_west(each) for each in worthless]
+    assert np.mean(np.square(errors)) == pytest.approx(np.var(ratios), rel=0.15)
+    # ten finalists on one edge: the ratios' variance grows, their errors do not
+    edge = [sharpe_se_newey_west(each) for each in worthless[:10] + 0.5]
+    assert np.mean(np.square(edge)) < 1.5 * np.mean(np.square(errors))
+    found = sharpe_evidence(worthless[0] - worthless[0].mean() + 0.7, 40, [*errors[:30], *edge])
+    assert found.supported
 
 
 def test_overfitting_risk_knows_noise_from_skill() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from backtester import Costs, evaluate
 from backtester.aggregator import aggregate
-from backtester.evidence import scored_lanes, zero_cost_sharpe
+from backtester.evidence import scored_lanes, zero_cost_returns
+from backtester.overfitting import sharpe_se_newey_west
 from backtester.windows import Window
 from blofin_resources.market.factory import open_market
 from features.bars import FrameSource, Timeframe
@@ -64,7 +65,7 @@ def test_the_numbers_are_those_of_evaluate(panel: Panel, manager: FeatureManager
         for name in ("score", "sharpe", "win_rate", "avg_pnl_pct", "max_drawdown", "turnover", "exposure"):
             assert near(getattr(run.pooled, name), getattr(pooled, name)), name
         np.testing.assert_allclose(run.returns, pooled.returns, rtol=0, atol=1e-12)
-        assert near(run.gross_sharpe, zero_cost_sharpe(scored_lanes(expected)))
+        assert near(run.gross_se, sharpe_se_newey_west(zero_cost_returns(scored_lanes(expected))))
         same = expected.trades.filter(pl.col("timeframe").is_in(strategy.timeframes))
         if run.trades:
             assert resemblance(panel.positions(strategy), positions(same, WINDOW.start, WINDOW.end)) > 1 - 1e-12
