@@ -38,6 +38,9 @@ RECORDS: Final = frozenset({"research.llm_calls", "research.cycle_events"})
 _PROVENANCE: Final = frozenset({"run_id", "snapshot_id", "timestamp", "provenance"})
 """What tells of the making and not of what was made."""
 
+_MADE_WITH: Final = ("seed", "search_budget", "tuning_budget")
+"""Settings that a report names under `provenance`; an older report may not, and those of today are taken."""
+
 _WRITTEN: Final = {
     STRATEGY_CYCLE: (
         "SELECT run_id FROM research.ranking_history WHERE as_of = $1 AND kind = 'strategy' "
@@ -158,7 +161,7 @@ def reproduce(
     store : Warehouse
         The real one; only read.
     settings : Settings
-        As the report was made with; symbols and seed are taken from the report.
+        For what the report does not say: it names its symbols, its seed and the budgets of search and tuning.
     original : Original
         What to make again.
     folder : Path
@@ -205,14 +208,14 @@ def reproduce(
 
 
 def scratch_settings(settings: Settings, document: dict[str, Any], folder: Path) -> Settings:
-    """Return settings for a scratch warehouse: the report's symbols and seed, and no dollar for a new question."""
-    market = document["market"]
+    """Return settings for a scratch warehouse: what the report was made with, and no dollar for a new question."""
+    market, made_with = document["market"], document["provenance"]
     return settings.model_copy(
         update={
             "warehouse": folder.resolve(),
             "catalog": None,
             "symbols": tuple(market["symbols"]),
-            "seed": document["provenance"].get("seed", settings.seed),
+            **{name: made_with.get(name, getattr(settings, name)) for name in _MADE_WITH},
             "ai_budget_usd": 0.0,
         }
     )

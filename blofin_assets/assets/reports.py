@@ -24,7 +24,13 @@ from blofin_assets.partitions import DAY, day_start, days
 from blofin_assets.reporting import ReportData, build_document, checked, collect, render_page
 from blofin_assets.reporting.review import Reviewed, review_day
 from blofin_resources.claude import Answer
-from blofin_resources.dagster_resources import ClaudeResource, ClockResource, MarketResource, WarehouseResource
+from blofin_resources.dagster_resources import (
+    ClaudeResource,
+    ClockResource,
+    EvolutionResource,
+    MarketResource,
+    WarehouseResource,
+)
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
@@ -77,7 +83,11 @@ def ai_review(
     kinds=("polars", "duckdb", "html"),
 )
 def daily_report(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    clock: ClockResource,
+    evolution: EvolutionResource,
 ) -> dg.MaterializeResult[Any]:
     """What a UTC day showed, made when it has ended: ranking, equity, models and baselines, what did not run."""
     as_of, store = cycle_as_of(context, clock, _end_of), warehouse.open()
@@ -90,6 +100,8 @@ def daily_report(
         "run_id": context.run.run_id,
         "code_version": code_version(),
         "seed": market.seed,
+        "search_budget": evolution.search_budget,
+        "tuning_budget": evolution.tuning_budget,
         "snapshot": snapshot,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -16,7 +16,14 @@ from blofin_assets.cli.report import WIDTH, summary_lines
 from blofin_assets.reporting import ReportData, build_document, checked, collect, render_page
 from features.bars import TS
 
-PROVENANCE = {"run_id": "r", "snapshot": 1, "made_at": "2026-03-13T00:00:00+00:00"}
+PROVENANCE = {
+    "run_id": "r",
+    "snapshot": 1,
+    "seed": 7,
+    "search_budget": 24,
+    "tuning_budget": 4,
+    "made_at": "2026-03-13T00:00:00+00:00",
+}
 
 
 @pytest.fixture(scope="module")

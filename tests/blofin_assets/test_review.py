@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from support.platform import Make, Platform, platforms
 from blofin_assets.plan import REPORT
 from blofin_assets.reporting.review import review_day
 from blofin_assets.reporting.rules import rule_review
+from blofin_assets.reproduction import scratch_settings
 from blofin_resources.claude import Claude
 
 DAY = "2026-03-01"
@@ -33,7 +35,7 @@ def answers(got: Got) -> dict[str, Any]:
     return made
 
 
-def make_day(platform: Platform) -> dict[str, Any]:
+def make_whole_day(platform: Platform) -> dict[str, Any]:
     result = platform.defs.resolve_job_def(REPORT).execute_in_process(
         instance=platform.instance, partition_key=DAY, raise_on_error=False
     )
@@ -41,6 +43,11 @@ def make_day(platform: Platform) -> dict[str, Any]:
     text = (platform.settings.warehouse / "reports" / f"{DAY}.json").read_text(encoding="utf-8")
     made = json.loads(text)
     assert isinstance(made, dict)
+    return made
+
+
+def make_day(platform: Platform) -> dict[str, Any]:
+    made = make_whole_day(platform)
     made.pop("provenance")
     return made
 
@@ -63,6 +70,17 @@ def test_without_a_key_rules_review_and_the_report_says_so(market_day: Platform)
     page = (market_day.settings.warehouse / "reports" / f"{DAY}.html").read_text(encoding="utf-8")
     assert "Reviewed by rules" in page
     assert make_day(market_day) == report
+
+
+def test_a_report_names_the_settings_with_which_it_is_made_again(market_day: Platform, tmp_path: Path) -> None:
+    report, settings = make_whole_day(market_day), market_day.settings
+    made_with = {"seed": settings.seed, "search_budget": 24, "tuning_budget": 4}
+    assert {name: report["provenance"][name] for name in made_with} == made_with
+    today = settings.model_copy(update={name: value + 1 for name, value in made_with.items()})
+    again = scratch_settings(today, report, tmp_path)
+    assert {name: getattr(again, name) for name in made_with} == made_with
+    older = {**report, "provenance": {"snapshot": 1}}
+    assert scratch_settings(today, older, tmp_path).search_budget == today.search_budget
 
 
 def test_claude_reviews_and_summarises_once_and_is_replayed(
