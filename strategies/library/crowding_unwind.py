@@ -1,7 +1,7 @@
 """Funding: the crowd leaves."""
 
 from strategies.base import Features, Param, Signal, Strategy
-from strategies.language import crossed_above, crossed_below, mean
+from strategies.language import crossed_above, crossed_below, highest, lowest
 
 
 class CrowdingUnwind(Strategy):
@@ -19,7 +19,9 @@ class CrowdingUnwind(Strategy):
 
     def detect(self, f: Features) -> Signal:
         """See `Strategy.detect`."""
-        usual = mean(f.funding_rate, self.window)
+        # The middle of the range, not a rolling mean: the rate stands still for hours, and there a mean differs from it
+        # by rounding alone, which depends on where the data starts.
+        usual = (highest(f.funding_rate, self.window) + lowest(f.funding_rate, self.window)) / 2
         side = f.feature("ema_distance", self.length)
         crowded_long = f.funding_rate >= usual
         crowded_short = f.funding_rate <= usual

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from features.engine import compute
 from features.market import Market, example_market
 from strategies.base import Features, Signal, Strategy
 from strategies.language import Value, previous
@@ -64,6 +65,23 @@ def test_judged_together_each_is_judged_as_alone(market: Market) -> None:
     assert [{each.check for each in findings} for findings in together] == [
         set(), {"causality"}, set(), {"price memory"}, {"causality"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", LIBRARY, ids=lambda strategy: strategy.name)
+def test_signals_do_not_depend_on_where_the_data_starts(strategy: Strategy, market: Market) -> None:
+    candles, steps = market.candles["5m"], pl.int_range(pl.len()).over("symbol") // 96
+    frame = compute(candles, strategy.features("5m"), market.funding, timeframe="5m", others=market.candles)
+    if "funding_rate" in frame.columns:  # paid each eight hours, of every size
+        frame = frame.with_columns(funding_rate=(steps * 7919 % 101).cast(pl.Float64) * 1.7e-6 - 8e-5)
+    whole = strategy.signals(frame)
+    for start in (1, 37, 211):
+        begun = candles["ts"].unique().sort()[start]
+        later = strategy.signals(frame.filter(pl.col("ts") >= begun))
+        settled = candles["ts"].unique().sort()[start + strategy.lookback]
+        conditions = pl.selectors.boolean() | pl.selectors.by_name("symbol", "ts")
+        assert later.filter(pl.col("ts") >= settled).select(conditions).equals(
+            whole.filter(pl.col("ts") >= settled).select(conditions)
+        )
 
 
 @pytest.mark.parametrize("strategy", [Seer(), Averager()], ids=lambda strategy: strategy.name)
