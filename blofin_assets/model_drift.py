@@ -13,15 +13,30 @@ from typing import Final
 import polars as pl
 
 from blofin_assets.assets.results import row_id
+from blofin_assets.evolution.asking import Asker
+from blofin_assets.evolution.inputs import AUTHOR, Redesign, importance_known, redesign
+from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS
 from model_zoo.base import ModelError, ModelSpec
-from model_zoo.tuning import BUDGET, Challenge, State, challenge, drift_state, fingerprint, to_search
+from model_zoo.tuning import (
+    BUDGET,
+    Challenge,
+    State,
+    challenge,
+    drift_state,
+    fingerprint,
+    require_history,
+    to_search,
+    windows,
+)
 
 NO_DRIFT: Final = "no drift"
 RETRAINED: Final = "retrained"
 SEARCHED: Final = "searched"
+ADOPTED: Final = "adopted"
+KEPT: Final = "kept"
 
 _NIGHTS: Final = (
     "SELECT name, as_of, bool_or(decision = 'drift') AS drifted FROM research.drift "
@@ -32,11 +47,7 @@ _SEARCHED: Final = (
     "GROUP BY model_name"
 )
 _ADOPTED: Final = (
-    "SELECT spec FROM ml.model_tuning WHERE model_name = ? AND decision = 'adopted' AND as_of < ? "
-    "ORDER BY as_of DESC LIMIT 1"
-)
-_USELESS: Final = (
-    "SELECT feature FROM ml.feature_importance WHERE model_name = ? AND as_of = ? AND suggestion = 'drop' ORDER BY rank"
+    "SELECT spec FROM ml.model_tuning WHERE model_name = ? AND decision = 'adopted' AND as_of < ? ORDER BY as_of DESC"
 )
 
 
@@ -54,22 +65,47 @@ class Answer:
         Why, and what came of it.
     challenge : Challenge or None
         Of a search.
+    redesign : Redesign or None
+        Of the search's inputs, where anybody was asked for one.
     """
 
     name: str
     action: str
     reason: str
     challenge: Challenge | None = None
+    redesign: Redesign | None = None
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """What the search made of a written input: adopted or kept, and why."""
+        found = self.challenge
+        if found is None or self.redesign is None:
+            return KEPT, self.reason
+        if not set(self.redesign.inputs) & set(found.challenger.inputs):
+            return KEPT, "the search did better without it"
+        return (ADOPTED if found.adopted else KEPT), self.reason
 
 
 def spec_in_force(store: Warehouse, default: ModelSpec, as_of: datetime) -> ModelSpec:
-    """Return the specification that a cycle trains: the last that was adopted before it, else the default."""
-    found = store.read(_ADOPTED, [default.name, as_of])
-    return default if found.is_empty() else ModelSpec.from_json(json.loads(found["spec"][0]))
+    """Return the specification that a cycle trains: the last that was adopted before it, else the default.
+
+    One with an input whose text the language does not take any more is passed over.
+    """
+    known = {each.pattern for each in known_features(store)}
+    for (text,) in store.read(_ADOPTED, [default.name, as_of]).iter_rows():
+        spec = ModelSpec.from_json(json.loads(text))
+        if known.issuperset(spec.written):
+            return spec
+    return default
 
 
 def answer_drift(
-    store: Warehouse, symbols: Sequence[str], specs: Mapping[str, ModelSpec], as_of: datetime, budget: int = BUDGET
+    store: Warehouse,
+    symbols: Sequence[str],
+    specs: Mapping[str, ModelSpec],
+    as_of: datetime,
+    budget: int = BUDGET,
+    asker: Asker | None = None,
 ) -> list[Answer]:
     """Return what is done about every model that drifts as of T; nothing where none does.
 
@@ -85,6 +121,8 @@ def answer_drift(
         T.
     budget : int
         Specifications tried for each model that is searched for.
+    asker : Asker, optional
+        Who is asked for an input of each of these.
     """
     nights: dict[str, list[tuple[datetime, bool]]] = {}
     for name, night, drifted in store.read(_NIGHTS, [as_of]).iter_rows():
@@ -95,7 +133,7 @@ def answer_drift(
     answers = []
     for name in sorted(specs):
         if name in chosen:
-            answers.append(_searched(store, symbols, specs[name], as_of, budget))
+            answers.append(_searched(store, symbols, specs[name], as_of, budget, asker))
         elif states[name] == "drifts":
             answers.append(Answer(name, RETRAINED, "drift was found for the first time: this cycle trained it anew"))
         elif states[name] == "persists":
@@ -105,10 +143,19 @@ def answer_drift(
     return answers
 
 
-def _searched(store: Warehouse, symbols: Sequence[str], spec: ModelSpec, as_of: datetime, budget: int) -> Answer:
-    drop = store.read(_USELESS, [spec.name, as_of])["feature"].to_list()
+def _searched(
+    store: Warehouse, symbols: Sequence[str], spec: ModelSpec, as_of: datetime, budget: int, asker: Asker | None
+) -> Answer:
+    until = windows(as_of)[0].end
+    worth = importance_known(store, spec.name, until)
+    drop = worth.filter(pl.col("suggestion") == "drop")["feature"].to_list()
     try:
-        found = challenge(FeatureManager(store, as_of=as_of), symbols, as_of, spec, drop=drop, budget=budget)
+        require_history(FeatureManager(store, as_of=as_of), symbols, spec, as_of)
+        new = None if asker is None else redesign(store, symbols, spec, until, asker, spec.seed)
+        known = known_features(store, *([new.definition] if new is not None and new.definition is not None else []))
+        manager = FeatureManager(store, as_of, known)
+        add = {} if new is None else new.inputs
+        found = challenge(manager, symbols, as_of, spec, drop=drop, add=add, budget=budget)
     except ModelError as error:
         return Answer(spec.name, RETRAINED, f"drift persists, but there was no search: {error}")
     if found.challenger == found.champion:
@@ -120,7 +167,21 @@ def _searched(store: Warehouse, symbols: Sequence[str], spec: ModelSpec, as_of: 
     else:
         gained = "no row" if found.gain is None else f"{found.gain:+.5f} nats, surely only {found.gain_low:+.5f}"
         reason = f"the challenger is not surely better on days that neither had seen: {gained}"
-    return Answer(spec.name, SEARCHED, f"drift persists after retraining; {reason}", found)
+    told = f"drift persists after retraining; {reason}{_about(new, found)}"
+    return Answer(spec.name, SEARCHED, told, found, new)
+
+
+def _about(new: Redesign | None, found: Challenge) -> str:
+    """Say what became of a written input."""
+    if new is None:
+        return ""
+    last = new.proposed[-1]
+    if new.definition is None:
+        refused = [each.reason for each in new.proposed if each.text is not None]
+        return f"; no new input: {'refused: ' if refused else ''}{(refused or [last.reason])[-1]}"
+    name = new.definition.pattern
+    part = "is part of the challenger" if name in found.challenger.inputs else "did not help on the search's folds"
+    return f"; the input {name}, written by {AUTHOR}, {part}"
 
 
 def tuning_rows(answers: Sequence[Answer], store: Warehouse, as_of: datetime, snapshot: int) -> pl.DataFrame:
@@ -138,7 +199,7 @@ def tuning_rows(answers: Sequence[Answer], store: Warehouse, as_of: datetime, sn
                 "as_of": as_of,
                 "model_name": each.name,
                 "action": each.action,
-                "decision": "adopted" if found is not None and found.adopted else "kept",
+                "decision": ADOPTED if found is not None and found.adopted else KEPT,
                 "reason": each.reason,
                 "champion": versions.get(each.name),
                 "challenger": fingerprint(found.challenger) if found is not None and other else None,

@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import Timeframe
@@ -106,7 +107,7 @@ class ModelledSource:
         A stored version that cannot be loaded (its files are gone, or its features are defined differently today) says
         nothing; the log tells which and why.
         """
-        manager = FeatureManager(self._store, as_of=end)
+        manager = FeatureManager(self._store, end, known_features(self._store))
         found = pl.DataFrame(schema={"symbol": pl.String, "ts": pl.Datetime("us", "UTC")})
         for name in names:
             versions = self._versions(name, timeframe, start, end)

@@ -70,7 +70,7 @@ def config_of(model: Model, threshold: Threshold) -> dict[str, Any]:
         "calibration": asdict(model.calibration),
         "state": model.state(),
         "threshold": asdict(threshold),
-        "features_hash": definitions_hash(model.spec.reads),
+        "features_hash": definitions_hash(model.spec.rests_on),
     }
 
 
@@ -154,7 +154,7 @@ def load_artifact(folder: Path) -> Artifact:
         _refuse(folder, f"config.json names the model type {spec.type!r}; there is {', '.join(MODELS)}")
     if metadata["model"] != folder_name(spec):
         _refuse(folder, f"metadata.json is of {metadata['model']}, config.json of {folder_name(spec)}")
-    if config["features_hash"] != definitions_hash(spec.reads):
+    if config["features_hash"] != definitions_hash(spec.rests_on):
         _refuse(folder, "its features are defined differently today; train it again")
     model = MODELS[spec.type].load(folder, spec, Calibration(**config["calibration"]), config["state"])
     version = _version(folder, model.file)
@@ -237,5 +237,12 @@ def _readme(model: Model, name: str, version: str, metadata: Mapping[str, Any]) 
         "- `metadata.json`: data window, metrics, checks, status, hashes",
         "",
         "Inputs: " + ", ".join(f"`{each}`" for each in spec.inputs),
+        *_written(spec),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _written(spec: ModelSpec) -> list[str]:
+    """Return the texts among the inputs, as an indented block: whatever they hold, it stays text."""
+    lines = [f"    {name} = {' '.join(each.text.split())}" for name, each in spec.written.items()]
+    return ["", "Written as text, compiled and never executed:", "", *lines] if lines else []

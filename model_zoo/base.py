@@ -68,6 +68,22 @@ class Range:
 
 
 @dataclass(frozen=True)
+class WrittenInput:
+    """An input that is a text, see `strategies.written_features`: data, compiled anew wherever it is computed.
+
+    Attributes
+    ----------
+    text : str
+        The expression.
+    reads : tuple of str
+        Registered features and candle columns in it, sorted.
+    """
+
+    text: str
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """Everything that decides what a model learns, apart from the data.
 
@@ -93,11 +109,13 @@ class ModelSpec:
         learns which side's barrier is met first (`model_zoo.labels.with_barriers`), this many usual moves away.
     round_trip : float
         Costs that a barrier must pay beyond that, a fraction of notional.
+    written : mapping of str to WrittenInput
+        Those of the inputs that are texts, by name. The registry of whoever computes them must know them too.
 
     Raises
     ------
     ModelError
-        If the timeframe is not traded or the inputs are empty or twice the same.
+        If the timeframe is not traded, the inputs are empty or twice the same, or a written one is not among them.
     ValueError
         If an input is a label.
     """
@@ -111,6 +129,7 @@ class ModelSpec:
     scale: str = ""
     barrier: float = 0.0
     round_trip: float = ROUND_TRIP
+    written: Mapping[str, WrittenInput] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.timeframe not in TRADED_TIMEFRAMES:
@@ -121,6 +140,10 @@ class ModelSpec:
             raise ModelError(msg)
         if self.barrier < 0 or (self.barrier and not self.scale):
             msg = f"{self.name}: a barrier of {self.barrier:g} needs a positive width and a scale to measure it in"
+            raise ModelError(msg)
+        stray = sorted(set(self.written) - set(self.inputs))
+        if stray:
+            msg = f"{self.name}: {', '.join(stray)} is written but no input; leave its text out too"
             raise ModelError(msg)
         check_inputs(self.inputs)
 
@@ -134,14 +157,28 @@ class ModelSpec:
         """Every feature that decides what is learned: the inputs, and the scale."""
         return tuple(dict.fromkeys((*self.inputs, self.scale))) if self.scale else self.inputs
 
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Registered features behind `reads`: those in a text in place of its name."""
+        parts = (self.written[name].reads if name in self.written else (name,) for name in self.reads)
+        return tuple(dict.fromkeys(each for part in parts for each in part))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the specification as plain JSON values."""
-        return {**asdict(self), "inputs": list(self.inputs), "hyper": dict(self.hyper)}
+        """Return the specification as plain JSON values; `written` only where there is any."""
+        found = {**asdict(self), "inputs": list(self.inputs), "hyper": dict(self.hyper)}
+        del found["written"]
+        if self.written:
+            texts = {name: {"text": each.text, "reads": list(each.reads)} for name, each in self.written.items()}
+            found["written"] = texts
+        return found
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "ModelSpec":
         """Return the specification that `to_json` wrote."""
-        return cls(**{**given, "inputs": tuple(given["inputs"])})
+        texts = {
+            name: WrittenInput(each["text"], tuple(each["reads"])) for name, each in given.get("written", {}).items()
+        }
+        return cls(**{**given, "inputs": tuple(given["inputs"]), "written": texts})
 
 
 class Model(ABC):

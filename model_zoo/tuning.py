@@ -4,10 +4,11 @@ Belongs here: what is due, the search over a type's ranges, the comparison of ch
 here: noticing drift (the forward ledger), storing what was decided (the assets), training (`model_zoo.learning`).
 
 Every cycle trains every model anew, so the first answer to drift has been given when it is noticed. If a version
-trained since then drifts as well, other hyper-parameters are searched for, and the inputs that were suggested for
-dropping are left out. Search and comparison never share a day: the search sees [T - 10 d, T - 3 d) by its own
-validation folds; then champion and challenger each predict the three days up to T, day by day, trained on the seven
-days before each. The challenger takes over only if its log-loss on them is lower at the one-sided 5 % level.
+trained since then drifts as well, other hyper-parameters are searched for, the inputs that were suggested for dropping
+are left out, and one that was written for this model may come in. Search and comparison never share a day: the search
+sees [T - 10 d, T - 3 d) by its own validation folds; then champion and challenger each predict the three days up to T,
+day by day, trained on the seven days before each. The challenger takes over only if its log-loss on them is lower at
+the one-sided 5 % level.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ import polars as pl
 
 from features.bars import bar_length
 from features.feature_manager import FeatureManager
-from model_zoo.base import ModelError, ModelSpec, Range
+from model_zoo.base import ModelError, ModelSpec, Range, WrittenInput
 from model_zoo.catalog import MODELS
 from model_zoo.folds import TRAIN_DAYS, Window, decided_at
 from model_zoo.learning import learn, predicted, rows_of
@@ -163,6 +164,7 @@ def challenge(
     champion: ModelSpec,
     *,
     drop: Sequence[str] = (),
+    add: Mapping[str, WrittenInput] | None = None,
     budget: int = BUDGET,
     judged_days: int = JUDGED_DAYS,
 ) -> Challenge:
@@ -171,7 +173,7 @@ def challenge(
     Parameters
     ----------
     manager : FeatureManager
-        As of T.
+        As of T; its registry knows what is written.
     symbols : sequence of str
         Pooled.
     as_of : datetime
@@ -180,6 +182,8 @@ def challenge(
         In force; its seed is the search's.
     drop : sequence of str
         Inputs that the search may leave out, all or none.
+    add : mapping of str to WrittenInput
+        Inputs that the search may take in, all or none. With them in place of `drop` is what it tries first.
     budget : int
         Specifications tried, at least 1.
     judged_days : int
@@ -195,54 +199,103 @@ def challenge(
     No look-ahead: the search ends before the judged days begin, and each judged day is predicted by models that
     learned from what came before it. Same data, champion and seed: same result.
     """
-    boundary = as_of - judged_days * DAY
-    searched, judged = Window(boundary - TRAIN_DAYS, boundary), Window(boundary, as_of)
-    rows = rows_of(manager, symbols, champion, Window(searched.start, as_of))
-    first = rows.select(decided_at(champion.timeframe).min()).item()
-    if first is None or first > searched.start + bar_length(champion.timeframe):
-        msg = f"{champion.name}: a search needs history from {searched.start:%Y-%m-%d %H:%M}; it begins at {first}"
-        raise ModelError(msg)
-    tried = _search(rows, champion, searched, drop, budget)
+    searched, judged = windows(as_of, judged_days)
+    require_history(manager, symbols, champion, as_of, judged_days)
+    new = dict(add or {})
+    widest = _with_inputs(champion, (*champion.inputs, *(name for name in new if name not in champion.inputs)), new)
+    rows = rows_of(manager, symbols, widest, Window(searched.start, as_of))
+    tried = _search(rows, champion, searched, _Room(drop, new), budget)
     best = min(tried, key=lambda each: each.log_loss)
     if best.spec == champion:
         return Challenge(champion, champion, tuple(tried), searched, judged)
     return _compared(rows, Challenge(champion, best.spec, tuple(tried), searched, judged), judged_days)
 
 
-def _search(rows: pl.DataFrame, champion: ModelSpec, window: Window, drop: Sequence[str], budget: int) -> list[Tried]:
-    """Return what was tried: the champion, then what Optuna's tree-structured Parzen estimator asked for."""
+def windows(as_of: datetime, judged_days: int = JUDGED_DAYS) -> tuple[Window, Window]:
+    """Return the window that a search as of T sees, and the days after it by which its result is judged."""
+    boundary = as_of - judged_days * DAY
+    return Window(boundary - TRAIN_DAYS, boundary), Window(boundary, as_of)
+
+
+def require_history(
+    manager: FeatureManager, symbols: Sequence[str], spec: ModelSpec, as_of: datetime, judged_days: int = JUDGED_DAYS
+) -> None:
+    """Refuse a search for which there are too few bars before T.
+
+    Raises
+    ------
+    ModelError
+        If the bars begin after the search's window does.
+    """
+    searched, _ = windows(as_of, judged_days)
+    length = bar_length(spec.timeframe)
+    bars = manager.source.candles(list(symbols), spec.timeframe, searched.start - length, searched.start + length)
+    if bars.is_empty():
+        msg = f"{spec.name}: a search needs history from {searched.start:%Y-%m-%d %H:%M}; there is none"
+        raise ModelError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class _Room:
+    """Inputs that a search may leave out, and those that it may take in: each all or none."""
+
+    drop: Sequence[str]
+    add: Mapping[str, WrittenInput]
+
+    def used(self, champion: ModelSpec, asked: Mapping[str, Any]) -> ModelSpec:
+        """Return the champion with the inputs that were asked for."""
+        gone = set(self.drop) if asked.get("drop") else set()
+        new = tuple(name for name in self.add if name not in champion.inputs) if asked.get("add") else ()
+        return _with_inputs(champion, (*(name for name in champion.inputs if name not in gone), *new), self.add)
+
+    def axes(self, champion: ModelSpec) -> list[str]:
+        """Return what there is to choose."""
+        gone = [name for name in self.drop if name in champion.inputs]
+        some = bool(gone) and len(gone) < len(champion.inputs)
+        return [name for name, there in (("drop", some), ("add", bool(self.add))) if there]
+
+
+def _with_inputs(spec: ModelSpec, inputs: tuple[str, ...], texts: Mapping[str, WrittenInput]) -> ModelSpec:
+    """Return the specification with these inputs, the texts of the written among them."""
+    known = {**spec.written, **texts}
+    return replace(spec, inputs=inputs, written={name: known[name] for name in inputs if name in known})
+
+
+def _search(rows: pl.DataFrame, champion: ModelSpec, window: Window, room: _Room, budget: int) -> list[Tried]:
+    """Return what was tried: the champion, then what Optuna's tree-structured Parzen estimator asked for.
+
+    Where there is an input to take in, the champion with it comes second, at its own hyper-parameters.
+    """
     import optuna  # noqa: PLC0415 - takes half a second; only a search needs it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     model = MODELS[champion.type]
-    droppable = [name for name in drop if name in champion.inputs]
+    choices = room.axes(champion)
     axes: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.IntDistribution(0, GRID) for name in model.ranges
     }
-    if droppable and len(droppable) < len(champion.inputs):
-        axes["drop"] = optuna.distributions.IntDistribution(0, 1)
+    axes |= {name: optuna.distributions.IntDistribution(0, 1) for name in choices}
     sampler = optuna.samplers.TPESampler(seed=champion.seed, n_startup_trials=STARTUP)
     study = optuna.create_study(direction="minimize", sampler=sampler)
     tried = {fingerprint(champion): Tried(champion, _loss(rows, champion, window))}
+    if "add" in choices and budget > 1:
+        renewed = room.used(champion, dict.fromkeys(choices, 1))
+        tried[fingerprint(renewed)] = Tried(renewed, _loss(rows, renewed, window))
     for _ in range(4 * budget if axes else 0):
         if len(tried) >= budget:
             break
         trial = study.ask(axes)
-        spec = _spec(champion, model.ranges, trial.params, droppable)
+        spec = _spec(room.used(champion, trial.params), model.ranges, trial.params)
         known = tried.get(fingerprint(spec)) or Tried(spec, _loss(rows, spec, window))
         tried[fingerprint(spec)] = known
         study.tell(trial, known.log_loss)
     return list(tried.values())
 
 
-def _spec(
-    champion: ModelSpec, ranges: Mapping[str, Range], asked: Mapping[str, Any], droppable: Sequence[str]
-) -> ModelSpec:
-    """Return the champion with the values at the places asked for."""
+def _spec(spec: ModelSpec, ranges: Mapping[str, Range], asked: Mapping[str, Any]) -> ModelSpec:
+    """Return the specification with the hyper-parameters at the places asked for."""
     values = {name: each.at(asked[name] / GRID) for name, each in ranges.items()}
-    gone = set(droppable) if asked.get("drop") else set()
-    inputs = tuple(name for name in champion.inputs if name not in gone)
-    return replace(champion, hyper={**champion.hyper, **values}, inputs=inputs)
+    return replace(spec, hyper={**spec.hyper, **values})
 
 
 def _loss(rows: pl.DataFrame, spec: ModelSpec, window: Window) -> float:

@@ -21,8 +21,11 @@ from features.predictions import is_prediction
 from features.registry import Registry, standard_registry
 from strategies.compiler import compile_expression
 from strategies.language import LanguageError
+from strategies.sandbox import Limits, first_evaluation
 from strategies.validation import SCALE, scaled
 
+PREFIX: Final = "written_"
+"""Of the names of written features."""
 CUTS: Final = 3
 """Bars drawn at random after which the future is taken away, beside the peculiar ones."""
 MOST_NULL: Final = 0.5
@@ -75,9 +78,53 @@ def written_feature(text: str, about: str, registry: Registry | None = None) -> 
         return compile_expression(text).expr
 
     build.__doc__ = " ".join(about.split()) or "Written as text."
-    digest = hashlib.sha256(text.strip().encode()).hexdigest()[:12]
-    name = f"written_{digest}"
+    name = f"{PREFIX}{text_hash(text)[:12]}"
     return feature(name, unit="number", warmup=longest, window=window, nulls="a part of it is null")(build)
+
+
+def text_hash(text: str) -> str:
+    """Return the SHA-256 of an expression, without the blanks around it."""
+    return hashlib.sha256(text.strip().encode()).hexdigest()
+
+
+def reads_of(definition: Definition) -> tuple[str, ...]:
+    """Return the features and candle columns in a written feature, sorted."""
+    formula = definition.build()
+    assert isinstance(formula, pl.Expr)  # noqa: S101  # the language makes nothing else
+    return tuple(sorted(set(formula.meta.root_names())))
+
+
+def trial_problem(text: str, market: Market, timeframe: Timeframe, limits: Limits | None = None, seed: int = 0) -> str:
+    """Return why the child process of first evaluations refuses an expression; '' where it does not.
+
+    Parameters
+    ----------
+    text : str
+        An expression that `written_feature` took.
+    market : Market
+        A few thousand bars of each timeframe.
+    timeframe : Timeframe
+        Bars on which it is to be read.
+    limits : Limits, optional
+        Of the child: CPU and wall time, memory, no environment, no network.
+    seed : int
+        Of the checks.
+    """
+    wrapped = _AS_STRATEGY.format(timeframe=timeframe, text=text.strip())
+    return first_evaluation(wrapped, market, limits, seed=seed).reason
+
+
+_AS_STRATEGY: Final = '''class WrittenInput(Strategy):
+    """An input, read as the child process reads strategies. Edge: none. Fails: always."""
+
+    name = "written_input"
+    timeframes = ("{timeframe}",)
+
+    def detect(self, f):
+        return Signal(long_entry=(
+{text}
+) > 0)
+'''
 
 
 def problems(

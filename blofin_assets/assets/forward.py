@@ -38,6 +38,7 @@ from blofin_assets.following import Followed, following
 from blofin_assets.partitions import half_day_key, half_day_start, half_days
 from blofin_assets.plan import FORWARD
 from blofin_assets.sources import RememberedSource
+from blofin_assets.written_inputs import known_features
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
@@ -160,7 +161,7 @@ def _followed(
         made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
     else:
         timeframes = run.tradable.timeframes
-        manager = FeatureManager(source, as_of=until)
+        manager = FeatureManager(source, until, known_features(store))
         found = evaluate(
             [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source
         )[0]

@@ -15,11 +15,15 @@ import polars as pl
 from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset, table_preview
 from blofin_assets.assets.features import ASSETS as FEATURE_ASSETS
 from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id, trade_rows, trial_rows
+from blofin_assets.evolution.asking import Asker
+from blofin_assets.evolution.inputs import written_rows
+from blofin_assets.evolution.rows import SOUND
 from blofin_assets.model_drift import NO_DRIFT, answer_drift, search_trials, spec_in_force, tuning_rows
 from blofin_assets.model_plots import model_figure
 from blofin_assets.partitions import half_day_start, half_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
-from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_assets.written_inputs import known_features
+from blofin_resources.dagster_resources import ClaudeResource, ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
@@ -63,7 +67,7 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
         require_market_data(store, market.symbols, as_of - WINDOW, as_of)
         snapshot = store.snapshot_id()
         spec = spec_in_force(store, default_spec(type_name, timeframe, market.seed), as_of)
-        trained = train_cycle(FeatureManager(store, as_of=as_of), market.symbols, as_of, spec)
+        trained = train_cycle(FeatureManager(store, as_of, known_features(store)), market.symbols, as_of, spec)
         artifact = _save(Path(warehouse.folder) / "models", trained, store)
         return _write(store, trained, artifact, context.run.run_id, snapshot)
 
@@ -94,7 +98,9 @@ def ensembles(
     snapshot = store.snapshot_id()
     root = Path(warehouse.folder) / "models"
     members, holdout = _members(store, root, as_of)
-    tried = search(FeatureManager(store, as_of=as_of), market.symbols, holdout, members, seed=market.seed)
+    tried = search(
+        FeatureManager(store, as_of, known_features(store)), market.symbols, holdout, members, seed=market.seed
+    )
     found = [each.evaluation for each in tried]
     scores = pl.DataFrame(
         [
@@ -142,7 +148,11 @@ def ensembles(
 
 @stage_asset(group=GROUP, table="ml.model_tuning", partitions=half_days, deps=[*MODEL_ASSETS, ensembles])
 def model_tuning(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    clock: ClockResource,
+    claude: ClaudeResource,
 ) -> dg.MaterializeResult[Any]:
     """What was done about models that drift: trained anew, then searched for. A champion stays until beaten unseen."""
     as_of = cycle_as_of(context, clock, half_day_start)
@@ -153,11 +163,19 @@ def model_tuning(
         for name in MODELS
         for timeframe in TRADED_TIMEFRAMES
     }
-    done = answer_drift(store, market.symbols, specs, as_of)
+    asker = Asker(claude.open(store, clock), as_of, context.run.run_id)
+    done = answer_drift(store, market.symbols, specs, as_of, asker=asker)
     rows = tuning_rows(done, store, as_of, snapshot)
+    inputs = written_rows(
+        [each.redesign for each in done if each.redesign is not None],
+        {each.name: each.outcome for each in done},
+        as_of,
+        snapshot,
+    )
     told = rows.select("model_name", "action", "decision", "reason")
     with store.transaction(context.run.run_id) as tx:
         tx.replace("ml.model_tuning", rows, as_of=as_of, ignore=["snapshot_id"])
+        tx.replace("ml.written_inputs", inputs, as_of=as_of, ignore=["snapshot_id"])
         tx.append("research.trials", search_trials(done, as_of, snapshot), key=["id"])
     return dg.MaterializeResult(
         metadata={
@@ -165,6 +183,9 @@ def model_tuning(
             "drifting": rows.height,
             "adopted": rows.filter(pl.col("decision") == "adopted").height,
             "answers": table_preview(told) if told.height else NO_DRIFT,
+            "inputs_asked_for": inputs.height,
+            "inputs_sound": inputs.filter(pl.col("state") == SOUND).height,
+            "cost_usd": asker.cost_usd,
             "snapshot": tx.snapshot,
         }
     )

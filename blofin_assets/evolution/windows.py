@@ -69,7 +69,10 @@ def validation_market(store: Warehouse, symbols: Sequence[str], until: datetime,
 
 def sample_of(market: Market) -> Market:
     """Return the last bars of a market, for the first evaluation of untrusted text in a child process."""
-    first = {frame: bars["ts"].unique().tail(SAMPLE_BARS).min() for frame, bars in market.candles.items()}
+    first = {
+        frame: bars["ts"].unique().sort().tail(SAMPLE_BARS).min() or datetime.min.replace(tzinfo=UTC)
+        for frame, bars in market.candles.items()
+    }
 
     def tail(frames: Mapping[Timeframe, pl.DataFrame]) -> dict[Timeframe, pl.DataFrame]:
         return {frame: bars.filter(pl.col("ts") >= first[frame]) for frame, bars in frames.items()}

@@ -37,6 +37,7 @@ RESULTS = (
     "ml.predictions",
     "ml.ml_ensembles",
     "ml.validation_predictions",
+    "ml.feature_importance",
     "research.forward_entries",
     "research.forward_trades",
     "research.forward_equity",

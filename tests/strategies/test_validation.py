@@ -79,8 +79,10 @@ def test_signals_do_not_depend_on_where_the_data_starts(strategy: Strategy, mark
         later = strategy.signals(frame.filter(pl.col("ts") >= begun))
         settled = candles["ts"].unique().sort()[start + strategy.lookback]
         conditions = pl.selectors.boolean() | pl.selectors.by_name("symbol", "ts")
-        assert later.filter(pl.col("ts") >= settled).select(conditions).equals(
-            whole.filter(pl.col("ts") >= settled).select(conditions)
+        assert (
+            later.filter(pl.col("ts") >= settled)
+            .select(conditions)
+            .equals(whole.filter(pl.col("ts") >= settled).select(conditions))
         )
 
 

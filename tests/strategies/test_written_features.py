@@ -1,13 +1,15 @@
 """An expression written as text becomes a feature, is causal and free of units, or is refused with the reason."""
 
+import polars as pl
 import pytest
 
+from features.definition import feature
 from features.engine import compute
 from features.market import Market, example_market
 from features.registry import standard_registry
 from strategies.compiler import RefusedError
 from strategies.language import LanguageError
-from strategies.written_features import problems, written_feature
+from strategies.written_features import problems, trial_problem, written_feature
 
 GOOD = "zscore(f.rsi_14, 30) * where(f.adx_14 > 20, 1, 0.5)"
 
@@ -70,3 +72,17 @@ def test_units_constants_and_unknowns_are_refused(market: Market) -> None:
     assert any("multiplied" in each for each in problems(price, market, timeframes=("5m",)))
     assert any("same on every bar" in each for each in problems(same, market, timeframes=("5m",)))
     assert any("unknown on" in each for each in problems(unknown, market, timeframes=("5m",)))
+
+
+def test_a_feature_that_reads_the_next_bar_is_refused_by_causality(market: Market) -> None:
+    def tomorrow() -> pl.Expr:
+        """Read the next close."""
+        return pl.col("close").shift(-1) / pl.col("close")
+
+    peeking = feature("written_000000000000", unit="number", warmup=1, window=1, nulls="at the end")(tomorrow)
+    assert any("looks ahead on 5m" in each for each in problems(peeking, market, timeframes=("5m",)))
+
+
+def test_the_child_process_reads_it_as_the_compiler_does(market: Market) -> None:
+    assert trial_problem(GOOD, market, "5m") == ""
+    assert "unknown feature" in trial_problem("f.no_such_feature * 2", market, "5m")
