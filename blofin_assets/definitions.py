@@ -95,6 +95,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             archive=str(settings.archive.resolve()) if settings.archive else None,
             api_url=settings.api_url,
             api_patience=settings.api_patience,
+            mark_prices=settings.mark_prices,
             seed=settings.seed,
             symbols=list(settings.symbols),
         ),

@@ -99,6 +99,10 @@ class ModelledSource:
         """See `CandleSource.funding`."""
         return self._store.funding(symbols, start, end)
 
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `CandleSource.mark_candles`."""
+        return self._store.mark_candles(symbols, start, end)
+
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
     ) -> pl.DataFrame:

@@ -69,6 +69,10 @@ class RememberedSource:
             self._held[timeframe] = known, since, frame
         return frame.filter(pl.col("symbol").is_in(list(symbols)), pl.col("ts") >= start)
 
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `CandleSource.mark_candles`."""
+        return self._inner.mark_candles(symbols, start, min(end, self._as_of))
+
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
     ) -> pl.DataFrame:

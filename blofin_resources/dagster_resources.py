@@ -43,6 +43,7 @@ class MarketResource(dg.ConfigurableResource["MarketResource"]):
     seed: int
     symbols: list[str]
     api_patience: float = 120.0
+    mark_prices: bool = True
 
     def source(self) -> MarketSource:
         """Return the source; the same object for the whole process, so that what it caches serves every run."""

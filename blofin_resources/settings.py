@@ -31,6 +31,7 @@ _EXAMPLES: Final = {
     "archive": "a folder of <SYMBOL>_1m.parquet files, such as /data/market",
     "api_url": "an http(s) address, such as https://openapi.blofin.com",
     "api_patience": "seconds above 0, such as 120",
+    "mark_prices": "on or off",
     "symbols": "BASE-QUOTE names joined by commas, such as BTC-USDT,ETH-USDT",
     "start": "a day, such as 2025-05-05",
     "warehouse": "a folder, such as warehouse",
@@ -118,6 +119,8 @@ class Settings(BaseSettings):
         Address of the exchange's REST API, without a slash at its end.
     api_patience : float
         Seconds that one call of the exchange may take in all, retries and waiting included.
+    mark_prices : bool
+        Whether mark-price candles are brought in, by which leveraged positions are liquidated.
     symbols : tuple of str
         Perpetual futures to follow, as BASE-QUOTE in capitals, each once, in the order given.
     start : date or None
@@ -169,6 +172,7 @@ class Settings(BaseSettings):
     archive: UserPath | None = None
     api_url: Url = "https://openapi.blofin.com"
     api_patience: Annotated[float, AfterValidator(_check_seconds)] = 120.0
+    mark_prices: bool = True
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols), AfterValidator(_check_symbols)] = (
         "BTC-USDT",
         "ETH-USDT",

@@ -55,6 +55,18 @@ the candle (`sample`, `archive`, `blofin`, `ticks`); `flag` null for a sound bar
 FUNDING_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, "rate": pl.Float64()})
 """Funding payments, sorted by (symbol, ts): `rate` is a fraction of notional, paid by longs where positive."""
 
+MARK_SCHEMA: Final = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "ts": TS,
+        "open": pl.Float64(),
+        "high": pl.Float64(),
+        "low": pl.Float64(),
+        "close": pl.Float64(),
+    }
+)
+"""1-minute bars of the mark price, sorted by (symbol, ts): opening times, prices in quote currency, never null."""
+
 
 def bar_length(timeframe: Timeframe) -> timedelta:
     """Return the time between a bar's open and its close."""
@@ -78,7 +90,7 @@ def floor_time(moment: datetime, step: timedelta, epoch: datetime = datetime(197
 class CandleSource(Protocol):
     """Where domain code gets candles and funding from: the warehouse, or plain frames in a test or notebook.
 
-    No look-ahead: both calls return only what was closed or paid at or before `end`.
+    No look-ahead: every call returns only what was closed or paid at or before `end`.
     """
 
     def candles(
@@ -97,6 +109,14 @@ class CandleSource(Protocol):
 
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
         """Return the funding paid at `start <= ts <= end`, with `FUNDING_SCHEMA`, sorted by (symbol, ts)."""
+        ...
+
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Return the 1-minute bars of the mark price with `start <= ts` and `ts + 1 minute <= end`.
+
+        The frame has `MARK_SCHEMA`, sorted by (symbol, ts). A symbol without them has no rows, which is no error:
+        liquidations then go by last prices.
+        """
         ...
 
 
@@ -127,6 +147,8 @@ class FrameSource:
         Frame with `FUNDING_SCHEMA`; none where omitted.
     predictions : dict of Timeframe to DataFrame, optional
         What models said: `symbol`, `ts` and a column for each name, such as `model:direction`.
+    marks : DataFrame, optional
+        Frame with `MARK_SCHEMA`; none where omitted.
     """
 
     def __init__(
@@ -134,10 +156,12 @@ class FrameSource:
         candles: dict[Timeframe, pl.DataFrame],
         funding: pl.DataFrame | None = None,
         predictions: dict[Timeframe, pl.DataFrame] | None = None,
+        marks: pl.DataFrame | None = None,
     ) -> None:
         self._candles = candles
         self._predictions = predictions or {}
         self._funding = pl.DataFrame(schema=FUNDING_SCHEMA) if funding is None else funding
+        self._marks = pl.DataFrame(schema=MARK_SCHEMA) if marks is None else marks
 
     def candles(
         self, symbols: Sequence[str], timeframe: Timeframe, start: datetime | None, end: datetime
@@ -156,6 +180,11 @@ class FrameSource:
         """See `CandleSource.funding`."""
         paid = self._funding.filter(pl.col("symbol").is_in(list(symbols)), pl.col("ts") <= end)
         return paid if start is None else paid.filter(pl.col("ts") >= start)
+
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `CandleSource.mark_candles`."""
+        closed = pl.col("ts").is_between(start, end - bar_length("1m"))
+        return self._marks.filter(pl.col("symbol").is_in(list(symbols)), closed)
 
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime

@@ -1,6 +1,7 @@
 """A folder of candles that a user already has, as a market source.
 
-Belongs here: reading `<SYMBOL>_1m.parquet` or `.csv` and `<SYMBOL>_funding.*`, and refusing what is wrong in them.
+Belongs here: reading `<SYMBOL>_1m.parquet` or `.csv`, `<SYMBOL>_funding.*` and `<SYMBOL>_mark.*`, and refusing what is
+wrong in them.
 Does not belong here: candles from the network (`blofin`), the older system's ticks (`ticks`).
 
 A file is scanned lazily: only the range asked is read, and only what is read is checked.
@@ -16,11 +17,12 @@ import polars as pl
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market import base, checks
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, TS
 
 _CANDLES: Final = ("ts", "open", "high", "low", "close", "volume")
 _FURTHER: Final = ("quote_volume", "contracts")
 _FUNDING: Final = ("ts", "rate")
+_MARKS: Final = ("ts", "open", "high", "low", "close")
 _SUFFIXES: Final = (".parquet", ".csv")
 _NAME: Final = re.compile(r"(?P<symbol>[A-Z0-9]+-[A-Z0-9]+)_1m")
 _MINUTE: Final = timedelta(minutes=1)
@@ -30,7 +32,8 @@ class ArchiveMarket:
     """Candles and funding from the files of one folder.
 
     `<SYMBOL>_1m.parquet` or `.csv` has the columns ts, open, high, low, close, volume (base units);
-    `<SYMBOL>_funding.parquet` or `.csv`, which may be absent, has ts and rate. Times are milliseconds since 1970,
+    `<SYMBOL>_funding.parquet` or `.csv`, which may be absent, has ts and rate; `<SYMBOL>_mark.parquet` or `.csv`, which
+    may be absent, has ts, open, high, low, close of 1-minute bars of the mark price. Times are milliseconds since 1970,
     ISO 8601 text, or datetimes; without a time zone they are taken as UTC. quote_volume (quote currency) and contracts
     are read where a file has them and null, which is unknown, where not. Further columns are ignored.
 
@@ -108,6 +111,13 @@ class ArchiveMarket:
         frames = [self._funding(symbol, start, end) for symbol in sorted(set(symbols))]
         return pl.concat([base.no_funding(), *frames])
 
+    def mark_candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `MarketSource.mark_candles_1m`; a symbol without a file of mark prices has no rows."""
+        self._check(symbols)
+        base.require_range(start, end)
+        frames = [self._marks(symbol, start, end) for symbol in sorted(set(symbols))]
+        return pl.concat([base.no_marks(), *frames])
+
     def _check(self, symbols: Sequence[str]) -> None:
         base.require_known(symbols, self._files, f"archive {self._folder}")
 
@@ -128,8 +138,7 @@ class ArchiveMarket:
         return checks.flag_single_price(frame)
 
     def _funding(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        paths = [self._folder / f"{symbol}_funding{suffix}" for suffix in _SUFFIXES]
-        path = next((path for path in paths if path.is_file()), None)
+        path = self._beside(symbol, "funding")
         if path is None:
             return base.no_funding()
         rows = _scan(path, _FUNDING).filter(_within(start, end))
@@ -137,6 +146,23 @@ class ArchiveMarket:
         _require(frame.filter(~pl.col("rate").is_finite().fill_null(value=False)), path, "rate {}", "rate")
         _require_order(frame, path)
         return frame
+
+    def _marks(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
+        path = self._beside(symbol, "mark")
+        if path is None:
+            return base.no_marks()
+        rows = _scan(path, _MARKS).filter(_within(start, end - _MINUTE))
+        frame = _collect(rows, path).with_columns(symbol=pl.lit(symbol)).select(MARK_SCHEMA.names())
+        _require_order(frame, path)
+        for check in (checks.positive_prices, checks.ohlc_order):
+            _require(check(frame), path, "{}", "detail")
+        _require(checks.on_grid(frame, "1m"), path, "{}", "detail")
+        return frame
+
+    def _beside(self, symbol: str, what: str) -> Path | None:
+        """Return a symbol's further file, which it may lack; Parquet goes before CSV."""
+        paths = [self._folder / f"{symbol}_{what}{suffix}" for suffix in _SUFFIXES]
+        return next((path for path in paths if path.is_file()), None)
 
 
 def _candle_files(folder: Path) -> dict[str, Path]:

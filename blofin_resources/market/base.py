@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 import polars as pl
 
 from blofin_resources.errors import MarketError
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, TS
 
 Clock = Callable[[], datetime]
 """Tells the present moment, in UTC."""
@@ -115,6 +115,13 @@ class MarketSource(Protocol):
         """Return the funding paid at `start <= ts <= end` with `FUNDING_SCHEMA`, sorted by (symbol, ts)."""
         ...
 
+    def mark_candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Return the 1-minute bars of the mark price, in the range of `candles_1m`, with `MARK_SCHEMA`.
+
+        Sorted by (symbol, ts). A source that has none gives no rows; an unknown symbol is refused as elsewhere.
+        """
+        ...
+
     def coverage(self, symbol: str) -> Coverage:
         """Return the stretch for which candles of `symbol` can be asked."""
         ...
@@ -196,3 +203,8 @@ def no_candles() -> pl.DataFrame:
 def no_funding() -> pl.DataFrame:
     """Return an empty frame with `FUNDING_SCHEMA`."""
     return pl.DataFrame(schema=FUNDING_SCHEMA)
+
+
+def no_marks() -> pl.DataFrame:
+    """Return an empty frame with `MARK_SCHEMA`."""
+    return pl.DataFrame(schema=MARK_SCHEMA)

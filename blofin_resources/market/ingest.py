@@ -4,14 +4,14 @@ Belongs here: pure functions over coverage and candles, and the fetch that keeps
 others. Does not belong here: the store itself, gaps (`gaps`), any one source.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import polars as pl
 
 from blofin_resources.errors import MarketError
-from blofin_resources.market.base import Fetched, MarketSource, no_candles, no_funding
+from blofin_resources.market.base import Fetched, MarketSource, no_candles, no_funding, no_marks
 from features.bars import TS
 
 REVISION_SCHEMA: Final = pl.Schema(
@@ -29,6 +29,7 @@ REVISION_SCHEMA: Final = pl.Schema(
 _PRICES_AND_VOLUMES: Final = ("open", "high", "low", "close", "volume", "quote_volume", "contracts")
 REVISED_CANDLES: Final = {name: name for name in (*_PRICES_AND_VOLUMES, "flag")}
 REVISED_FUNDING: Final = {"rate": "funding_rate"}
+REVISED_MARKS: Final = {name: f"mark_{name}" for name in ("open", "high", "low", "close")}
 """Columns that a source may revise, and what they are called in the log."""
 
 _KEY: Final = ["symbol", "ts"]
@@ -41,6 +42,8 @@ class _KeepsFailuresApart(Protocol):
     def fetch_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched: ...
 
     def fetch_funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched: ...
+
+    def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched: ...
 
 
 class Stretch(NamedTuple):
@@ -58,26 +61,21 @@ def fetch_candles(source: MarketSource, symbols: Sequence[str], start: datetime,
     """
     if isinstance(source, _KeepsFailuresApart):
         return source.fetch_candles(symbols, start, end)
-    frames, failures = [no_candles()], {}
-    for symbol in sorted(set(symbols)):
-        try:
-            frames.append(source.candles_1m([symbol], start, end))
-        except MarketError as error:
-            failures[symbol] = error
-    return Fetched(pl.concat(frames), failures)
+    return _one_by_one(lambda symbol: source.candles_1m([symbol], start, end), symbols, no_candles())
 
 
 def fetch_funding(source: MarketSource, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched:
     """Return the funding of every symbol that could be had, and the errors of the others."""
     if isinstance(source, _KeepsFailuresApart):
         return source.fetch_funding(symbols, start, end)
-    frames, failures = [no_funding()], {}
-    for symbol in sorted(set(symbols)):
-        try:
-            frames.append(source.funding([symbol], start, end))
-        except MarketError as error:
-            failures[symbol] = error
-    return Fetched(pl.concat(frames), failures)
+    return _one_by_one(lambda symbol: source.funding([symbol], start, end), symbols, no_funding())
+
+
+def fetch_marks(source: MarketSource, symbols: Sequence[str], start: datetime, end: datetime) -> Fetched:
+    """Return the mark-price bars of every symbol that could be had, and the errors of the others."""
+    if isinstance(source, _KeepsFailuresApart):
+        return source.fetch_mark_candles(symbols, start, end)
+    return _one_by_one(lambda symbol: source.mark_candles_1m([symbol], start, end), symbols, no_marks())
 
 
 def stretches_to_fetch(
@@ -171,6 +169,17 @@ def merged(stored: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
 def over_network(source: MarketSource) -> bool:
     """Return whether a source is asked over the network, where a request costs time and may fail."""
     return isinstance(source, _KeepsFailuresApart)
+
+
+def _one_by_one(ask: Callable[[str], pl.DataFrame], symbols: Sequence[str], nothing: pl.DataFrame) -> Fetched:
+    """Ask for each symbol by itself and keep what came apart from what failed."""
+    frames, failures = [nothing], {}
+    for symbol in sorted(set(symbols)):
+        try:
+            frames.append(ask(symbol))
+        except MarketError as error:
+            failures[symbol] = error
+    return Fetched(pl.concat(frames), failures)
 
 
 def _lacking(stored: dict[object, datetime], start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:

@@ -9,7 +9,7 @@ had not come in. Coverage never goes back: a run with an earlier as-of leaves wh
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -18,13 +18,16 @@ from blofin_resources.errors import MarketError, WarehouseError
 from blofin_resources.market import base, ingest
 from blofin_resources.market.gaps import GAP_SCHEMA, RETRIED, find_gaps, update_ledger
 from blofin_resources.warehouse import Transaction, Warehouse
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, TS
 
 OVERLAP: Final = timedelta(hours=1)
 """How much of what is stored is fetched again with what follows it, to notice late revisions."""
 
 RETRY_FOR: Final = timedelta(days=3)
 """For how long after it a gap is looked for again."""
+
+MARKS_BACK: Final = timedelta(days=45)
+"""How far back mark prices that did not come with their candles are made up for: what a cycle may look back to."""
 
 BARS_AT_ONCE: Final = 700_000
 """About how many bars are in memory and in one commit."""
@@ -67,7 +70,7 @@ class Ledger(NamedTuple):
 
 @dataclass(frozen=True)
 class _Dataset:
-    """What differs between candles and funding."""
+    """What differs between candles, funding and mark prices."""
 
     name: str
     schema: pl.Schema
@@ -83,7 +86,14 @@ class _Dataset:
 
 
 def _fetch_funding(source: base.MarketSource, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
-    came = ingest.fetch_funding(source, symbols, start, end)
+    return _stamped(ingest.fetch_funding(source, symbols, start, end), source)
+
+
+def _fetch_marks(source: base.MarketSource, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
+    return _stamped(ingest.fetch_marks(source, symbols, start, end), source)
+
+
+def _stamped(came: base.Fetched, source: base.MarketSource) -> base.Fetched:
     return came._replace(frame=came.frame.with_columns(origin=pl.lit(source.name)))
 
 
@@ -94,6 +104,13 @@ _FUNDING: Final = _Dataset(
     _fetch_funding,
     ingest.REVISED_FUNDING,
     _INSTANT,
+)
+_MARKS: Final = _Dataset(
+    "mark_candles_1m",
+    pl.Schema({**MARK_SCHEMA, "origin": pl.String()}),
+    _fetch_marks,
+    ingest.REVISED_MARKS,
+    timedelta(),
 )
 
 
@@ -147,6 +164,26 @@ def take_funding(
 ) -> Taken:
     """Bring the funding paid in [`start`, `end`] in; as `take_candles`."""
     return _take(_Look(_FUNDING, store, source, as_of, run_id), symbols, start, end, afresh=afresh, again=[])
+
+
+def take_marks(
+    store: Warehouse,
+    source: base.MarketSource,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    as_of: datetime,
+    run_id: str,
+    afresh: bool = False,
+) -> Taken:
+    """Bring the 1-minute bars of the mark price in [`start`, `end`) in; as `take_candles`.
+
+    Unless all is fetched `afresh`, days of the last `MARKS_BACK` that have candles and no mark prices yet are made up
+    for: nothing else waits for mark prices, so a day on which they could not be had is not due again by itself.
+    """
+    since = start if afresh else min(start, _first_day(store, symbols, end - MARKS_BACK, start))
+    return _take(_Look(_MARKS, store, source, as_of, run_id), symbols, since, end, afresh=afresh, again=[])
 
 
 def keep_ledger(
@@ -301,6 +338,13 @@ def replace_coverage(replace: Callable[..., None], coverage: pl.DataFrame) -> No
     for (dataset,), rows in coverage.group_by("dataset"):
         days = rows["day"].unique().to_list()
         replace("market.coverage", rows, dataset=dataset, symbol=rows["symbol"].unique().to_list(), day=days)
+
+
+def _first_day(store: Warehouse, symbols: Sequence[str], since: datetime, before: datetime) -> datetime:
+    """Return the first instant of the first day since a time for which candles are stored; `before` where none is."""
+    days = store.covered("candles_1m", symbols, since.date() + _DAY, before.date())["day"]
+    first = days.min()
+    return datetime.combine(first, time(), UTC) if isinstance(first, date) else before
 
 
 def _last_close(store: Warehouse, symbol: str, before: datetime) -> datetime:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from blofin_resources.warehouse import _sql
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, MINUTES, Timeframe, bar_length
 
 Read = Callable[[str, Sequence[object]], pl.DataFrame]
 
@@ -59,6 +59,18 @@ def funding(read: Read, symbols: Sequence[str], start: datetime | None, end: dat
         [_zoned(end), *([] if start is None else [_zoned(start)])],
     )
     return _checked(read, frame.cast(FUNDING_SCHEMA), symbols)
+
+
+def mark_candles(read: Read, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    """See `CandleSource.mark_candles`."""
+    columns = ", ".join(MARK_SCHEMA)
+    frame = _of_symbols(
+        read,
+        f"SELECT {columns} FROM market.mark_candles_1m WHERE symbol IN ({_sql.marks(symbols)}) AND ts >= ? AND ts <= ?",
+        symbols,
+        [_zoned(start), _zoned(end) - bar_length("1m")],
+    )
+    return frame.cast(MARK_SCHEMA)
 
 
 def covered(read: Read, dataset: str, symbols: Sequence[str], start_day: date, end_day: date) -> pl.DataFrame:

@@ -229,6 +229,10 @@ class Warehouse:
         """See `features.bars.CandleSource.funding`."""
         return _reads.funding(self.read, symbols, start, end)
 
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `features.bars.CandleSource.mark_candles`."""
+        return _reads.mark_candles(self.read, symbols, start, end)
+
     def known_symbols(self) -> list[str]:
         """Return every symbol that has an instrument or a 1-minute candle, sorted."""
         return _reads.known_symbols(self.read)

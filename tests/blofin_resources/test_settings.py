@@ -53,6 +53,7 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOFIN_SYMBOLS", "BTCUSDT", "BTC-USDT"),
         ("BLOFIN_SYMBOLS", "BTC-USDT;ETH-USDT", "commas"),
         ("BLOFIN_SYMBOLS", ",", "BASE-QUOTE"),
+        ("BLOFIN_MARK_PRICES", "perhaps", "on or off"),
         ("BLOFIN_START", "2025-13-01", "2025-05-05"),
         ("BLOFIN_START", "1746403200", "2025-05-05"),
         ("BLOFIN_START", "05.05.2025", "2025-05-05"),

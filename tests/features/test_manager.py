@@ -36,6 +36,9 @@ class Recorder:
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
         return self.source.funding(symbols, start, end)
 
+    def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        return self.source.mark_candles(symbols, start, end)
+
 
 @pytest.fixture(scope="module")
 def market() -> Market:

@@ -73,10 +73,16 @@ class Book:
         1-minute bars with `CANDLE_SCHEMA`; the bar that holds the clock's moment is served as forming.
     funding : DataFrame
         Payments with `FUNDING_SCHEMA`.
+    marks : DataFrame, optional
+        1-minute bars of the mark price with `MARK_SCHEMA`; those of the candles where omitted.
     """
 
-    def __init__(self, candles: pl.DataFrame, funding: pl.DataFrame) -> None:
+    def __init__(self, candles: pl.DataFrame, funding: pl.DataFrame, marks: pl.DataFrame | None = None) -> None:
         self.bars = {str(symbol): _bar_texts(frame) for (symbol,), frame in candles.group_by("symbol")}
+        own = (
+            {} if marks is None else {str(symbol): _mark_texts(frame) for (symbol,), frame in marks.group_by("symbol")}
+        )
+        self.marks = {symbol: [[*row[:5], row[8]] for row in rows] for symbol, rows in self.bars.items()} | own
         self.rates = {str(symbol): _rate_texts(frame) for (symbol,), frame in funding.group_by("symbol")}
 
 
@@ -104,9 +110,11 @@ class FakeExchange:
         self._closing = threading.Event()
         self._chance = random.Random(self.misbehaviour.seed)  # noqa: S311 - chooses faults, guards nothing
         self._bars = dict(self.book.bars)
+        self._marks = dict(self.book.marks)
         self._rates = dict(self.book.rates)
         self._gone: set[str] = set()
         self._mute: set[str] = set()
+        self._markless: set[str] = set()
         exchange = self
 
         class Handler(_Handler):
@@ -138,6 +146,11 @@ class FakeExchange:
         stamp = str(_ms(moment))
         self._bars[symbol] = [_revised(row, close) if row[0] == stamp else row for row in self._bars[symbol]]
 
+    def revise_mark(self, symbol: str, moment: datetime, close: str) -> None:
+        """Give a past bar of the mark price another close."""
+        stamp = str(_ms(moment))
+        self._marks[symbol] = [_revised(row, close) if row[0] == stamp else row for row in self._marks[symbol]]
+
     def revise_funding(self, symbol: str, moment: datetime, rate: str) -> None:
         """Give a past payment another rate."""
         stamp = str(_ms(moment))
@@ -153,12 +166,23 @@ class FakeExchange:
     def restore(self) -> None:
         """Fill what an outage had lost, list everything again and answer about every symbol."""
         self._bars = dict(self.book.bars)
+        self._marks = dict(self.book.marks)
         self._gone.clear()
         self._mute.clear()
+        self._markless.clear()
 
     def mute(self, symbol: str) -> None:
         """Go on listing a symbol but answer about it with an error."""
         self._mute.add(symbol)
+
+    def mute_marks(self, symbol: str) -> None:
+        """Answer with an error where the mark price of a symbol is asked for."""
+        self._markless.add(symbol)
+
+    def lose_marks(self, start: datetime, end: datetime) -> None:
+        """Lose the mark-price bars of every symbol between two times."""
+        for symbol, rows in self._marks.items():
+            self._marks[symbol] = [row for row in rows if not _ms(start) <= int(row[0]) < _ms(end)]
 
     def delist(self, symbol: str) -> None:
         """Let an instrument disappear: it is listed no more and its history answers with code 152014."""
@@ -217,8 +241,9 @@ class FakeExchange:
         return self._paged(query, self._bars, lambda row: int(row[0]), 1440, 500)
 
     def _mark_price_candles(self, query: dict[str, str]) -> tuple[str, Any]:
-        code, rows = self._candles(query)
-        return code, rows and [[*row[:5], row[8]] for row in rows]
+        if query.get("instId", "") in self._markless:
+            return "152002", None
+        return self._paged(query, self._marks, lambda row: int(row[0]), 1440, 500)
 
     def _funding_rate_history(self, query: dict[str, str]) -> tuple[str, Any]:
         return self._paged(query, self._rates, lambda row: int(row["fundingTime"]), 100, 100)
@@ -317,7 +342,7 @@ def _envelope(code: str, data: Any) -> bytes:
 
 
 def _with_confirm(row: list[str], now: int) -> list[str]:
-    return [*row[:8], "1" if int(row[0]) + MINUTE_MS <= now else "0"]
+    return [*row[:-1], "1" if int(row[0]) + MINUTE_MS <= now else "0"]
 
 
 def _revised(row: list[str], close: str) -> list[str]:
@@ -327,12 +352,18 @@ def _revised(row: list[str], close: str) -> list[str]:
 
 def _bar_texts(frame: pl.DataFrame) -> Rows:
     """Return bars as the exchange writes them, oldest first."""
+    return _texts(frame, ("open", "high", "low", "close", "contracts", "volume", "quote_volume"))
+
+
+def _mark_texts(frame: pl.DataFrame) -> Rows:
+    """Return mark-price bars as the exchange writes them, oldest first."""
+    return _texts(frame, ("open", "high", "low", "close"))
+
+
+def _texts(frame: pl.DataFrame, names: Sequence[str]) -> Rows:
     ordered = frame.sort("ts")
     columns = [ordered["ts"].dt.epoch("ms").cast(pl.String).to_list()]
-    columns += [
-        [_decimal(value) for value in ordered[name]]
-        for name in ("open", "high", "low", "close", "contracts", "volume", "quote_volume")
-    ]
+    columns += [[_decimal(value) for value in ordered[name]] for name in names]
     return [[*row, "1"] for row in zip(*columns, strict=True)]
 
 

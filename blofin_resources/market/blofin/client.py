@@ -18,7 +18,7 @@ import httpx
 import polars as pl
 
 from blofin_resources.errors import MarketError
-from blofin_resources.market.base import iso, no_candles, no_funding
+from blofin_resources.market.base import iso, no_candles, no_funding, no_marks
 from blofin_resources.market.blofin import parse
 from blofin_resources.market.blofin.limit import SharedLimiter
 
@@ -169,8 +169,7 @@ class BlofinClient:
 
     async def mark_candles(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         """Return the closed 1-minute bars of the mark price with `MARK_SCHEMA`; range as of `candles`."""
-        nothing = pl.DataFrame(schema=parse.MARK_SCHEMA)
-        return await self._windows("mark-price-candles", symbol, start, end, parse.mark_candles, nothing)
+        return await self._windows("mark-price-candles", symbol, start, end, parse.mark_candles, no_marks())
 
     async def funding(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
         """Return the funding paid at `start <= ts <= end` with `FUNDING_SCHEMA`, at its actual times."""

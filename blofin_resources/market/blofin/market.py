@@ -17,10 +17,11 @@ from blofin_resources.errors import MarketError
 from blofin_resources.market import base
 from blofin_resources.market.blofin.client import PATIENCE, BlofinClient, Silence
 from blofin_resources.market.blofin.limit import SharedLimiter, default_state
-from blofin_resources.market.blofin.parse import MARK_SCHEMA, TICKER_SCHEMA
+from blofin_resources.market.blofin.parse import TICKER_SCHEMA
 from features.bars import TS, floor_time
 
 T = TypeVar("T")
+_Bars = Callable[[BlofinClient, str, datetime, datetime], Awaitable[pl.DataFrame]]
 
 _LISTING_SECONDS: Final = 3600.0
 _MINUTE: Final = timedelta(minutes=1)
@@ -105,6 +106,10 @@ class BlofinMarket:
         """See `MarketSource.funding`; raises where any symbol fails: `fetch_funding` keeps the others' rows."""
         return self.fetch_funding(symbols, start, end).require_all()
 
+    def mark_candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `MarketSource.mark_candles_1m`; raises where any symbol fails: `fetch_mark_candles` keeps the others."""
+        return self.fetch_mark_candles(symbols, start, end).require_all()
+
     def fetch_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the 1-minute bars of every symbol that could be had, and the errors of the others."""
         base.require_range(start, end)
@@ -116,9 +121,12 @@ class BlofinMarket:
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
             return await client.candles(symbol, max(start, self.first_ts(symbol)), until)
 
-        return self._settled(self._each(known, one, base.no_candles(), failures), known, start, until)
+        came = self._each(known, one, base.no_candles(), failures)
+        return self._settled(came, known, start, until, BlofinClient.candles)
 
-    def _settled(self, came: base.Fetched, symbols: Sequence[str], start: datetime, until: datetime) -> base.Fetched:
+    def _settled(
+        self, came: base.Fetched, symbols: Sequence[str], start: datetime, until: datetime, ask: _Bars
+    ) -> base.Fetched:
         """Return what came with the last bars of symbols for which the exchange had not closed them yet.
 
         Asked in the second after a bar's end, an exchange may still call it forming. What lacks a last bar is asked
@@ -133,15 +141,15 @@ class BlofinMarket:
             time.sleep(self._settling)
 
             async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
-                return await client.candles(symbol, max(last, self.first_ts(symbol)), until)
+                return await ask(client, symbol, max(last, self.first_ts(symbol)), until)
 
-            again = self._each(late, one, base.no_candles(), {})
+            again = self._each(late, one, came.frame.clear(), {})
             frame = pl.concat([came.frame, again.frame]).unique(["symbol", "ts"]).sort("symbol", "ts")
             came = base.Fetched(frame, came.failures)
         return came
 
     def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
-        """Return the 1-minute bars of the mark price, with `parse.MARK_SCHEMA`, as of `fetch_candles`."""
+        """Return the 1-minute bars of the mark price of every symbol that could be had, as `fetch_candles`."""
         base.require_range(start, end)
         until = min(end, self._clock())
         known, failures = self._split(symbols)
@@ -149,7 +157,9 @@ class BlofinMarket:
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
             return await client.mark_candles(symbol, max(start, self.first_ts(symbol)), until)
 
-        return self._each(known, one, pl.DataFrame(schema=MARK_SCHEMA), failures)
+        came = self._each(known, one, base.no_marks(), failures)
+        served = sorted(set(came.frame["symbol"]))  # one without any mark price is not waited for
+        return self._settled(came, served, start, until, BlofinClient.mark_candles)
 
     def fetch_funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
         """Return the funding of every symbol that could be had, and the errors of the others."""

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from blofin_resources.market import base, checks
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, TS
 
 TAKER_FEE: Final = 0.0006
 MAKER_FEE: Final = 0.0002
@@ -31,9 +31,6 @@ _DIGITS: Final = 15
 """Decimal digits that Float64 always holds: reading and writing them again gives the same text."""
 
 _SHOWN: Final = 300
-
-MARK_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, **{name: pl.Float64() for name in _PRICES}})
-"""Mark-price bars: prices in quote currency by the bar's opening time."""
 
 TICKER_SCHEMA: Final = pl.Schema(
     {

@@ -77,6 +77,11 @@ class SampleMarket:
         base.require_known([symbol], LISTINGS, "the sample market")
         return EPOCH
 
+    def mark_candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `MarketSource.mark_candles_1m`: this market has one price, so it has none beside it."""
+        self._check(symbols, start, end)
+        return base.no_marks()
+
     def coverage(self, symbol: str) -> base.Coverage:
         """See `MarketSource.coverage`: through the last full minute of the clock."""
         return base.Coverage(self.first_ts(symbol), self._now())

@@ -13,7 +13,7 @@ from blofin_resources.market import checks, open_market
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import require_start
 from blofin_resources.market.sample import SampleMarket
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -192,3 +192,41 @@ def test_further_volumes_are_read_where_the_file_has_them(tmp_path: Path) -> Non
     other = read.filter(pl.col("symbol") == "ETH-USDT")
     assert other["quote_volume"].equals(made["quote_volume"])
     assert other["contracts"].null_count() == 60
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_mark_prices_are_read_where_a_symbol_has_them(rows: pl.DataFrame, tmp_path: Path, suffix: str) -> None:
+    _write(rows, tmp_path / "AA-USDT_1m.csv")
+    _write(rows, tmp_path / "BB-USDT_1m.csv")
+    beyond = rows.with_columns(pl.col("high") + 1.0, pl.col("low") - 1.0)
+    market = _write(beyond.drop("volume"), tmp_path / f"BB-USDT_mark.{suffix}")
+    assert market.symbols() == ("AA-USDT", "BB-USDT")
+    marks = market.mark_candles_1m(["BB-USDT", "AA-USDT"], START + timedelta(minutes=1), START + timedelta(minutes=4))
+    assert marks.schema == MARK_SCHEMA
+    assert marks.select("symbol", "high", "low").rows() == [
+        ("BB-USDT", 13.0, 9.0), ("BB-USDT", 14.0, 10.0), ("BB-USDT", 15.0, 11.0),
+    ]  # fmt: skip
+    assert market.mark_candles_1m(["AA-USDT"], START, END).is_empty()
+    with pytest.raises(MarketError, match="unknown symbol CC-USDT"):
+        market.mark_candles_1m(["CC-USDT"], START, END)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda frame: frame.with_columns(low=pl.lit(0.0)), "low"),
+        (lambda frame: frame.with_columns(high=pl.lit(1.0)), "high"),
+        (lambda frame: frame.reverse(), "out of order"),
+        (lambda frame: frame.drop("close"), "lacks the column close"),
+        (lambda frame: frame.with_columns(TS + timedelta(seconds=1)), "2025-01-01T00:00Z"),
+    ],
+)
+def test_mark_prices_that_no_market_makes_are_refused(
+    rows: pl.DataFrame, tmp_path: Path, change: Change, said: str
+) -> None:
+    _write(rows, tmp_path / "AA-USDT_1m.csv")
+    market = _write(change(rows.drop("volume")), tmp_path / "AA-USDT_mark.csv")
+    assert market.candles_1m(["AA-USDT"], START, END).height == 6
+    with pytest.raises(MarketError, match=said) as refused:
+        market.mark_candles_1m(["AA-USDT"], START, END)
+    assert "AA-USDT_mark.csv" in str(refused.value)

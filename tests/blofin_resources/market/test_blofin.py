@@ -18,8 +18,9 @@ from blofin_resources.market import open_market
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.base import INSTRUMENT_SCHEMA
 from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
-from blofin_resources.market.blofin.parse import MARK_SCHEMA, TICKER_SCHEMA
+from blofin_resources.market.blofin.parse import TICKER_SCHEMA
 from blofin_resources.market.sample import SampleMarket
+from features.bars import MARK_SCHEMA
 
 START = datetime(2020, 2, 1, tzinfo=UTC)
 NOW = datetime(2020, 2, 15, 0, 0, 30, tzinfo=UTC)
