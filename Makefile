@@ -31,13 +31,13 @@ test: $(READY) ## Lint, types, layers, fast tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## The tests that take minutes
-	@$(BIN)/pytest -n auto --dist loadfile -m slow
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
 test-long: $(READY) ## The tests that run whole cycles many times over: kills, faults of Claude, disturbances
-	@$(BIN)/pytest -n auto --dist loadfile -m long
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m long
 
 ui: $(READY) ## Dagster's UI and daemon on http://127.0.0.1:3000
 	@$(BIN)/blofin ui

@@ -36,7 +36,10 @@ def common(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Research platform for crypto-perpetual strategies."""
+    from blofin_resources.settings import Settings
+
     del verbose  # read by `main`, which outlives the command
+    Settings()  # a malformed one is told at once, before the seconds that a command's imports take
 
 
 @app.command()

@@ -122,14 +122,22 @@ def _reaches(through: datetime | None, day: date, as_of: datetime | None) -> boo
 
 def broken_keys(read: Read) -> list[str]:
     """See `Warehouse.integrity`."""
-    broken = []
     keys = read("SELECT table_name, columns FROM meta.table_keys ORDER BY table_name", [])
-    for table, key in keys.iter_rows():
-        twice = f"SELECT 1 FROM {_sql.name(table)} GROUP BY {_sql.names(key)} HAVING count(*) > 1"
-        number = read(f"SELECT count(*) AS number FROM ({twice})", [])["number"].item()
-        if number:
-            broken.append(f"{table} holds more than one row for {number} values of ({', '.join(key)})")
-    return broken
+    if keys.is_empty():
+        return []
+    found = read(" UNION ALL ".join(_twice(table, key) for table, key in keys.iter_rows()), [])
+    times = dict(found.iter_rows())
+    return [
+        f"{table} holds more than one row for {times[table]} values of ({', '.join(key)})"
+        for table, key in keys.iter_rows()
+        if times[table]
+    ]
+
+
+def _twice(table: str, key: Sequence[str]) -> str:
+    """Return the query for how many keys a table holds more than once."""
+    groups = f"SELECT 1 FROM {_sql.name(table)} GROUP BY {_sql.names(key)} HAVING count(*) > 1"
+    return f"SELECT {_sql.text(table)} AS table_name, count(*) AS number FROM ({groups})"
 
 
 def _candle_table(timeframe: Timeframe) -> str:
