@@ -7,10 +7,13 @@ Fitness is not the best in-sample ratio, which luck makes: the search window is 
 `backtester.windows.walk_forward` into an *inner* part, which the search sees, and, after a purge as long as the
 longest trade should be, a *check*, which only the choice of finalists sees. In the inner part, fitness is the mean of
 the hourly net Sharpe ratios of its folds less one standard error of that mean, less a little for each part that a
-reader has to follow and for few trades, of which a handful of lucky ones can make a ratio.
+reader has to follow and for few trades, of which a handful of lucky ones can make a ratio. A ratio does not see how
+much of the capital is at work: so what sizes its positions smaller must gain by it, or it would earn evenly next to
+nothing.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -40,6 +43,8 @@ PART_PRICE: Final = 0.002
 """Hourly Sharpe ratio that each part of a genome must earn."""
 FEW_PRICE: Final = 0.3
 """Divided by the root of the number of trades: hourly Sharpe ratio that few trades must earn beside."""
+IDLE_PRICE: Final = 0.2
+"""Power of the mean size of a position by which fitness is multiplied: half the size must make it 15 % better."""
 HOPELESS: Final = -3.0
 """t-value of net hourly returns of one symbol below which a genome is not run on the others."""
 MOST_ENTRIES: Final = 0.5
@@ -181,7 +186,8 @@ class Bench:
         returns, trades = self._returns(book), int(book.sums[:, kernel.S_TRADES].sum())
         gross = self._returns(run_arrays([replace(lane, costs=_FREE) for lane in packed.values()], threads=1))
         every = trades * len(self.panel.symbols)
-        outlook = (self.fitness(returns, every, genome) + self.fitness(gross, every, genome)) / 2.0
+        size = mean_size(packed.values())
+        outlook = (self.fitness(returns, every, genome, size) + self.fitness(gross, every, genome, size)) / 2.0
         sharpe = Moments.of(returns[self.cut.inner]).annual_sharpe(HOURS_PER_YEAR)
         return Rejected(genome, "symbol", sharpe, trades, outlook)
 
@@ -219,11 +225,12 @@ class Bench:
         held = sum(book.sums[place, kernel.S_HELD] * book.lanes[place].bars.step for place in scored) / HOUR_US
         free = [replace(book.lanes[place], costs=_FREE) for place in scored]
         gross = self._returns(run_arrays(free, threads=1))
-        fitness = self.fitness(returns, trades, genome)
+        size = mean_size([book.lanes[place] for place in scored])
+        fitness = self.fitness(returns, trades, genome, size)
         return Trial(
             genome=genome,
             fitness=fitness,
-            outlook=(fitness + self.fitness(gross, trades, genome)) / 2.0,
+            outlook=(fitness + self.fitness(gross, trades, genome, size)) / 2.0,
             trades=trades,
             score=score(win_rate, average, sharpe, max_drawdown(np.concatenate([[1.0], equity]))),
             sharpe=sharpe,
@@ -235,13 +242,29 @@ class Bench:
     def _returns(self, book: Book) -> Floats:
         return pooled_returns(np.mean(book.hourly, axis=0), self._start)
 
-    def fitness(self, returns: Floats, trades: int, genome: Genome) -> float:
-        """Return the mean of the folds' Sharpe ratios less its standard error, the price of parts and of few trades."""
+    def fitness(self, returns: Floats, trades: int, genome: Genome, size: float = 1.0) -> float:
+        """Return the mean of the folds' Sharpe ratios less its standard error, the price of parts and of few trades.
+
+        What is left is made smaller where the mean `size` of a position is below 1.
+        """
         if trades < LEAST_TRADES:
             return -math.inf
         ratios = np.array([sharpe_of(returns[fold]) for fold in self.cut.folds])
         error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
-        return float(ratios.mean()) - error - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
+        earned = float(ratios.mean()) - error - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
+        return earned - abs(earned) * (1.0 - math.pow(size, IDLE_PRICE))
+
+
+def mean_size(lanes: Iterable[Lane]) -> float:
+    """Return the mean share of the equity at stake over all entry signals of some lanes; 1 without any."""
+    sizes = []
+    for lane in lanes:
+        given = lane.signals.parameters.get("size")
+        entering = (lane.signals.bits & (kernel.LONG_ENTRY | kernel.SHORT_ENTRY)) != 0
+        count = int(np.count_nonzero(entering))
+        sizes.append(np.ones(count) if given is None else np.broadcast_to(given, len(entering))[entering])
+    every = np.concatenate(sizes) if sizes else np.empty(0)
+    return float(every.mean()) if len(every) else 1.0
 
 
 def sharpe_of(returns: Floats) -> float:

@@ -19,8 +19,9 @@ from strategies.evolution.genome import Genome, Maker, Test, without
 from strategies.evolution.panel import Panel
 from strategies.evolution.rendering import genome_of, line_of, name_of, rendered
 from strategies.evolution.search import TRIALS, Designs, design
-from strategies.evolution.trials import LEAST_TRADES, Bench, Trial
+from strategies.evolution.trials import IDLE_PRICE, LEAST_TRADES, Bench, Trial
 from strategies.registry import load_library
+from strategies.validation import signals_of as evaluated
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(days=15), END - timedelta(days=1))
@@ -181,6 +182,23 @@ def test_a_part_that_does_nothing_is_dropped(panel: Panel) -> None:
     np.testing.assert_array_equal(bench.full(plain).returns, bench.full(bloated).returns)
     assert bench.full(plain).fitness > bench.full(bloated).fitness
     assert plain in without(bloated)
+
+
+def test_a_smaller_position_must_gain_by_being_smaller(panel: Panel, market: Market) -> None:
+    lead = Test("zscore", (20,), "", -1, 2.0)
+    whole, part = (Genome(("5m",), "both", (lead,), hold=12, risk=risk) for risk in (0.0, 0.0005))
+    bench = Bench(panel)
+    found = bench.full(part)
+    [signals] = evaluated([compile_strategy(rendered(part, "part"))], market, "5m")
+    inside = pl.col("ts").is_between(WINDOW.start, WINDOW.end - timedelta(minutes=5))
+    entering = signals.filter(inside & (pl.col("long_entry") | pl.col("short_entry")))
+    size = float(entering["size"].to_numpy().mean())
+    assert 0.0 < size < 0.95
+    plain = bench.fitness(found.returns, found.trades, part)
+    assert found.fitness == pytest.approx(plain - abs(plain) * (1 - size**IDLE_PRICE))
+    assert found.fitness < plain
+    full = bench.full(whole)
+    assert full.fitness == bench.fitness(full.returns, full.trades, whole)
 
 
 def test_too_few_trades_have_no_fitness(panel: Panel) -> None:
