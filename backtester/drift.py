@@ -16,7 +16,7 @@ guide says how often.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,23 +83,65 @@ class Comparison:
         return float(quantiles.sum() * self.se)
 
 
+class Compared(Protocol):
+    """What a night needs of a comparison, and what is stored of it: see `Comparison`, which is one."""
+
+    @property
+    def promise(self) -> float:
+        """What was to be expected."""
+
+    @property
+    def promise_se(self) -> float:
+        """Its standard error."""
+
+    @property
+    def forward(self) -> float:
+        """What came."""
+
+    @property
+    def difference(self) -> float:
+        """How much worse it is; above 0 is worse."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 90 % interval of the difference."""
+
+    @property
+    def high(self) -> float:
+        """Upper end of it."""
+
+    @property
+    def p(self) -> float:
+        """One-sided p-value."""
+
+    @property
+    def effect(self) -> float:
+        """Difference over the larger of |promise| and its standard error."""
+
+    def minimum_detectable(self, tests: int) -> float:
+        """Return the smallest difference that one of so many tests would find with a probability of 80 %."""
+
+
 @dataclass(frozen=True)
 class Test:
     """One question of a night.
 
     Attributes
     ----------
-    comparison : Comparison or None
-        None where the series do not allow one.
+    comparison : Compared or None
+        None where the data do not allow one.
     days : float
         How long it has run.
     trades : int or None
         Closed trades behind the forward series; None where no trades are counted.
+    otherwise : str
+        Why there is no comparison where neither days nor trades lack.
     """
 
-    comparison: Comparison | None
+    comparison: Compared | None
     days: float
     trades: int | None
+    otherwise: str = "a series shorter than two days, or without any variation"
 
     @property
     def lacking(self) -> str:
@@ -108,7 +150,7 @@ class Test:
             return f"{self.days:.1f} days, more than {LEAST_DAYS:.0f} are needed"
         if self.trades is not None and self.trades < LEAST_TRADES:
             return f"{self.trades} closed trades, {LEAST_TRADES} are needed"
-        return "" if self.comparison is not None else "a series shorter than two days, or without any variation"
+        return "" if self.comparison is not None else self.otherwise
 
 
 @dataclass(frozen=True)

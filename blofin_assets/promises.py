@@ -23,7 +23,7 @@ import polars as pl
 from backtester.drift import Test, compare
 from blofin_resources.warehouse import Warehouse
 
-Metric = Literal["net_return", "accuracy", "log_loss"]
+Metric = Literal["net_return", "accuracy", "log_loss", "features"]
 Floats = npt.NDArray[np.float64]
 
 RECENT: Final = timedelta(days=14)
@@ -72,6 +72,8 @@ class Question:
         Predictions behind the forward series.
     promise_days : float
         Days behind the promise.
+    about : str
+        What the reason begins with, if anything.
     """
 
     kind: str
@@ -82,23 +84,30 @@ class Question:
     test: Test
     rows: int | None
     promise_days: float
+    about: str = ""
 
 
 def questions(store: Warehouse, night: datetime, seed: int) -> list[Question]:
     """Return the questions of a night, in order of kind, name and metric."""
     asked = []
-    for kind, name, version, start in store.read(_RUNS, [night, night]).iter_rows():
-        run = (str(kind), str(name), str(version), start)
+    for run in runs_of(store, night):
         asked.append(_returns(store, run, night, seed))
-        if kind != "strategy":
+        if run[0] != "strategy":
             asked += _predictions(store, run, night, seed)
     return asked
 
 
-_Run = tuple[str, str, str, datetime]
+Run = tuple[str, str, str, datetime]
+"""Kind, name, version and activation of what is followed."""
 
 
-def _returns(store: Warehouse, run: _Run, night: datetime, seed: int) -> Question:
+def runs_of(store: Warehouse, night: datetime) -> list[Run]:
+    """Return what is followed at a night, in order of kind and name."""
+    rows = store.read(_RUNS, [night, night]).iter_rows()
+    return [(str(kind), str(name), str(version), start) for kind, name, version, start in rows]
+
+
+def _returns(store: Warehouse, run: Run, night: datetime, seed: int) -> Question:
     kind, name, version, start = run
     by_name = kind != "strategy"
     since = max(start, night - RECENT)
@@ -106,7 +115,7 @@ def _returns(store: Warehouse, run: _Run, night: datetime, seed: int) -> Questio
     promise = _promised(store.read(_EQUITY, [kind, name, by_name, version, start - reach, start]), start)
     came = store.read(_FORWARD, [kind, name, start, by_name, version, since, night])["net_return"].to_numpy()
     trades = int(store.read(_TRADES, [kind, name, start, by_name, version, since, night, night]).item())
-    found = compare(promise, came, seed=_seed(seed, night, *run[:3], "net_return"))
+    found = compare(promise, came, seed=seed_for(seed, night, *run[:3], "net_return"))
     return Question(*run, "net_return", Test(found, (night - start) / _DAY, trades), None, len(promise) / 24)
 
 
@@ -120,7 +129,7 @@ def _promised(equity: pl.DataFrame, start: datetime) -> Floats:
     return np.concatenate(parts)
 
 
-def _predictions(store: Warehouse, run: _Run, night: datetime, seed: int) -> list[Question]:
+def _predictions(store: Warehouse, run: Run, night: datetime, seed: int) -> list[Question]:
     """Return how right a model was in the holdouts before its activation, and in those since."""
     kind, name, version, start = run
     before = _hits(store, name, [start - n * _DAY for n in range(PROMISED // _DAY)])
@@ -129,7 +138,7 @@ def _predictions(store: Warehouse, run: _Run, night: datetime, seed: int) -> lis
     asked = []
     for metric in ("accuracy", "log_loss"):
         found = compare(
-            before[metric].to_numpy(), since[metric].to_numpy(), seed=_seed(seed, night, kind, name, version, metric)
+            before[metric].to_numpy(), since[metric].to_numpy(), seed=seed_for(seed, night, kind, name, version, metric)
         )
         rows = int(since["rows"].sum() or 0)
         test = Test(found, (night - start) / _DAY, None)
@@ -154,7 +163,7 @@ def _hits(store: Warehouse, name: str, cycles: Sequence[datetime]) -> pl.DataFra
     )
 
 
-def _seed(seed: int, night: datetime, *parts: Any) -> int:
+def seed_for(seed: int, night: datetime, *parts: Any) -> int:
     """Return a seed that belongs to one question of one night."""
     text = "|".join(str(part) for part in (seed, night.isoformat(), *parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

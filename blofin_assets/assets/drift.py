@@ -1,7 +1,8 @@
 """Drift: each night, what is followed is held against what was promised of it.
 
-Belongs here: the asset and its rows. Does not belong here: which series are compared (`blofin_assets.promises`), how
-(`backtester.drift`), the checks (`blofin_assets.drift_checks`), what a failure sets off (`blofin_assets.retuning`).
+Belongs here: the asset and its rows. Does not belong here: what is compared (`blofin_assets.promises`,
+`blofin_assets.input_promises`), how (`backtester.drift`, `model_zoo.input_drift`), the checks
+(`blofin_assets.drift_checks`), what a failure sets off (`blofin_assets.retuning`).
 """
 
 from datetime import datetime
@@ -13,6 +14,7 @@ import polars as pl
 from backtester.drift import Verdict, night
 from blofin_assets.assets.common import cycle_as_of, lineage, stage_asset, table_preview
 from blofin_assets.assets.forward import done_event, forward_ledger
+from blofin_assets.input_promises import input_questions
 from blofin_assets.partitions import day_key, day_start, days
 from blofin_assets.plan import DRIFT
 from blofin_assets.promises import Question, questions
@@ -38,11 +40,11 @@ _TYPES: Final[dict[str, Any]] = {
 def drift_tests(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
-    """Whether each strategy, model and ensemble that is followed keeps what it promised, tested together each night."""
+    """Whether all that is followed keeps what it promised, and models still see what they learned from."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
     snapshot = store.snapshot_id()
-    asked = questions(store, as_of, market.seed)
+    asked = [*questions(store, as_of, market.seed), *input_questions(store, market.symbols, as_of, market.seed)]
     rows = drift_rows(asked, as_of)
     with store.transaction(context.run.run_id) as tx:
         tx.replace(
@@ -103,5 +105,5 @@ def _row(question: Question, verdict: Verdict) -> dict[str, Any]:
         "promise_days": question.promise_days,
         "minimum_detectable": verdict.minimum_detectable,
         "decision": verdict.decision,
-        "reason": verdict.reason,
+        "reason": f"{question.about}: {verdict.reason}" if question.about else verdict.reason,
     }
