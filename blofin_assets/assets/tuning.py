@@ -167,12 +167,15 @@ def strategy_tuning(
 def in_play(store: Warehouse, as_of: datetime) -> list[Member]:
     """Return who is looked at in a search window: what was not archived when the exam started, each name once.
 
-    Of several versions of a name the one that was followed then, else the library's.
+    Of several versions of a name the one that was followed then, else the library's. A proposal that was not among the
+    finalists of its cycle took no exam and was not validated for one: it is a row, and nobody's incumbent.
     """
     judged = verdicts(store, as_of)
     found: dict[str, Member] = {}
     for each in roster(store, as_of - EXAM_LENGTH):
         if each.state in {"archived", "refused"} or judged.get(each.key) == "refused":
+            continue
+        if each.source != "library" and each.key not in judged:
             continue
         other = found.get(each.strategy.name)
         if other is None or (each.running and not other.running):

@@ -8,6 +8,7 @@ import pytest
 from support.fake_messages import GOOD_DESIGN
 from support.platform import AS_OF, Platform
 
+from blofin_assets.assets.tuning import in_play
 from blofin_assets.roster import Member, active, lost, roster
 from strategies.compiler import compile_strategy
 from strategies.registry import load_library
@@ -64,6 +65,18 @@ def test_states_are_those_of_the_time_asked_for(platform: Platform) -> None:
     at = AS_OF + 4 * STEP
     assert active(platform.warehouse, at) == []
     assert [each.key for each in active(platform.warehouse, at, grace=2 * STEP)] == [("range_fade", version)]
+
+
+def test_a_proposal_that_took_no_exam_is_not_in_play_in_later_cycles(platform: Platform) -> None:
+    library = [{"name": each.name, "version": each.version, "event": "validated"} for each in load_library()]
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("research.strategy_events", pl.DataFrame(library).with_columns(pl.lit(AS_OF).alias("at")))
+    version = put(platform)
+    later = AS_OF + 4 * STEP  # its first exam is past
+    assert [each.source for each in in_play(platform.warehouse, later)] == ["library"] * len(library)
+    happen(platform, version, ("candidate", 0), ("validated", 0))
+    assert [each.source for each in in_play(platform.warehouse, later)].count("designed") == 1
+    assert "range_fade" not in {each.strategy.name for each in in_play(platform.warehouse, AS_OF + 3 * STEP)}
 
 
 def test_what_comes_back_is_active_from_then_on(platform: Platform) -> None:
