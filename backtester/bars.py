@@ -26,6 +26,8 @@ MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
 DEFAULT_FUNDING_PERIOD_US: Final = 8 * HOUR_US
 PRICES: Final = ("open", "high", "low", "close")
+MARKS: Final = ("open", "high", "low")
+"""Mark prices that decide a liquidation."""
 
 
 class BarError(ValueError):
@@ -102,6 +104,8 @@ class Bars:
         1-minute bars of the same symbol that settle the order of events inside these bars.
     mark : tuple of three ndarray, optional
         Open, high and low of mark-price candles on the same rows; liquidation then goes by them.
+    mark_gaps : int
+        Fillable bars without mark prices, on which `mark` repeats the bar's own.
     """
 
     symbol: str
@@ -121,6 +125,12 @@ class Bars:
     hour_row: Longs
     minutes: Minutes | None = None
     mark: tuple[Floats, Floats, Floats] | None = None
+    mark_gaps: int = 0
+
+    @property
+    def liquidation_price(self) -> str:
+        """What liquidations go by: `mark`, `last`, or `mixed` where some bars have no mark prices."""
+        return "last" if self.mark is None else "mixed" if self.mark_gaps else "mark"
 
     @property
     def step(self) -> int:
@@ -375,7 +385,7 @@ def _checked_mark(mark: pl.DataFrame, ts: Longs, symbol: str, timeframe: Timefra
         msg = f"{symbol} {timeframe}: mark-price candles have {len(times)} rows on other times than the {len(ts)} bars"
         raise BarError(msg)
     columns = []
-    for name in ("open", "high", "low"):
+    for name in MARKS:
         column = np.ascontiguousarray(mark[name].cast(pl.Float64).to_numpy(), dtype=np.float64)
         bad = ~((column > 0.0) & (column < np.inf))
         if bad.any():

@@ -61,7 +61,7 @@ class BacktestEngine:
     start_date, end_date : datetime, date or str
         The window: UTC times, or dates (the start of that day), or ISO texts of either.
     source : CandleSource, optional
-        Where funding comes from; by default that of the feature manager.
+        Where funding and mark prices come from; by default that of the feature manager.
     costs : Costs, optional
         By default a taker fee of 0.06 % and 2 basis points of slippage a side.
     rules : MarginRules, optional

@@ -15,6 +15,7 @@ import polars as pl
 from backtester.bars import Bars, Minutes
 from backtester.costs import Costs, MarginRules
 from backtester.lanes import DEFAULT_CAPITAL, TRADE_SCHEMA, Lane, LaneResult, run_lanes, trades_of
+from backtester.marks import Marks
 from backtester.pooling import PooledResult, pool
 from backtester.signals import Signals
 from features.bars import TRADED_TIMEFRAMES, TS, CandleSource, Timeframe, bar_length
@@ -81,12 +82,19 @@ class Market:
         The window alone.
     start, end : datetime
         The window.
+    marks : Marks, optional
+        Mark prices of the window; without them, leveraged positions are liquidated by last prices.
     """
 
     frames: Mapping[tuple[str, Timeframe], pl.DataFrame]
     bars: Mapping[tuple[str, Timeframe], Bars]
     start: datetime
     end: datetime
+    marks: Marks | None = field(default=None, repr=False)
+
+    def bars_for(self, signals: Signals, bars: Bars) -> Bars:
+        """Return the bars of a lane, with mark prices where its signals ask for leverage: only then do they matter."""
+        return bars if self.marks is None or not signals.leveraged else self.marks.on(bars)
 
     @property
     def keys(self) -> list[tuple[str, Timeframe]]:
@@ -163,7 +171,7 @@ def read_market(
     lookback : int
         Bars before `start` that signals may look back to.
     source : CandleSource, optional
-        Where funding comes from; by default the manager's own `source`.
+        Where funding and mark prices come from; by default the manager's own `source`.
     funding : DataFrame, optional
         Funding itself (`FUNDING_SCHEMA`), instead of a source.
 
@@ -178,7 +186,8 @@ def read_market(
     paid = _funding(manager, symbols, end, source, funding)
     frames: dict[tuple[str, Timeframe], pl.DataFrame] = {}
     bars: dict[tuple[str, Timeframe], Bars] = {}
-    minutes = {} if "1m" in features else _minutes(source or getattr(manager, "source", None), symbols, start, end)
+    origin = source or getattr(manager, "source", None)
+    minutes = {} if "1m" in features else _minutes(origin, symbols, start, end)
     for timeframe in sorted(features, key=bar_length):
         lead = start - lookback * bar_length(timeframe)
         both = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
@@ -195,7 +204,7 @@ def read_market(
     if not any(len(made) for made in bars.values()):
         msg = f"no bars for {', '.join(symbols)} from {start} to {end}; choose a window inside the stored candles"
         raise ValueError(msg)
-    return Market(frames, bars, start, end)
+    return Market(frames, bars, start, end, Marks(origin, tuple(symbols), start, end))
 
 
 def pack(
@@ -217,16 +226,13 @@ def pack(
         msg = f"{strategy.name} is scored on {', '.join(strategy.timeframes)}, none of {', '.join(sorted(wanted))}"
         raise ValueError(msg)
     default = MarginRules()
-    return [
-        Lane(
-            bars,
-            Signals.from_frame(signal_frame(strategy, market, key), bars, (rules or {}).get(key[0], default)),
-            costs,
-            (rules or {}).get(key[0], default),
-        )
-        for key, bars in market.bars.items()
-        if key[1] in wanted
-    ]
+    lanes = []
+    for key, bars in market.bars.items():
+        if key[1] in wanted:
+            allowed = (rules or {}).get(key[0], default)
+            signals = Signals.from_frame(signal_frame(strategy, market, key), bars, allowed)
+            lanes.append(Lane(market.bars_for(signals, bars), signals, costs, allowed))
+    return lanes
 
 
 def signal_frame(strategy: StrategyLike, market: Market, key: tuple[str, Timeframe]) -> pl.DataFrame:
@@ -278,7 +284,7 @@ def evaluate(
     rules : dict of str to MarginRules, optional
         Leverage limits by symbol.
     source, funding
-        Where funding comes from; see `read_market`.
+        Where funding and mark prices come from; see `read_market`.
     market : Market, optional
         Data already read for this window.
     trades, equity, replays, capital, threads

@@ -60,7 +60,7 @@ DIFFERENCE_SCHEMA: Final = pl.Schema(
 )
 """Differences: `known_at` when what differs had happened; `written_at` the key that wrote the ledger's row, or null."""
 
-_FILLS: Final = ("kernel", "signals", "bars", "lanes", "pooling", "costs", "evaluation")
+_FILLS: Final = ("kernel", "signals", "bars", "lanes", "pooling", "costs", "evaluation", "marks")
 
 
 @dataclass(frozen=True, eq=False)

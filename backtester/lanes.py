@@ -121,7 +121,8 @@ class LaneResult:
     liquidations, ambiguous, unresolved : int
         Liquidated trades; bars whose order of events mattered; those of them that 1-minute bars did not settle.
     liquidation_price : str
-        `mark` where mark-price candles decided liquidations, else `last`.
+        `mark` where mark-price candles decided liquidations, `mixed` where some bars lacked them and went by last
+        prices, else `last`. They are read only for lanes above 1x, so it is `last` where nothing was leveraged.
     favourable_pnl_pct, worst_pnl_pct, best_pnl_pct : float
         Total of the favourable-first replay; the lower and the higher of the two replays.
     gains, losses, net_fraction_sum : float
@@ -429,7 +430,7 @@ def _result(book: Book, index: int) -> LaneResult:
         liquidations=int(s[kernel.S_LIQUIDATIONS]),
         ambiguous=int(s[kernel.S_AMBIGUOUS]),
         unresolved=int(s[kernel.S_UNRESOLVED]),
-        liquidation_price="last" if bars.mark is None else "mark",
+        liquidation_price=bars.liquidation_price,
         favourable_pnl_pct=total,
         worst_pnl_pct=total,
         best_pnl_pct=total,

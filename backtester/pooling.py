@@ -51,6 +51,8 @@ class PooledResult:
         Share of holding time with known funding.
     liquidations, ambiguous, unresolved : int
         Sums over lanes.
+    liquidation_price : str
+        That of the lanes, as in `LaneResult`; `mixed` where they differ.
     score : float, optional
         `40 * win_rate + 30 * avg_pnl_pct + 20 * sharpe - 10 * max_drawdown`; null where a term is.
     score_win_rate, score_avg_pnl, score_sharpe, score_drawdown : float, optional
@@ -89,6 +91,7 @@ class PooledResult:
     liquidations: int
     ambiguous: int
     unresolved: int
+    liquidation_price: str
     score: float | None
     score_win_rate: float | None
     score_avg_pnl: float | None
@@ -160,6 +163,7 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
     terms = score_terms(win_rate, avg_pnl_pct, sharpe, drawdown) or (None, None, None, None)
     losses = sum(lane.losses for lane in lanes)
     held = sum(_held_minutes(lane) for lane in lanes)
+    by = {lane.liquidation_price for lane in lanes}
 
     def mean(name: str) -> float:
         return float(np.mean([getattr(lane, name) for lane in lanes]))
@@ -189,6 +193,7 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
         liquidations=sum(lane.liquidations for lane in lanes),
         ambiguous=sum(lane.ambiguous for lane in lanes),
         unresolved=sum(lane.unresolved for lane in lanes),
+        liquidation_price=by.pop() if len(by) == 1 else "mixed",
         score=score(win_rate, avg_pnl_pct, sharpe, drawdown),
         score_win_rate=terms[0],
         score_avg_pnl=terms[1],

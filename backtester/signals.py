@@ -68,6 +68,15 @@ class Signals:
         return int(np.count_nonzero(self.bits & (LONG_ENTRY | SHORT_ENTRY)))
 
     @cached_property
+    def leveraged(self) -> bool:
+        """Whether any entry asks for leverage above 1, so that a position may be liquidated."""
+        column = self.parameters.get("leverage")
+        if column is None:
+            return False
+        above = column > 1.0
+        return bool((above & ((self.bits & (LONG_ENTRY | SHORT_ENTRY)) != 0)).any())
+
+    @cached_property
     def packed(self) -> Longs:
         """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these signals exist."""
         row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, TS, FrameSource, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, MINUTES, TS, FrameSource, Timeframe, bar_length
 from features.definition import FloatArray
 
 EPOCH: Final = datetime(2025, 1, 6, tzinfo=UTC)
@@ -21,21 +21,23 @@ SYMBOLS: Final = ("AAA-USDT", "BBB-USDT")
 
 @dataclass(frozen=True)
 class Market:
-    """Frames with `CANDLE_SCHEMA` for each timeframe, one with `FUNDING_SCHEMA`, and what models said, if anything."""
+    """Candles by timeframe, funding, what models said and the mark price, if anything; schemas in `features.bars`."""
 
     candles: Mapping[Timeframe, pl.DataFrame]
     funding: pl.DataFrame
     predictions: Mapping[Timeframe, pl.DataFrame] = field(default_factory=dict)
+    marks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MARK_SCHEMA))
 
     def source(self) -> FrameSource:
         """Return the market as a `CandleSource`."""
-        return FrameSource(dict(self.candles), self.funding, dict(self.predictions))
+        return FrameSource(dict(self.candles), self.funding, dict(self.predictions), self.marks)
 
     def cut(self, moment: datetime) -> "Market":
         """Return what was closed or paid at or before `moment`."""
         candles = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.candles.items()}
         said = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.predictions.items()}
-        return Market(candles, self.funding.filter(pl.col("ts") <= moment), said)
+        marks = self.marks.filter(pl.col("ts") <= moment - bar_length("1m"))
+        return Market(candles, self.funding.filter(pl.col("ts") <= moment), said, marks)
 
     def noised(self, moment: datetime, seed: int) -> "Market":
         """Return the market with everything that closed or was paid after `moment` replaced by noise."""
@@ -45,7 +47,7 @@ class Market:
         later = pl.when(pl.col("ts") > moment)
         funding = self.funding.with_columns(later.then(rate).otherwise(pl.col("rate")).alias("rate"))
         said = {key: _said(frame, moment - bar_length(key), rng) for key, frame in self.predictions.items()}
-        return Market(candles, funding, said)
+        return Market(candles, funding, said, _noised(self.marks, moment - bar_length("1m"), rng))
 
 
 def example_market(bars: int = 3000, seed: int = 7) -> Market:
@@ -150,7 +152,8 @@ def _noised(frame: pl.DataFrame, last: datetime, rng: np.random.Generator) -> pl
         "flag": ["repaired" if drawn < 0.05 else None for drawn in rng.random(size)],  # noqa: PLR2004 - one in twenty
     }
     later = pl.when(pl.col("ts") > last)
-    series = {name: pl.Series(values, dtype=CANDLE_SCHEMA[name]) for name, values in noise.items()}
+    known = [name for name in noise if name in frame.columns]
+    series = {name: pl.Series(noise[name], dtype=CANDLE_SCHEMA[name]) for name in known}
     return frame.with_columns(later.then(values).otherwise(pl.col(name)).alias(name) for name, values in series.items())
 
 

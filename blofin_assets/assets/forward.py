@@ -51,6 +51,15 @@ HALF_DAY: Final = timedelta(hours=12)
 _IDENTITY: Final = ("kind", "name", "version", "activated_at")
 _OWN: Final = "activated_at IN (SELECT unnest(?))"
 _LAST: Final = "SELECT max(as_of) AS as_of FROM research.forward_runs WHERE as_of < ?"
+_MARKED: Final = (
+    "SELECT symbol, time_bucket(INTERVAL 1 HOUR, ts) AS hour, count(*) AS rows, "
+    "bit_xor(hash(ts, open, high, low)) AS content FROM market.mark_candles_1m "
+    "WHERE ts >= ? AND ts < ? AND symbol IN (SELECT unnest(?)) GROUP BY ALL"
+)
+_HAS_MARKS: Final = (
+    "SELECT 1 FROM information_schema.tables "
+    "WHERE table_catalog = current_database() AND table_schema = 'market' AND table_name = 'mark_candles_1m'"
+)
 _CONTENT: Final = (
     "SELECT symbol, time_bucket(INTERVAL 1 HOUR, ts) AS hour, count(*) AS rows, "
     "bit_xor(hash(ts, open, high, low, close, volume, flag)) AS content FROM market.candles_1m "
@@ -258,12 +267,19 @@ def _in_force(run: Followed) -> Callable[[datetime], str]:
 def first_change(
     store: Warehouse, snapshot: int, symbols: Sequence[str], start: datetime, end: datetime
 ) -> datetime | None:
-    """Return the hour of the first bar or payment in a window that is not what it was at a snapshot."""
-    window = [start, end, list(symbols)] * 2
-    now, then = store.read(_CONTENT, window), store.read_at(snapshot, _CONTENT, window)
-    changed = pl.concat([now.join(then, on=now.columns, how="anti"), then.join(now, on=now.columns, how="anti")])
-    first = changed["hour"].min()
+    """Return the hour of the first bar, payment or mark price in a window that is not what it was at a snapshot."""
+    window = [start, end, list(symbols)]
+    changed = [_unlike(store.read(_CONTENT, window * 2), store.read_at(snapshot, _CONTENT, window * 2))]
+    marks = store.read(_MARKED, window)
+    # a snapshot may be older than the table; what came in since is a change of what liquidations went by
+    had = not store.read_at(snapshot, _HAS_MARKS).is_empty()
+    changed.append(_unlike(marks, store.read_at(snapshot, _MARKED, window) if had else marks.clear()))
+    first = pl.concat(each["hour"] for each in changed).min()
     return first if isinstance(first, datetime) else None
+
+
+def _unlike(now: pl.DataFrame, then: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([now.join(then, on=now.columns, how="anti"), then.join(now, on=now.columns, how="anti")])
 
 
 def _stamped(rows: pl.DataFrame, stamp: dict[str, Any]) -> pl.DataFrame:

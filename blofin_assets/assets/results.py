@@ -50,6 +50,7 @@ def backtest_rows(evaluations: Sequence[Evaluation], as_of: datetime, snapshot: 
                     "score": result.score,
                     "bars": sum(lane.bars for lane in lanes_behind),
                     "bars_expected": sum(lane.bars_expected for lane in lanes_behind),
+                    "liquidation_price": result.liquidation_price,
                     **metrics(result),
                 }
             )

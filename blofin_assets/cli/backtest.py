@@ -70,8 +70,17 @@ def run_backtest(request: Request) -> None:
     out = Console()
     out.print(_table(evaluation, _market(session)))
     out.print(_coverage(evaluation.lanes))
+    if any(lane.signals.leveraged for lane in evaluation.packed):
+        out.print(f"liquidations of leveraged positions by {_LIQUIDATED[pooled_of(evaluation).liquidation_price]}")
     out.print(_beside(pooled_of(evaluation), evidence, sharpe))
     out.print(f"page: {os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}", soft_wrap=True)
+
+
+_LIQUIDATED: Final = {
+    "mark": "mark prices",
+    "last": "last prices: there are no mark prices",
+    "mixed": "mark prices where there are any, by last prices elsewhere",
+}
 
 
 def _found(name: str) -> Strategy:

@@ -296,7 +296,8 @@ class Panel:
             frame = strategy.signals(self._frame(key, strategy.features(key[1])))
             inside = frame.slice(len(frame) - len(lane.bars))
             rules = self.rules.get(key[0], default)
-            lanes.append(Lane(lane.bars, _signals(strategy, inside, lane.bars, rules), paid, rules))
+            signals = _signals(strategy, inside, lane.bars, rules)
+            lanes.append(Lane(self.market.bars_for(signals, lane.bars), signals, paid, rules))
         return lanes
 
     def run_lanes(self, strategy: StrategyLike, lanes: Sequence[Lane], *, gross: bool = False) -> PanelRun:

@@ -10,10 +10,13 @@ import pytest
 from support.fake_exchange import Book, FakeExchange
 from support.platform import Make, Platform
 
+from backtester import PooledResult, evaluate
+from blofin_assets.assets.forward import first_change
 from blofin_assets.plan import MARKET_DATA, Step
 from blofin_assets.runner import Outcome, execute
+from blofin_assets.sources import feature_manager
 from blofin_resources.market.sample import SampleMarket
-from features.bars import MARK_SCHEMA
+from features.bars import MARK_SCHEMA, Timeframe
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOON = START + timedelta(hours=36)
@@ -133,6 +136,7 @@ def test_a_symbol_without_mark_prices_stops_nothing_and_is_made_up_for(
     assert asked(exchange) == before + 3
 
 
+@pytest.mark.slow
 def test_fetching_that_is_cut_short_goes_on_where_it_stopped(
     live: Platform, exchange: FakeExchange, marks: pl.DataFrame
 ) -> None:
@@ -148,6 +152,7 @@ def test_fetching_that_is_cut_short_goes_on_where_it_stopped(
     assert asked(exchange) == before + 2
 
 
+@pytest.mark.slow
 def test_by_hand_a_failure_is_a_failure(live: Platform, exchange: FakeExchange) -> None:
     good(bring(live, NOON))
     exchange.mute_marks("ETH-USDT")
@@ -157,6 +162,7 @@ def test_by_hand_a_failure_is_a_failure(live: Platform, exchange: FakeExchange) 
     assert not result.success
 
 
+@pytest.mark.slow
 def test_a_mark_price_that_changes_later_is_logged(live: Platform, exchange: FakeExchange, clock: Clock) -> None:
     good(bring(live, NOON))
     exchange.revise_mark("BTC-USDT", NOON - timedelta(minutes=5), "1")
@@ -166,6 +172,62 @@ def test_a_mark_price_that_changes_later_is_logged(live: Platform, exchange: Fak
     assert logged.rows() == [("BTC-USDT", "mark_close", "1.0"), ("BTC-USDT", "mark_low", "1.0")]
 
 
+class Borrowed:
+    """Is always long, or always short, with borrowed money."""
+
+    timeframes: tuple[Timeframe, ...] = ("1m", "5m")
+    version = "1"
+
+    def __init__(self, side: str) -> None:
+        self.name = self.side = side
+
+    def features(self, timeframe: Timeframe) -> list[str]:  # noqa: ARG002 - the protocol's argument
+        return []
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.select("symbol", "ts", pl.lit(value=True).alias(f"{self.side}_entry"), leverage=pl.lit(50.0))
+
+
+def test_backtests_liquidate_by_the_stored_mark_price(live: Platform, exchange: FakeExchange) -> None:
+    """The mark price is twice the last one here: no long is ever liquidated, every short at once."""
+    exchange.lose_marks(START + 20 * HOUR, START + 21 * HOUR)
+    good(bring(live, NOON))
+    manager = feature_manager(live.warehouse, NOON)
+
+    def found(side: str, start: datetime, end: datetime) -> PooledResult:
+        timeframes: tuple[Timeframe, ...] = ("1m",)
+        (made,) = evaluate([Borrowed(side)], manager, SYMBOLS, start, end, timeframes=timeframes)
+        assert made.pooled is not None
+        return made.pooled
+
+    long, short = (found(side, START, START + 20 * HOUR) for side in ("long", "short"))
+    assert (long.liquidations, long.liquidation_price) == (0, "mark")
+    assert (short.liquidations, short.liquidation_price) == (short.trades, "mark")
+    assert found("short", START, START + 21 * HOUR).liquidation_price == "mixed"
+    gap = found("long", START + 20 * HOUR, START + 21 * HOUR)
+    assert gap.liquidation_price == "last"
+
+
+@pytest.mark.slow
+def test_a_ledger_tells_a_mark_price_that_came_later_from_look_ahead(
+    live: Platform, exchange: FakeExchange, clock: Clock
+) -> None:
+    exchange.lose_marks(NOON - 2 * HOUR, NOON - HOUR)
+    good(bring(live, NOON))
+    snapshot = live.warehouse.snapshot_id()
+    assert first_change(live.warehouse, snapshot, SYMBOLS, START, NOON) is None
+    exchange.restore()
+    clock.now = NOON + HOUR
+    good(bring(live, clock.now, START + DAY))
+    assert first_change(live.warehouse, snapshot, SYMBOLS, START, NOON) is None  # beyond what is fetched again
+    job = live.defs.resolve_job_def(MARKET_DATA).get_subset(asset_selection={dg.AssetKey("mark_candles_1m")})
+    tags = {"blofin/as_of": clock.now.isoformat()}
+    assert job.execute_in_process(instance=live.instance, partition_key="2026-03-02", tags=tags).success
+    assert first_change(live.warehouse, snapshot, SYMBOLS, START, NOON) == NOON - 2 * HOUR
+    assert first_change(live.warehouse, 1, SYMBOLS, START, NOON) == START
+
+
+@pytest.mark.slow
 def test_they_can_be_turned_off(make_platform: Make, exchange: FakeExchange) -> None:
     platform = on_exchange(make_platform, exchange, mark_prices=False)
     good(bring(platform, NOON))
@@ -173,6 +235,7 @@ def test_they_can_be_turned_off(make_platform: Make, exchange: FakeExchange) -> 
     assert stored(platform).is_empty()
 
 
+@pytest.mark.slow
 def test_a_market_without_them_is_complete(make_platform: Make) -> None:
     platform = make_platform("plain")
     good(bring(platform, NOON))

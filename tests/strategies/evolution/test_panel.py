@@ -12,7 +12,7 @@ from backtester.evidence import scored_lanes, zero_cost_returns
 from backtester.overfitting import sharpe_se_newey_west
 from backtester.windows import Window
 from blofin_resources.market.factory import open_market
-from features.bars import FrameSource, Timeframe
+from features.bars import FUNDING_SCHEMA, FrameSource, Timeframe
 from features.feature_manager import FeatureManager
 from features.market import Market
 from strategies.compiler import compile_strategy
@@ -24,6 +24,8 @@ END = datetime(2025, 6, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(days=6), END - timedelta(days=1))
 SYMBOLS = ("BTC-USDT", "SOL-USDT")
 LIBRARY = load_library()
+TFS: tuple[Timeframe, ...] = ("1m", "5m", "60m", "1d")
+NONE_PAID = pl.DataFrame(schema=FUNDING_SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,10 @@ def market() -> Market:
     minutes = minutes.with_columns(flag=flagged).filter(pl.int_range(pl.len()) % 1499 != 7)
     longer: tuple[Timeframe, ...] = ("5m", "60m", "1d")
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, END) for timeframe in longer}}
-    return Market(candles, source.funding(SYMBOLS, END - timedelta(days=36), END))
+    # mark prices of one symbol swing further than its candles, but for an hour; the other has none
+    other = minutes.filter(pl.col("symbol") == "SOL-USDT", pl.col("ts").dt.hour() != pl.lit(3))
+    swung = other.select("symbol", "ts", "open", pl.col("high") * 1.013, pl.col("low") * 0.987, "close")
+    return Market(candles, source.funding(SYMBOLS, END - timedelta(days=36), END), marks=swung)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,33 @@ def test_the_numbers_are_those_of_evaluate(panel: Panel, manager: FeatureManager
         same = expected.trades.filter(pl.col("timeframe").is_in(strategy.timeframes))
         if run.trades:
             assert resemblance(panel.positions(strategy), positions(same, WINDOW.start, WINDOW.end)) > 1 - 1e-12
+
+
+LEVERED = '''class Levered(Strategy):
+    """Follow the last bars with all one has, five times over. Edge: none. Fails: always."""
+
+    name = "levered"
+
+    def detect(self, f):
+        return Signal(long_entry=f.close > mean(f.close, 30), short_entry=f.close < mean(f.close, 30), leverage=50)
+'''
+
+
+def test_leveraged_lanes_are_liquidated_as_evaluate_does(manager: FeatureManager) -> None:
+    levered = compile_strategy(LEVERED)
+    run = Panel.read(manager, SYMBOLS, WINDOW, lookback=levered.lookback).run(levered)
+    (expected,) = evaluate([levered], manager, SYMBOLS, WINDOW.start, WINDOW.end, replays=False)
+    found = {(lane.symbol, lane.liquidation_price) for lane in expected.lanes}
+    assert found == {("BTC-USDT", "last"), ("SOL-USDT", "mixed")}
+    assert expected.pooled is not None
+    assert run.pooled.liquidation_price == expected.pooled.liquidation_price == "mixed"
+    assert run.pooled.liquidations == expected.pooled.liquidations > 0
+    np.testing.assert_allclose(run.returns, expected.pooled.returns, rtol=0, atol=1e-12)
+    bare = FeatureManager(FrameSource({tf: manager.source.candles(SYMBOLS, tf, None, END) for tf in TFS}), END)
+    (last,) = evaluate([levered], bare, SYMBOLS, WINDOW.start, WINDOW.end, replays=False, funding=NONE_PAID)
+    assert last.pooled is not None
+    assert last.pooled.liquidations < expected.pooled.liquidations
+    assert last.pooled.liquidation_price == "last"
 
 
 def test_costs_are_those_given(panel: Panel) -> None:
