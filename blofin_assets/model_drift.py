@@ -38,9 +38,10 @@ SEARCHED: Final = "searched"
 ADOPTED: Final = "adopted"
 KEPT: Final = "kept"
 
+# a night is tested after the cycle of the same as-of: one that is made again must not know it either
 _NIGHTS: Final = (
     "SELECT name, as_of, bool_or(decision = 'drift') AS drifted FROM research.drift "
-    "WHERE kind = 'model' AND decision <> 'insufficient' AND as_of <= ? GROUP BY name, as_of ORDER BY name, as_of"
+    "WHERE kind = 'model' AND decision <> 'insufficient' AND as_of < ? GROUP BY name, as_of ORDER BY name, as_of"
 )
 _SEARCHED: Final = (
     "SELECT model_name, max(as_of) AS as_of FROM ml.model_tuning WHERE action = 'searched' AND as_of < ? "
@@ -107,7 +108,7 @@ def answer_drift(
     budget: int = BUDGET,
     asker: Asker | None = None,
 ) -> list[Answer]:
-    """Return what is done about every model that drifts as of T; nothing where none does.
+    """Return what is done about every model that drifts as of T, by the nights before; nothing where none does.
 
     Parameters
     ----------

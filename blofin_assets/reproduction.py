@@ -49,7 +49,9 @@ _WRITTEN: Final = {
     ML_CYCLE: (
         "SELECT run_id FROM research.ranking_history WHERE as_of = $1 AND kind <> 'strategy' "
         "UNION SELECT run_id FROM ml.ml_model_results WHERE as_of = $1 "
-        "UNION SELECT run_id FROM ml.ml_ensembles WHERE as_of = $1"
+        "UNION SELECT run_id FROM ml.ml_ensembles WHERE as_of = $1 "
+        "UNION SELECT run_id FROM ml.feature_importance WHERE as_of = $1 "
+        "UNION SELECT run_id FROM ml.model_tuning WHERE as_of = $1"
     ),
     REPORT: "SELECT run_id FROM reports.daily_reports WHERE as_of = $1",
 }

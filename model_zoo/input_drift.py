@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 LEVELS: Final = tuple(share / 10 for share in range(1, 10))
 """Deciles of the training window."""
 DRAWS: Final = 4_999
-LEAST_HISTORY: Final = 14
+LEAST_HISTORY: Final = 21
 """Days before the forward period from which chance can be learned."""
 LAGS: Final = (1, 2, 4, 8, 12, 16)
 """Hours at which the autocorrelation is looked at."""
@@ -156,7 +156,7 @@ def compare_inputs(
     Returns
     -------
     InputComparison or None
-        None where the history is shorter than 14 days, or no input varies from day to day.
+        None where the history is shorter than 21 days, or no input varies from day to day.
 
     Notes
     -----

@@ -96,7 +96,7 @@ def test_a_market_that_goes_on_as_it_was_is_steady_and_one_that_does_not_drifts(
     # it is one of the model's drift tests, which set off its retraining
     with opened.transaction("r") as tx:
         tx.append("research.drift", rows)
-    answers = answer_drift(opened, SYMBOLS, {SPEC.name: SPEC}, T)
+    answers = answer_drift(opened, SYMBOLS, {SPEC.name: SPEC}, T + timedelta(hours=12))
     assert [each.action for each in answers] == ["retrained"]
 
 
@@ -113,7 +113,7 @@ def test_a_run_of_a_week_and_a_young_warehouse_are_insufficient(opened: Warehous
     fill(opened, market.filter(pl.col("ts") >= T - timedelta(days=20)))
     row = asked(opened).row(0, named=True)
     assert row["decision"] == "insufficient"
-    assert "fewer than 14 days" in row["reason"]
+    assert "fewer than 21 days" in row["reason"]
     with opened.transaction("r") as tx:
         young = opened.read("SELECT * EXCLUDE (run_id) FROM research.forward_runs").with_columns(
             pl.lit(T - timedelta(days=7)).cast(TS).alias("activated_at")

@@ -164,11 +164,12 @@ def test_drift_is_answered_first_by_retraining_then_by_a_search(store: Warehouse
     specs = {"direction_5m": SPEC}
     assert answer_drift(store, SYMBOLS, specs, T) == []
     with store.transaction("r") as tx:
-        tx.append("research.drift", drift_rows(T - timedelta(days=1)))
+        tx.append("research.drift", drift_rows(T - timedelta(days=2)))
         tx.append("research.drift", drift_rows(T - timedelta(days=4), decision="insufficient"))
     assert [each.action for each in answer_drift(store, SYMBOLS, specs, T)] == ["retrained"]
     with store.transaction("r") as tx:
-        tx.append("research.drift", drift_rows(T))
+        tx.append("research.drift", drift_rows(T - timedelta(days=1)))
+        tx.append("research.drift", drift_rows(T, decision="steady"))  # tested after this cycle
     later = T + timedelta(hours=12)
     # the search's days begin with the candles here; half a day later there is enough, at an earlier cycle too little
     early = answer_drift(store, SYMBOLS, specs, T - timedelta(hours=12))
@@ -182,6 +183,7 @@ def test_drift_is_answered_first_by_retraining_then_by_a_search(store: Warehouse
     with store.transaction("r") as tx:
         tx.replace("ml.model_tuning", rows, as_of=T, ignore=["snapshot_id"])
         tx.append("research.trials", search_trials(short, T, 1), key=["id"])
+        tx.replace("research.drift", drift_rows(T), as_of=T)
     assert store.read("SELECT count(*) FROM research.trials WHERE author = 'tuning'").item() == rows["trials"][0]
     # searched for lately, so not again
     assert [each.action for each in answer_drift(store, SYMBOLS, specs, later)] == ["retrained"]
