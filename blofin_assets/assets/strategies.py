@@ -50,6 +50,10 @@ _EXHAUSTED: Final = "SELECT name, version FROM research.proposals WHERE as_of = 
 _ATTEMPT: Final = (
     "SELECT name, version, attempt FROM research.proposals WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL"
 )
+_PROMPTS: Final = (
+    "SELECT name AS strategy_name, version, '*' AS symbol, design_prompt FROM research.strategies "
+    "WHERE design_prompt IS NOT NULL AND created_at <= ?"
+)
 
 
 @stage_asset(
@@ -74,7 +78,8 @@ def strategy_backtests(
     trials = count_trials(store, KIND, start, as_of, {configuration(found, KIND) for found in evaluations})
     searched = count_searched(store, KIND, as_of)
     evidence = evidence_rows(evaluations, KIND, as_of, trials=trials, seed=market.seed, searched=searched)
-    results = _told(backtest_rows(evaluations, as_of, snapshot), members, store.read(_ATTEMPT, [as_of]))
+    rows = backtest_rows(evaluations, as_of, snapshot)
+    results = _told(rows, members, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
         tx.replace("research.trades", trade_rows(evaluations, KIND, as_of), as_of=as_of, kind=KIND)
@@ -209,14 +214,17 @@ def _by_author(evaluations: Sequence[Evaluation], members: Sequence[Member]) -> 
     return found
 
 
-def _told(results: pl.DataFrame, members: Sequence[Member], attempts: pl.DataFrame) -> pl.DataFrame:
-    """Return results with the state in which each went into the exam, and the attempt that made a tuned version."""
+def _told(
+    results: pl.DataFrame, members: Sequence[Member], attempts: pl.DataFrame, prompts: pl.DataFrame
+) -> pl.DataFrame:
+    """Return results with the state in which each went into the exam, and the attempt or prompt that made it."""
     states = pl.DataFrame(
         [(*each.key, each.state) for each in members], schema=["strategy_name", "version", "status"], orient="row"
     )
     numbers = attempts.rename({"name": "strategy_name", "attempt": "tuning_attempt"})
     key = ["strategy_name", "version"]
-    return results.join(states, on=key, how="left").join(numbers, on=key, how="left")
+    told = results.join(states, on=key, how="left").join(numbers, on=key, how="left")
+    return told.join(prompts, on=[*key, "symbol"], how="left")
 
 
 def _copy_events(copies: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:

@@ -157,7 +157,7 @@ def _design(asker: Asker, judge_of: Judge, prompt: Prompt, *, share: int, seed: 
         best, tries = _tuned(judge_of, strategy, share, seed)
         sound = Made(
             "design", "claude", SOUND, name=best.strategy.name, version=best.strategy.version,
-            evaluations=len(tries), strategy=best.strategy, **seen_in_search(best), **told,
+            evaluations=len(tries), strategy=best.strategy, design_prompt=came.question, **seen_in_search(best), **told,
         )  # fmt: skip
         return [sound, *refused], tries
     return refused, []

@@ -44,7 +44,10 @@ LONGEST: Final = 600
 
 @dataclass(frozen=True)
 class Made:
-    """One proposal of a cycle, as `research.proposals` holds it; its columns are explained there."""
+    """One proposal of a cycle, as `research.proposals` holds it; its columns are explained there.
+
+    `strategy` and `design_prompt` go to `research.strategies`.
+    """
 
     stage: Stage
     designer: str
@@ -66,6 +69,7 @@ class Made:
     parent_objective: float | None = None
     cost_usd: float = 0.0
     strategy: Strategy | None = field(default=None, compare=False)
+    design_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,13 @@ def strategy_rows(made: Iterable[Made], as_of: datetime) -> pl.DataFrame:
             "parents": json.dumps([each.parent_version]) if each.parent_version else None,
             "code": each.strategy.source(),
             "parameters": json.dumps(each.strategy.parameters, sort_keys=True),
+            "design_prompt": each.design_prompt,
             "created_at": as_of,
         }
         for each in made
         if each.strategy is not None and each.state == SOUND
     ]
-    names = ("name", "version", "source", "author", "parents", "code", "parameters")
+    names = ("name", "version", "source", "author", "parents", "code", "parameters", "design_prompt")
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), "created_at": TS})
 
 

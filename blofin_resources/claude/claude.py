@@ -90,6 +90,8 @@ class Answer(Generic[T]):
         Ids of its rows in `research.llm_calls`.
     replayed : bool
         Whether it comes from these rows, without a call.
+    question : str
+        The part of the prompt that was about this call, as sent.
     """
 
     value: T
@@ -97,6 +99,7 @@ class Answer(Generic[T]):
     cost_usd: float
     calls: tuple[str, ...]
     replayed: bool
+    question: str
 
 
 @dataclass(frozen=True)
@@ -364,7 +367,8 @@ def _outcome(calls: list[Call], answer_type: type[T], *, replayed: bool) -> Answ
     detail = last.detail or ""
     if last.outcome == "answered":
         try:
-            return Answer(answer_type.model_validate_json(last.reply or ""), last.model, cost, ids, replayed)
+            value = answer_type.model_validate_json(last.reply or "")
+            return Answer(value, last.model, cost, ids, replayed, json.loads(last.prompt)["question"])
         except ValidationError as error:
             # the type's own checks became stricter since it was answered
             detail = _problems(error)
