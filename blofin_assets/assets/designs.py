@@ -19,7 +19,7 @@ from blofin_assets.assets.library import GROUP, judged_rows, verdicts
 from blofin_assets.assets.tuning import NOT_RUN, in_play, seed_of, stored, strategy_scores, strategy_tuning
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.designing import Judge, design_all, proposals_first
-from blofin_assets.evolution.material import lessons, market_state, purposes
+from blofin_assets.evolution.material import emphasis, lessons, market_state, purposes
 from blofin_assets.evolution.rows import run_row
 from blofin_assets.evolution.searching import search_for
 from blofin_assets.evolution.windows import forget_panel, search_panel, validation_market, windows_of
@@ -82,7 +82,9 @@ def strategy_designs(
     made, tries = design_all(asker, judge, prompt, budget=budget, seed=seed_of(market.seed, as_of, "claude"))
     names = {*judge.taken, *(each.name for each in made if each.name)}
     seeds = [each.strategy for each in in_play(store, as_of)]
-    found = search_for(panel, seeds, names, budget=budget, seed=seed_of(market.seed, as_of, "search"))
+    found = search_for(
+        panel, seeds, names, budget=budget, seed=seed_of(market.seed, as_of, "search"), emphasis=emphasis(store, as_of)
+    )
     proposals = [*proposals_first(made), *found.made]
     runs = [
         run_row(

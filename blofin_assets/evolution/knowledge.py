@@ -8,7 +8,7 @@ later; one that rests on the search window alone, from the next cycle on.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,10 +16,12 @@ import polars as pl
 
 from backtester.windows import CycleWindows, Window
 from blofin_assets.assets.results import row_id
-from blofin_assets.evolution.material import usable_from
+from blofin_assets.evolution.material import Taught, usable_from
 from blofin_assets.evolution.rows import cut
+from blofin_assets.roster import roster
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
+from strategies.evolution.emphasis import families_of
 
 SHOWN: Final = 3
 """How many of the best and of the worst an exam's lesson names."""
@@ -52,11 +54,16 @@ def distil(store: Warehouse, windows: CycleWindows) -> pl.DataFrame:
     as_of = windows.as_of
     proposals = store.read(_PROPOSALS, [as_of])
     exams = {(row["name"], row["version"]): row for row in store.read(_OUTCOMES, [as_of]).iter_rows(named=True)}
+    reads = {each.key: families_of(each.strategy) for each in roster(store, as_of) if each.key in exams}
     rows = []
     for row in proposals.iter_rows(named=True):
-        exam = exams.get((row["name"], row["version"]))
+        key = (row["name"], row["version"])
+        exam = exams.get(key)
         if exam is not None:
-            rows.append(_entry(as_of, windows.exam, "change", row["name"], _examined(row, exam), row["designer"]))
+            taught = _taught(exam, reads.get(key, []))
+            rows.append(
+                _entry(as_of, windows.exam, "change", row["name"], _examined(row, exam), row["designer"], taught)
+            )
         elif row["state"] == "refused" and windows.search is not None:
             rows.append(_entry(as_of, windows.search, "lesson", row["name"], _refused(row), row["designer"]))
     results = store.read(_EXAM, [as_of])
@@ -67,7 +74,13 @@ def distil(store: Warehouse, windows: CycleWindows) -> pl.DataFrame:
 
 
 def _entry(
-    as_of: datetime, window: Window, category: str, strategy: str | None, content: str, source: str
+    as_of: datetime,
+    window: Window,
+    category: str,
+    strategy: str | None,
+    content: str,
+    source: str,
+    taught: Taught | None = None,
 ) -> dict[str, Any]:
     text = cut(content)
     return {
@@ -78,12 +91,17 @@ def _entry(
         "symbol": None,
         "content": text,
         "source": source,
-        "metadata": None,
+        "metadata": taught and taught.model_dump_json(),
         "as_of": as_of,
         "window_start": window.start,
         "window_end": window.end,
         "usable_from": usable_from(window.end),
     }
+
+
+def _taught(exam: Mapping[str, Any], families: Sequence[str]) -> Taught | None:
+    """Return what the search may learn from an exam; nothing from one without a trade."""
+    return Taught(families=tuple(families), earned=exam["sharpe"] > 0.0) if exam["sharpe"] is not None else None
 
 
 def _examined(row: Mapping[str, Any], exam: Mapping[str, Any]) -> str:

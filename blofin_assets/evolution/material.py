@@ -12,18 +12,23 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backtester.windows import EXAM_LENGTH
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import Timeframe, bar_length
 from strategies.base import Strategy
+from strategies.evolution.emphasis import Outcome, emphasis_of
 from strategies.evolution.judging import Judged
 from strategies.evolution.panel import Panel
 from strategies.evolution.prompting import Lesson
 
 LESSONS: Final = 40
 """Most lessons that a prompt is given, the newest first."""
+
+OUTCOMES: Final = 200
+"""Most outcomes of exams that the search is told of, the newest first."""
 
 TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("5m", "60m")
 STATE: Final = ("is_trending_up", "is_trending_down", "is_ranging", "volatility_regime", "rsi_14", "adx_14", "natr_14")
@@ -35,6 +40,28 @@ _LESSONS: Final = (
     'ORDER BY coalesce(strategy = $2, false) DESC, coalesce(as_of, "timestamp") DESC, id LIMIT $3'
 )
 
+_OUTCOMES: Final = (
+    "SELECT metadata FROM research.knowledge_entries WHERE category = 'change' AND metadata IS NOT NULL "
+    "AND as_of < $1 AND usable_from <= $1 ORDER BY as_of DESC, id LIMIT $2"
+)
+
+
+class Taught(BaseModel):
+    """What an entry of an exam tells the search, as JSON in `research.knowledge_entries.metadata`.
+
+    Attributes
+    ----------
+    families : tuple of str
+        Feature families that the finalist reads.
+    earned : bool
+        Whether it made money on that exam, costs paid.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    families: tuple[str, ...]
+    earned: bool
+
 
 def lessons(store: Warehouse, as_of: datetime, strategy: str = "", most: int = LESSONS) -> list[Lesson]:
     """Return what was learnt before a cycle and may be used in it: what is about `strategy` first, then the newest.
@@ -43,6 +70,23 @@ def lessons(store: Warehouse, as_of: datetime, strategy: str = "", most: int = L
     """
     rows = store.read(_LESSONS, [as_of, strategy, most])
     return [Lesson(*row) for row in rows.select("category", "content", "strategy", "symbol").iter_rows()]
+
+
+def emphasis(store: Warehouse, as_of: datetime) -> dict[str, float]:
+    """Return how often the search is to draw each feature family, after exams that lie before the current one.
+
+    Metadata of another form, which other systems write, teaches nothing. As with lessons, a cycle's own are left out.
+    """
+    told = map(_outcome, store.read(_OUTCOMES, [as_of, OUTCOMES])["metadata"])
+    return emphasis_of(each for each in told if each is not None)
+
+
+def _outcome(metadata: str) -> Outcome | None:
+    try:
+        taught = Taught.model_validate_json(metadata, strict=True)
+    except ValidationError:
+        return None
+    return Outcome(frozenset(taught.families), taught.earned)
 
 
 def market_state(store: Warehouse, symbols: Sequence[str], until: datetime) -> list[dict[str, Any]]:

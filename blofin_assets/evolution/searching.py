@@ -4,7 +4,7 @@ Belongs here: turning what a search found into proposals and tries. Does not bel
 (`strategies.evolution.search`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from blofin_assets.evolution.rows import SOUND, Made, Try, seen_in_search
@@ -31,7 +31,7 @@ class Searched:
     evaluations : int
         Full evaluations: what the budget counts.
     detail : str
-        How much of the map was filled, and what was stopped early.
+        How much of the map was filled, what was stopped early, and what lessons made more or less frequent.
     """
 
     made: list[Made]
@@ -40,7 +40,15 @@ class Searched:
     detail: str
 
 
-def search_for(panel: Panel, seeds: Sequence[Strategy], taken: Collection[str], *, budget: int, seed: int) -> Searched:
+def search_for(
+    panel: Panel,
+    seeds: Sequence[Strategy],
+    taken: Collection[str],
+    *,
+    budget: int,
+    seed: int,
+    emphasis: Mapping[str, float],
+) -> Searched:
     """Search for new strategies within a budget.
 
     Parameters
@@ -55,8 +63,12 @@ def search_for(panel: Panel, seeds: Sequence[Strategy], taken: Collection[str], 
         Most full evaluations, at least 1.
     seed : int
         Of everything drawn.
+    emphasis : mapping of str to float
+        How often each feature family is drawn against its usual share; empty where nothing was learnt yet.
     """
-    found = design(panel, seeds, budget=budget, seed=seed, finalists=FINALISTS, taken=taken, threads=THREADS)
+    found = design(
+        panel, seeds, budget=budget, seed=seed, finalists=FINALISTS, taken=taken, emphasis=emphasis, threads=THREADS
+    )
     share, rest = divmod(found.evaluations, max(1, len(found.finalists)))
     made = [
         Made(
@@ -85,4 +97,6 @@ def search_for(panel: Panel, seeds: Sequence[Strategy], taken: Collection[str], 
         for row in found.trials.iter_rows(named=True)
     ]
     stopped = ", ".join(f"{count} at {stage}" for stage, count in found.rejected.items())
-    return Searched(made, tries, found.evaluations, f"{found.coverage:.0%} of the map filled; stopped early: {stopped}")
+    learnt = ", ".join(f"{family} ×{factor:.2f}" for family, factor in emphasis.items())
+    filled = f"{found.coverage:.0%} of the map filled; stopped early: {stopped}"
+    return Searched(made, tries, found.evaluations, f"{filled}; drawn by lessons: {learnt or 'none yet'}")
