@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support.platform import Make, Platform, platforms
+from support.platform import Make, Platform, keep_surroundings_out, platforms
 
 
 @pytest.fixture(autouse=True)
 def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the user's settings and `.env` out of tests."""
-    for name in list(os.environ):
-        if name.startswith(("BLOFIN_", "ANTHROPIC_", "DAGSTER_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    keep_surroundings_out(monkeypatch, tmp_path)
 
 
 @pytest.fixture

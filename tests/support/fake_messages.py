@@ -7,7 +7,7 @@ of its own so that usage figures move, and answers from a script. What it was se
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -179,14 +179,14 @@ class FakeMessages:
 
     Parameters
     ----------
-    script : iterable of Sent
+    script : iterable of Sent, or of callables that make one of the request
         What the requests get, in order of arrival; the last one from then on.
     key : str
         The only key that it lets in.
     """
 
-    def __init__(self, script: Iterable[Sent] = (), *, key: str = "sk-ant-test-key") -> None:
-        self.script = list(script) or [design()]
+    def __init__(self, script: Iterable[Sent | Callable[[Got], Sent]] = (), *, key: str = "sk-ant-test-key") -> None:
+        self.script: list[Sent | Callable[[Got], Sent]] = list(script) or [design()]
         self.key = key
         self.got: list[Got] = []
         self._cached: set[str] = set()
@@ -233,7 +233,8 @@ class FakeMessages:
         wrong = self._wrong(headers, body)
         if wrong is not None:
             return wrong
-        sent = self.script[turn]
+        scripted = self.script[turn]
+        sent = scripted if isinstance(scripted, Sent) else scripted(self.got[-1])
         made = sent.body(self.got[-1]) if callable(sent.body) else sent.body
         if isinstance(made, dict) and made.get("type") == "message":
             usage = made.get("usage") or self._usage(body, made)

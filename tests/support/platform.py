@@ -1,5 +1,6 @@
 """A small platform for tests: two symbols of the sample market in a folder of its own."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import pytest
 
 from blofin_assets.definitions import build_defs, build_resources
 from blofin_assets.instance import prepare_home
@@ -46,6 +48,14 @@ class Platform:
 
 
 Make = Callable[..., Platform]
+
+
+def keep_surroundings_out(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Work in a folder without `.env`, and without the user's settings."""
+    for name in list(os.environ):
+        if name.startswith(("BLOFIN_", "ANTHROPIC_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(folder)
 
 
 @contextmanager
