@@ -65,6 +65,21 @@ class RecordingLimiter(SharedLimiter):
         return self.slots[-1]
 
 
+class SleptTime:
+    """A clock that only sleeping moves: a machine that stands still for a second takes no time on it."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.now + seconds
+        await asyncio.sleep(seconds / HURRY)  # who sleeps less wakes first
+        self.now = max(self.now, until)
+
+
 @pytest.fixture
 def slots() -> list[float]:
     return []
@@ -73,16 +88,22 @@ def slots() -> list[float]:
 @pytest.fixture
 def opened(tmp_path: Path, slots: list[float]) -> Opened:
     def make(
-        exchange: FakeExchange, *, bound: float = 120.0, attempt: float = 0.5, hurry: float = HURRY
+        exchange: FakeExchange,
+        *,
+        bound: float = 120.0,
+        attempt: float = 0.5,
+        hurry: float = HURRY,
+        slept: SleptTime | None = None,
     ) -> BlofinMarket:
         async def fast_sleep(seconds: float) -> None:
             await asyncio.sleep(seconds / hurry)
 
         def connect() -> BlofinClient:
-            limiter = RecordingLimiter(tmp_path / "limit.json", 5.0, lambda: time.time() * hurry)
+            limiter = RecordingLimiter(tmp_path / "limit.json", 5.0, slept or (lambda: time.time() * hurry))
             limiter.slots = slots
             jitter = random.Random(5)  # noqa: S311 - spreads pauses, guards nothing
-            return BlofinClient(exchange.url, limiter, bound=bound, attempt=attempt, sleep=fast_sleep, jitter=jitter)
+            sleep = slept.sleep if slept else fast_sleep
+            return BlofinClient(exchange.url, limiter, bound=bound, attempt=attempt, sleep=sleep, jitter=jitter)
 
         return BlofinMarket(exchange.url, clock=lambda: NOW, connect=connect, settling=0.01)
 
@@ -224,7 +245,7 @@ def test_unknown_symbols_name_what_is_listed(exchange: Make, opened: Opened) -> 
 
 def test_an_exchange_that_is_down_fails_within_the_bound_in_one_line(exchange: Make, opened: Opened) -> None:
     with exchange() as server:
-        market = opened(server, bound=20.0)
+        market = opened(server, bound=20.0, slept=SleptTime())
         market.symbols()
         server.down = True
         before = len(server.requests)
@@ -239,8 +260,9 @@ def test_an_exchange_that_is_down_fails_within_the_bound_in_one_line(exchange: M
 def test_an_exchange_that_dies_under_way_costs_one_bound_for_all_symbols_and_requests_together(
     exchange: Make, opened: Opened, slots: list[float]
 ) -> None:
+    slept, bound = SleptTime(), 30.0  # more than twice the longest pause, so that no request gives up for itself
     with exchange() as server:
-        market = opened(server, bound=20.0)
+        market = opened(server, bound=bound, slept=slept)
         market.symbols()
         server.down = True
         began = len(slots)
@@ -251,8 +273,9 @@ def test_an_exchange_that_dies_under_way_costs_one_bound_for_all_symbols_and_req
         assert str(one.value).count("no usable answer") == 1
         assert all(symbol in str(one.value) for symbol in SYMBOLS)
         assert (
-            slots[-1] - slots[began] < 2 * 20.0
+            slots[-1] - slots[began] < 2 * bound
         )  # in the limiter's time, which the last tries' slots may exceed a little
+        slept.now += bound  # the bound is used up by now, and the silence still fresh
         before = len(server.requests)
         with pytest.raises(MarketError, match="no usable answer"):
             market.funding(SYMBOLS, START, NOW)  # still silent: asked once more, not waited for anew
