@@ -9,12 +9,15 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from blofin_assets.cli.times import parse_day, parse_moment
 from blofin_resources.errors import BlofinError
+
+ALMOST_NOTHING: Final = 1_000_000
+"""Bytes: with less left on a disk, an error that nobody foresaw is the disk's."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -142,5 +145,30 @@ def main() -> None:
     except (BlofinError, ValueError, LookupError) as error:  # the domain packages raise the latter two
         if "--verbose" in sys.argv:
             traceback.print_exc()
-        typer.secho(f"blofin: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(1)
+        _end(str(error))
+    except Exception:
+        full = _full_disk()
+        if full is None or "--verbose" in sys.argv:
+            raise
+        _end(full)
+
+
+def _end(line: str) -> NoReturn:
+    typer.secho(f"blofin: {line}", fg=typer.colors.RED, err=True)
+    sys.exit(1)
+
+
+def _full_disk() -> str | None:
+    """Return what to say where the warehouse's disk is full: each library has an error of its own for that."""
+    import shutil
+
+    from blofin_resources.settings import Settings
+
+    folder = Settings().warehouse.resolve()
+    free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    if free > ALMOST_NOTHING:
+        return None
+    return (
+        f"the disk of {folder} is full ({free / 1e6:.1f} MB left); make room, then run the same again: "
+        "what was stored is whole, and what was not is still due"
+    )
