@@ -43,8 +43,8 @@ PART_PRICE: Final = 0.002
 """Hourly Sharpe ratio that each part of a genome must earn."""
 FEW_PRICE: Final = 0.3
 """Divided by the root of the number of trades: hourly Sharpe ratio that few trades must earn beside."""
-IDLE_PRICE: Final = 0.2
-"""Power of the mean size of a position by which fitness is multiplied: half the size must make it 15 % better."""
+IDLE_PRICE: Final = 0.1
+"""Power of the mean size of a position by which fitness is multiplied: half the size must make it 7 % better."""
 HOPELESS: Final = -3.0
 """t-value of net hourly returns of one symbol below which a genome is not run on the others."""
 MOST_ENTRIES: Final = 0.5
