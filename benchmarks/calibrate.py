@@ -199,7 +199,8 @@ def main() -> int:
     good = True
     if given.only != "power" and given.cycles:
         found = results([Job("null", seed, given.null_budget) for seed in range(given.cycles)], store, given.jobs)
-        good = all([report_null(kind, found) for kind in COSTS])
+        for kind in COSTS:
+            good &= report_null(kind, found)
     if given.only != "null" and given.seeds:
         jobs = [Job("power", seed, given.budget) for seed in range(given.seeds)]
         good &= report_power(results(jobs, store, given.jobs))
