@@ -69,7 +69,7 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER: Final = 100
 _LARGEST_PAGE: Final = 65536
 _BATCH: Final = 100_000
-_BARS_AT_ONCE: Final = 100_000
+_BARS_AT_ONCE: Final = 30_000
 _LOCK_SECONDS: Final = 2.0
 _EARLIEST: Final = int(datetime(2009, 1, 3, tzinfo=UTC).timestamp() * 1000)
 _LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
