@@ -280,12 +280,16 @@ def test_nothing_secret_is_in_a_row_a_log_a_report_or_a_file(past: History) -> N
     assert reviewed
     folder = past.platform.settings.warehouse
     assert (folder / "reports" / f"{day:%Y-%m-%d}.html").exists()
+    instance = past.platform.instance
+    logged = "\n".join(str(entry) for each in instance.get_runs() for entry in instance.all_logs(each.run_id))
     # the search finds what is there
+    assert "strategy_designs" in logged
     assert "research.llm_calls.reply" in columns_with(past.platform.warehouse, "[secret]")
     assert "research.strategies.code" in columns_with(past.platform.warehouse, "range_fade_0")
     assert files_with(folder, "strategy_designs")
     assert files_with(past.printed.parent, "RUN_SUCCESS")
     # and not this
+    assert UNIQUE not in logged
     assert columns_with(past.platform.warehouse, UNIQUE) == []
     assert files_with(past.printed.parent, UNIQUE) == []
     everything = [got for each in past.authors.values() for asked in each.asked.values() for got in asked]
