@@ -7,6 +7,7 @@ written for it.
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -34,10 +35,12 @@ from features import FeatureManager
 from features.bars import TS
 from features.registry import standard_registry
 from model_zoo.artifacts import load_artifact, save_artifact
-from model_zoo.base import ModelError, ModelSpec
+from model_zoo.base import ModelError, ModelSpec, WrittenInput
 from model_zoo.folds import Window
 from model_zoo.learning import learn, rows_of
+from model_zoo.trainer import default_spec
 from model_zoo.tuning import windows
+from strategies.written_features import reads_of, written_feature
 from tests.model_zoo.conftest import SYMBOLS, T, candles
 
 BLIND = ModelSpec("direction", "5m", 12, ("hour_sin", "hour_cos"))
@@ -321,3 +324,31 @@ def test_the_cycle_asks_stores_and_reports_and_made_again_needs_no_key(
     searched = first["research.trials"].filter(pl.col("author") == "tuning")
     assert searched.height == first["ml.model_tuning"]["trials"][0]
     assert searched["version"].n_unique() == searched.height
+
+    # adopted in the cycle before, it is trained, joined and ranked like any other
+    (name, text) = answers.filter(pl.col("state") == "sound").select("name", "text").row(0)
+    plain = default_spec("direction", "60m", done.settings.seed)
+    spec = replace(
+        plain,
+        inputs=(*plain.inputs, name),
+        written={name: WrittenInput(text, reads_of(written_feature(text, "x")))},
+    )
+    row = store.read("SELECT * EXCLUDE (run_id) FROM ml.model_tuning").with_columns(
+        pl.lit("adopted").alias("decision"),
+        pl.lit("before").alias("id"),
+        pl.lit(json.dumps(spec.to_json())).alias("spec"),
+        pl.lit(AS_OF - timedelta(hours=12)).cast(TS).alias("as_of"),
+    )
+    with store.transaction("planted") as tx:
+        tx.append("ml.model_tuning", row)
+    trained = done.defs.resolve_job_def(ML_CYCLE).execute_in_process(
+        instance=done.instance, partition_key="2026-03-13-00:00", run_config=CONSOLE,
+        asset_selection=[dg.AssetKey(each) for each in ("direction_60m", "ensembles", "model_ranking")],
+    )  # fmt: skip
+    assert trained.success
+    stored = store.read("SELECT features_used, artifact FROM ml.ml_model_results WHERE model_name = 'direction_60m'")
+    assert stored["features_used"][0].split(",") == list(spec.inputs)
+    loaded = load_artifact(Path(store.folder) / "models" / ".versions" / stored["artifact"][0])
+    assert loaded.model.spec == spec
+    worth = store.read("SELECT feature FROM ml.feature_importance WHERE model_name = 'direction_60m'")["feature"]
+    assert name in set(worth)
