@@ -19,6 +19,8 @@ from blofin_resources.warehouse import _sql
 from blofin_resources.warehouse._place import ALIAS
 from blofin_resources.warehouse._tables import Columns, Tables
 
+_TIMES: Final = frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "DATE"})
+
 _OF_THE_WRITING: Final = frozenset({"run_id", "timestamp"})
 """Columns that tell of the writing and not of what is written."""
 
@@ -241,11 +243,25 @@ class Transaction:
         if not compare:
             return self._count(insert, [])
         present = f"SELECT 1 FROM {ALIAS}.{write.table} AS stored WHERE {_same(write.compared)}"
+        within = self._around(write) if write.scope is None else write.scope
         values: list[object] = []
-        if write.scope is not None:
-            present += f" AND {write.scope.sql}"
-            values = write.scope.values
+        if within is not None:
+            present += f" AND {within.sql}"
+            values = within.values
         return self._count(f"{insert} WHERE NOT EXISTS ({present})", values)
+
+    def _around(self, write: _Write) -> _Scope | None:
+        """Return the stretch of time that the staged rows span, where their key has a time: no other row can be equal.
+
+        Without it, each append would read the key of every row that the table has.
+        """
+        times = [name for name in write.compared if write.columns[name][0] in _TIMES and not write.columns[name][1]]
+        if not times or not write.given:
+            return None
+        parts = ", ".join(f"min({_sql.column(name)}), max({_sql.column(name)})" for name in times)
+        bounds = self._first(f"SELECT {parts} FROM {write.staged}", [])
+        sql = " AND ".join(f"{_sql.column(name, 'stored')} BETWEEN ? AND ?" for name in times)
+        return _Scope(sql, list(bounds or ()), frozenset(times))
 
     def _refuse_twice(self, write: _Write, key: Sequence[str]) -> None:
         if not key:
