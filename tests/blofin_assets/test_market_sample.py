@@ -13,8 +13,9 @@ from blofin_resources.dagster_resources import AS_OF_TAG
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 TABLES = (
-    "market.candles_1m", "market.candles_5m", "market.candles_60m", "market.candles_1d", "market.funding_rates",
-    "market.coverage", "market.gaps", "features.features_1m", "features.features_5m", "features.features_60m",
+    "market.candles_1m", "market.candles_5m", "market.candles_60m", "market.candles_1d", "market.mark_candles_1m",
+    "market.funding_rates", "market.coverage", "market.gaps",
+    "features.features_1m", "features.features_5m", "features.features_60m",
 )  # fmt: skip
 
 
