@@ -160,6 +160,7 @@ def test_the_same_seed_and_as_of_give_the_same_report_elsewhere(done: Platform, 
         assert differing(content(other.warehouse, table), content(done.warehouse, table)) == [], table
 
 
+@pytest.mark.slow
 def test_a_day_alone_and_a_range_in_one_run_store_the_same(make_platform: Make) -> None:
     whole, single = make_platform("whole"), make_platform("single")
     end = AS_OF - timedelta(days=10)

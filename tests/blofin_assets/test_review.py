@@ -83,6 +83,7 @@ def test_a_report_names_the_settings_with_which_it_is_made_again(market_day: Pla
     assert scratch_settings(today, older, tmp_path).search_budget == today.search_budget
 
 
+@pytest.mark.slow
 def test_claude_reviews_and_summarises_once_and_is_replayed(
     make_platform: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

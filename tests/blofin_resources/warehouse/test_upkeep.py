@@ -43,6 +43,7 @@ def parts(warehouse: Warehouse, table: str = "market.candles_1m") -> int:
     return int(warehouse.storage().filter(pl.col("table_name") == table)["files"].item())
 
 
+@pytest.mark.slow
 def test_beside_busy_writers_nothing_is_lost_and_what_reports_name_stays(tmp_path: Path) -> None:
     folder = tmp_path / "w"
     with Warehouse.open(folder, market="sample", market_id="seed=7") as warehouse:
