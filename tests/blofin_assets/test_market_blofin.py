@@ -237,7 +237,10 @@ def test_exchange_and_archive_in_pages_days_hours_and_one_range_give_identical_t
     folder.mkdir()
     market = SampleMarket(7)
     for symbol in SYMBOLS:
-        market.candles_1m([symbol], START, end).write_parquet(folder / f"{symbol}_1m.parquet")
+        candles = market.candles_1m([symbol], START, end)
+        candles.write_parquet(folder / f"{symbol}_1m.parquet")
+        # the fake exchange's mark price is its last price where it is given no other
+        candles.select("ts", "open", "high", "low", "close").write_parquet(folder / f"{symbol}_mark.parquet")
         market.funding([symbol], START, end).write_parquet(folder / f"{symbol}_funding.parquet")
     one_range, days, hours = (on_exchange(make_platform, exchange, name) for name in ("range", "days", "hours"))
     archive = make_platform("archived", market="archive", archive=folder)
@@ -249,8 +252,9 @@ def test_exchange_and_archive_in_pages_days_hours_and_one_range_give_identical_t
     for hour in (5, 6, 23, 24, 25, 48, 71, 72):
         hours.run(START + hour * HOUR, (MARKET_DATA,))
     tables = (
-        "market.candles_1m", "market.candles_5m", "market.candles_60m", "market.candles_1d", "market.funding_rates",
-        "market.coverage", "market.gaps", "features.features_1m", "features.features_5m", "features.features_60m",
+        "market.candles_1m", "market.candles_5m", "market.candles_60m", "market.candles_1d", "market.mark_candles_1m",
+        "market.funding_rates", "market.coverage", "market.gaps",
+        "features.features_1m", "features.features_5m", "features.features_60m",
     )  # fmt: skip
     for table in tables:
         whole = content(one_range.warehouse, table)

@@ -134,7 +134,7 @@ def test_a_second_daemon_ends_with_one_line_and_the_first_shows_its_health(tmp_p
         while not well and time.monotonic() < deadline:
             time.sleep(1)
             assert first.poll() is None, (tmp_path / "daemon.txt").read_text()
-            if not (folder / ".dagster" / "storage").exists():
+            if not (folder / ".dagster" / "schedules" / "schedules.db").exists():
                 continue
             home = str(folder / ".dagster")
             with dg.DagsterInstance.from_config(home) as instance, Warehouse.open_readonly(folder) as store:
