@@ -65,6 +65,7 @@ def test_a_malformed_env_file_is_one_line() -> None:
     refused(blofin("run"), "BLOFIN_AI_BUDGET_USD='much'")
 
 
+@pytest.mark.slow
 def test_an_unknown_symbol_is_named_with_those_there_are() -> None:
     refused(blofin("run", BLOFIN_SYMBOLS="BTC-USDT,FOO-USDT"), "FOO-USDT", "ETH-USDT")
     with Warehouse.open_readonly(Path("warehouse")) as warehouse:
@@ -85,6 +86,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     refused(blofin("run", BLOFIN_WAREHOUSE=str(tmp_path / "file" / "warehouse")), "file/warehouse")
 
 
+@pytest.mark.slow
 def test_an_archive_without_a_column_or_readable_bytes_is_named(tmp_path: Path) -> None:
     folder = archive(tmp_path / "archive")
     settings = {

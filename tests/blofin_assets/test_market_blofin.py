@@ -180,6 +180,7 @@ def test_a_late_revision_of_funding_replaces_the_payment_and_is_logged(
     assert (float(row[3]), float(row[4])) == (before, 0.0125)
 
 
+@pytest.mark.slow
 def test_an_outage_is_in_the_ledger_until_the_exchange_fills_it(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -336,6 +337,7 @@ def test_one_setting_and_the_command_run_on_the_exchange(exchange: FakeExchange,
     assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_an_exchange_cut_off_for_six_hours_costs_nothing_once_it_is_back(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_day_alone_and_a_range_in_one_run_store_the_same(make_platform: Make) 
         assert differing(content(whole.warehouse, table), content(single.warehouse, table)) == [], table
 
 
+@pytest.mark.slow
 def test_today_can_be_materialised_again_as_it_goes_on(platform: Platform) -> None:
     noon = AS_OF - timedelta(days=11, hours=12)
     platform.run(noon, (MARKET_DATA,))

@@ -38,6 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
         return _rows(written)
 
 
+@pytest.mark.slow
 def test_six_processes_open_a_fresh_folder_and_write_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "w"
     symbols = [f"{letter}-USDT" for letter in "ABCDEF"]
