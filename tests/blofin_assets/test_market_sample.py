@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
+import pytest
 from support.platform import Platform, content, differing
 
 from blofin_assets.plan import MARKET_DATA
