@@ -57,9 +57,11 @@ class RememberedSource:
 
     def _remembered(self, symbols: Sequence[str], timeframe: Timeframe | None, start: datetime) -> pl.DataFrame:
         """Return some symbols' candles of a timeframe, or funding, from `start` to the as-of."""
-        known, since, frame = self._held.get(timeframe, (frozenset(), start, pl.DataFrame()))
-        if not set(symbols) <= known or start < since:
-            known, since = known | set(symbols), min(since, start)
+        held = self._held.get(timeframe)
+        known, since = (frozenset(symbols), start) if held is None else (held[0] | set(symbols), min(held[1], start))
+        if held is not None and known == held[0] and since == held[1]:
+            frame = held[2]
+        else:
             everyone = sorted(known)
             frame = (
                 self._inner.funding(everyone, since, self._as_of)
