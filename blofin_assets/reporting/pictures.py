@@ -20,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 
+from backtester.drift import LEAST_EFFECT
+
 COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
 """One colour for each of the top five, told apart also by those who see red and green alike."""
 
@@ -119,6 +121,31 @@ def gain_figure(models: pl.DataFrame) -> Figure:
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [row["model_name"] for row in rows])
     axes.set_xlabel("gain over guessing, nats (90 % interval)")
+    return figure
+
+
+def drift_figure(tests: pl.DataFrame) -> Figure:
+    """Return by how much each is worse than promised, with its interval, what drifts first.
+
+    Parameters
+    ----------
+    tests : DataFrame
+        name, metric, decision, promise, promise_se, difference, low, high: the night's tests that were decided, in the
+        order of the picture.
+    """
+    rows = tests.reverse().to_dicts()
+    figure, (axes,) = _axes(0.8 + 0.19 * len(rows), (1,))
+    for place, row in enumerate(rows):
+        scale = max(abs(row["promise"]), row["promise_se"])
+        drifts = row["decision"] == "drift"
+        colour = _LOSS if drifts else _FAINT
+        axes.plot([row["low"] / scale, row["high"] / scale], [place, place], color=colour, linewidth=1.2)
+        filled = colour if drifts else "none"
+        axes.plot([row["difference"] / scale], [place], "o", markersize=4, color=colour, markerfacecolor=filled)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.axvline(LEAST_EFFECT, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.set_yticks(range(len(rows)), [f"{row['name']}, {row['metric']}".replace("_", " ") for row in rows])
+    axes.set_xlabel("worse than promised, in promises")
     return figure
 
 

@@ -78,6 +78,8 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
     assert top[1]["live"]["detail"] == "not yet: 3.0 of 7 forward days, 12 of 20 closed trades"
     page = render_page({**report, "provenance": PROVENANCE}, known)
     assert "not yet: 3.0 of 7 forward days" in page
+    assert "By how much 1 results are worse than promised; 1 of 1 drift" in page
+    assert "Too little data so far (1)" in page
     assert page == render_page({**report, "provenance": PROVENANCE}, known)
 
 
@@ -130,8 +132,9 @@ def _with_forward(data: ReportData, first: dict[str, Any], second: dict[str, Any
              "data_revisions": 0, "version_changes": 0, "look_ahead": 0}
         )  # fmt: skip
         drift.append(
-            {**who, "metric": "net_return", "promise": 0.001, "forward": -0.0002, "difference": 0.0012, "effect": 1.2,
-             "q": 0.01, "p": 0.004, "days": days, "trades": trades, "decision": decision, "reason": "far below"}
+            {**who, "metric": "net_return", "promise": 0.001, "promise_se": 0.0003, "forward": -0.0002,
+             "difference": 0.0012, "low": 0.0005, "high": 0.0019, "effect": 1.2, "q": 0.01, "p": 0.004, "days": days,
+             "trades": trades, "decision": decision, "reason": "far below"}
         )  # fmt: skip
     hours = [AS_OF - timedelta(hours=hour) for hour in range(48, 0, -1)]
     curve = pl.DataFrame({"ts": hours, "equity": [1 - 0.0003 * k for k in range(48)]}, schema_overrides={"ts": TS})

@@ -19,6 +19,10 @@ from blofin_assets.reporting.page.glossary import Glossary
 from blofin_assets.reporting.page.tables import FIGURES, LEADING, TABLES
 from blofin_assets.reporting.plots import curve_names
 
+_WAITS: Final = "insufficient"
+_MOST_TESTS: Final = 30
+"""Tests of drift in the picture, the surest first; the table has all."""
+
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 Json = dict[str, Any]
@@ -66,7 +70,8 @@ def _rows(document: Json, data: ReportData) -> dict[str, list[Json]]:
         "refused": changes["refused"],
         "ranking": document["ranking"],
         "lanes": data.cycles.lanes.to_dicts(),
-        "tests": live["tests"],
+        "tests": [row for row in live["tests"] if row["decision"] != _WAITS],
+        "waiting": [row for row in live["tests"] if row["decision"] == _WAITS],
         "retunes": live["retunes"],
         "models": [
             {**row, "gain": _interval(row), "live": row["live"]["detail"]}
@@ -122,7 +127,7 @@ def _curve(row: Json, data: ReportData) -> Markup:
 def _plots(data: ReportData) -> dict[str, Markup]:
     """Return the page's other pictures; an empty one where there is nothing to draw."""
     none = Markup("")
-    found = {"together": none, "correlation": none, "models": none, "gains": none}
+    found = {"together": none, "correlation": none, "models": none, "gains": none, "drift": none}
     active = together(data.cycles)
     if active is not None:
         count = len(active.names)
@@ -142,6 +147,15 @@ def _plots(data: ReportData) -> dict[str, Markup]:
             pictures.lines_figure(data.cycles.model_equity, names),
             "models",
             f"Equity on the holdout day, after costs, of {', '.join(names)} traded as strategies",
+        )
+    tests = data.forward.drift.filter(pl.col("decision") != _WAITS).drop_nulls(["promise", "promise_se", "low", "high"])
+    if tests.height:
+        drifting = tests.filter(pl.col("decision") == "drift").height
+        found["drift"] = pictures.inline(
+            pictures.drift_figure(tests.head(_MOST_TESTS)),
+            "drift",
+            f"By how much {min(tests.height, _MOST_TESTS)} results are worse than promised; {drifting} of "
+            f"{tests.height} drift",
         )
     gains = data.cycles.models.filter(pl.col("log_loss_gain_low").is_not_null())
     if gains.height:

@@ -106,6 +106,12 @@ TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("decision", "decision", "text", f"{_DRIFT}.decision"),
         Column("why", "reason"),
     ),
+    "waiting": (
+        Column("what", "name"),
+        Column("metric", "metric", "text", f"{_DRIFT}.metric"),
+        *_of(_DRIFT, ("days", "days", "n1"), ("trades", "trades", "int")),
+        Column("why", "reason"),
+    ),
     "retunes": (
         Column("what", "name"), Column("kind", "kind"), Column("state", "state"), Column("new version", "new_version"),
         Column("because", "reason"), Column("detail", "detail"),
