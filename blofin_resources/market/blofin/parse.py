@@ -88,7 +88,7 @@ def candles(symbol: str, data: object) -> pl.DataFrame:
     numbers = [pl.col(name).cast(pl.Float64) for name in (*_PRICES, *checks.VOLUMES)]
     constant = {"symbol": pl.lit(symbol), "minutes": pl.lit(1, pl.Int32), "origin": pl.lit("blofin")}
     bars = _closed(_page(data, _CANDLE), data).with_columns(*numbers, **constant, flag=pl.lit(None, pl.String))
-    return bars.select(CANDLE_SCHEMA.names()).collect().pipe(checks.flag_single_price)
+    return bars.select(CANDLE_SCHEMA.names()).with_columns(checks.single_price_flag()).collect()
 
 
 def mark_candles(symbol: str, data: object) -> pl.DataFrame:
@@ -194,7 +194,9 @@ def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
     rules = {"ts": _MILLISECONDS, "confirm": "^[01]$", **dict.fromkeys((*_PRICES, *volumes), _UNSIGNED)}
     # One query for all rules where all is well; which rule is broken is asked only when one is.
     kept = [pl.col(name).str.contains(pattern).all().alias(name) for name, pattern in rules.items()]
-    if not all(page.select(*kept, exact=(_digits() <= _DIGITS).all()).row(0)):
+    short = (pl.max_horizontal(pl.col(name).str.len_bytes() for name in _PRICES) <= _DIGITS).all()
+    sound, is_short = page.select(pl.all_horizontal(kept), short.alias("short")).row(0)
+    if not sound or not (is_short or page.select((_digits() <= _DIGITS).all()).item()):
         for name, pattern in rules.items():
             _require_text(page, (name,), pattern, data)
         wrong = page.filter(_digits() > _DIGITS)
