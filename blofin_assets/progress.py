@@ -5,7 +5,9 @@ deciding what is due (`plan`).
 """
 
 import json
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -67,51 +69,46 @@ class WarehouseProgress:
 
     def _after_earlier(self, lacking: Collection[date], first: date, end: date) -> set[date]:
         """Return the stored days whose features change when the days before them come in, as with an earlier start."""
+        if not lacking:
+            return set()
         stored = self.warehouse.covered("candles_1m", self.symbols, first, end)["day"].unique()
         reach = timedelta(days=WARM_DAYS)
         return {day for day in stored if any(timedelta(0) < day - earlier <= reach for earlier in lacking)}
 
     def _defined_anew(self, first: date, end: date) -> set[date]:
         """Return the days whose stored features were computed by other definitions than today's."""
-        tables = self.warehouse.read("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'features'")
-        queries = [_STALE.format(f"features.{name}") for name in tables["table_name"].unique()]
+        # of the columns: the list of tables would have the size of each estimated
+        tables = self.warehouse.read("SELECT DISTINCT table_name FROM duckdb_columns() WHERE schema_name = 'features'")
+        queries = [_STALE.format(f"features.{name}") for name in tables["table_name"].sort()]
         return {day for query in queries for day in self.warehouse.read(query, [definitions_hash(), first, end])["day"]}
 
     def done(self, job: str) -> frozenset[datetime]:
         """See `plan.Progress.done`."""
-        return self.succeeded(job) | self._marked(job, "skipped") | self._marked(job, "failed")
+        return self.succeeded(job) | _given_up(self._events(), job)
 
     def succeeded(self, job: str) -> frozenset[datetime]:
         """Return the as-of times for which the job's last table has rows; a report must show the cycles there are."""
         if job != REPORT:
             return frozenset(self.warehouse.read(_DONE[job])["as_of"])
-        made = self.warehouse.read("SELECT as_of, report_json FROM reports.daily_reports")
-        return frozenset(as_of for as_of, text in made.iter_rows() if self._up_to_date(as_of, text))
-
-    def _up_to_date(self, as_of: datetime, report_json: str) -> bool:
-        shown = json.loads(report_json).get("cycles")
-        return shown is None or shown == self.newest_cycles(as_of)
-
-    def newest_cycles(self, as_of: datetime) -> dict[str, str | None]:
-        """Return the as-of of the newest strategy and ML cycle at or before a time, in ISO form."""
-        found = {}
-        for job in (STRATEGY_CYCLE, ML_CYCLE):
-            times = [time for time in self.succeeded(job) if time <= as_of]
-            found[job] = max(times).isoformat() if times else None
-        return found
+        made = self.warehouse.read("SELECT as_of, report_json -> '$.cycles' AS shown FROM reports.daily_reports")
+        cycles = {job: sorted(self.succeeded(job)) for job in (STRATEGY_CYCLE, ML_CYCLE)}
+        return frozenset(as_of for as_of, shown in made.iter_rows() if _up_to_date(shown, _newest(cycles, as_of)))
 
     def open_due(self) -> list[Step]:
         """Return the cycles that were marked due and are neither done nor given up, in the order to run them."""
+        events = self._events()
+        marked = {cadence.job: events[cadence.job, "due"] - _given_up(events, cadence.job) for cadence in CADENCES}
         steps = [
             (as_of, order, cadence.step(as_of))
             for order, cadence in enumerate(CADENCES)
-            for as_of in self._marked(cadence.job, "due") - self.done(cadence.job)
+            if marked[cadence.job]
+            for as_of in marked[cadence.job] - self.succeeded(cadence.job)
         ]
         return [step for _, _, step in sorted(steps, key=lambda item: item[:2])]
 
     def market_due(self) -> datetime | None:
         """Return the latest time up to which market data was marked due."""
-        return max(self._marked("market_data", "due"), default=None)
+        return max(self._events()["market_data", "due"], default=None)
 
     def mark_due(self, cadence: Cadence, scheduled: datetime, run_id: str) -> tuple[list[Step], list[Step]]:
         """Mark every as-of that is due at a tick, and those that are given up; return both.
@@ -141,6 +138,25 @@ class WarehouseProgress:
                 tx.append(_EVENTS, frame, key=["cycle", "as_of", "state"])
         return list(steps)
 
-    def _marked(self, job: str, state: str) -> frozenset[datetime]:
-        query = f"SELECT DISTINCT as_of FROM {_EVENTS} WHERE cycle = ? AND state = ?"  # noqa: S608 - constant table
-        return frozenset(self.warehouse.read(query, [job, state])["as_of"])
+    def _events(self) -> defaultdict[tuple[str, str], frozenset[datetime]]:
+        """Return the as-of times by job and state."""
+        rows = self.warehouse.read(f"SELECT cycle, state, list(DISTINCT as_of) FROM {_EVENTS} GROUP BY ALL")  # noqa: S608 - constant table
+        found: defaultdict[tuple[str, str], frozenset[datetime]] = defaultdict(frozenset)
+        found.update({(cycle, state): frozenset(times) for cycle, state, times in rows.iter_rows()})
+        return found
+
+
+def _given_up(events: Mapping[tuple[str, str], frozenset[datetime]], job: str) -> frozenset[datetime]:
+    return events[job, "skipped"] | events[job, "failed"]
+
+
+def _newest(cycles: Mapping[str, Sequence[datetime]], as_of: datetime) -> dict[str, str | None]:
+    """Return the as-of of each job's newest cycle at or before a time, in ISO form; the times are sorted."""
+    places = {job: bisect_right(times, as_of) for job, times in cycles.items()}
+    return {job: times[places[job] - 1].isoformat() if places[job] else None for job, times in cycles.items()}
+
+
+def _up_to_date(shown: str | None, newest: dict[str, str | None]) -> bool:
+    """Whether a report, by its `cycles` as JSON, shows the newest ones; a report from before they were told does."""
+    cycles = None if shown is None else json.loads(shown)
+    return cycles is None or cycles == newest
