@@ -39,16 +39,16 @@ _RUNS: Final = (
     "AND (ends_at IS NULL OR ends_at > ?) ORDER BY kind, name, version, activated_at"
 )
 _EQUITY: Final = (
-    "SELECT as_of, ts, equity FROM research.equity WHERE kind = ? AND name = ? AND (? OR version = ?) "
+    "SELECT kind, name, version, as_of, ts, equity FROM research.equity WHERE list_contains(?, name) "
     "AND as_of > ? AND as_of <= ? ORDER BY as_of, ts"
 )
 _FORWARD: Final = (
-    "SELECT ts, net_return FROM research.forward_equity WHERE kind = ? AND name = ? AND activated_at = ? "
-    "AND (? OR version = ?) AND ts > ? AND ts <= ? ORDER BY ts"
+    "SELECT kind, name, version, activated_at, ts, net_return FROM research.forward_equity "
+    "WHERE list_contains(?, name) AND ts > ? AND ts <= ? ORDER BY ts"
 )
 _TRADES: Final = (
-    "SELECT count(*) FROM research.forward_trades WHERE kind = ? AND name = ? AND activated_at = ? "
-    "AND (? OR version = ?) AND exit_ts >= ? AND exit_ts < ? AND as_of <= ?"
+    "SELECT kind, name, version, activated_at, exit_ts FROM research.forward_trades "
+    "WHERE list_contains(?, name) AND exit_ts >= ? AND exit_ts < ? AND as_of <= ?"
 )
 _SAID: Final = (
     "SELECT ts, probability, label FROM ml.predictions WHERE model_name = ? AND list_contains(?, as_of) "
@@ -89,9 +89,11 @@ class Question:
 
 def questions(store: Warehouse, night: datetime, seed: int) -> list[Question]:
     """Return the questions of a night, in order of kind, name and metric."""
+    runs = runs_of(store, night)
+    rows = _rows(store, runs, night)
     asked = []
-    for run in runs_of(store, night):
-        asked.append(_returns(store, run, night, seed))
+    for run in runs:
+        asked.append(_returns(rows, run, night, seed))
         if run[0] != "strategy":
             asked += _predictions(store, run, night, seed)
     return asked
@@ -107,14 +109,38 @@ def runs_of(store: Warehouse, night: datetime) -> list[Run]:
     return [(str(kind), str(name), str(version), start) for kind, name, version, start in rows]
 
 
-def _returns(store: Warehouse, run: Run, night: datetime, seed: int) -> Question:
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What a night's questions about returns are answered from: curves of exams and holdouts, and the ledger's."""
+
+    equity: pl.DataFrame
+    forward: pl.DataFrame
+    trades: pl.DataFrame
+
+
+def _rows(store: Warehouse, runs: Sequence[Run], night: datetime) -> _Rows:
+    """Return the rows of all runs, read at once: a query costs more than its rows."""
+    names, first = sorted({name for _, name, _, _ in runs}), min((start for *_, start in runs), default=night)
+    since = night - RECENT
+    return _Rows(
+        store.read(_EQUITY, [names, first - PROMISED, night]),
+        store.read(_FORWARD, [names, since, night]),
+        store.read(_TRADES, [names, since, night, night]),
+    )
+
+
+def _returns(rows: _Rows, run: Run, night: datetime, seed: int) -> Question:
     kind, name, version, start = run
     by_name = kind != "strategy"
     since = max(start, night - RECENT)
     reach = PROMISED if by_name else timedelta(microseconds=1)
-    promise = _promised(store.read(_EQUITY, [kind, name, by_name, version, start - reach, start]), start)
-    came = store.read(_FORWARD, [kind, name, start, by_name, version, since, night])["net_return"].to_numpy()
-    trades = int(store.read(_TRADES, [kind, name, start, by_name, version, since, night, night]).item())
+    who = (pl.col("kind") == kind) & (pl.col("name") == name)
+    who &= pl.lit(by_name) | (pl.col("version") == version)
+    here = who & (pl.col("activated_at") == start)
+    promised = pl.col("as_of").is_between(start - reach, start, closed="right")
+    promise = _promised(rows.equity.filter(who, promised), start)
+    came = rows.forward.filter(here, pl.col("ts") > since)["net_return"].to_numpy()
+    trades = rows.trades.filter(here, pl.col("exit_ts") >= since).height
     found = compare(promise, came, seed=seed_for(seed, night, *run[:3], "net_return"))
     return Question(*run, "net_return", Test(found, (night - start) / _DAY, trades), None, len(promise) / 24)
 
