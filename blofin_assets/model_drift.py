@@ -5,7 +5,7 @@ Does not belong here: what is due and the search (`model_zoo.tuning`), the drift
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -19,6 +19,7 @@ from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS
+from features.registry import Registry
 from model_zoo.base import ModelError, ModelSpec
 from model_zoo.tuning import (
     BUDGET,
@@ -48,7 +49,7 @@ _SEARCHED: Final = (
     "GROUP BY model_name"
 )
 _ADOPTED: Final = (
-    "SELECT spec FROM ml.model_tuning WHERE model_name = ? AND decision = 'adopted' AND as_of < ? ORDER BY as_of DESC"
+    "SELECT model_name, spec FROM ml.model_tuning WHERE decision = 'adopted' AND as_of < ? ORDER BY as_of DESC"
 )
 
 
@@ -87,17 +88,20 @@ class Answer:
         return (ADOPTED if found.adopted else KEPT), self.reason
 
 
-def spec_in_force(store: Warehouse, default: ModelSpec, as_of: datetime) -> ModelSpec:
-    """Return the specification that a cycle trains: the last that was adopted before it, else the default.
+def specs_in_force(
+    store: Warehouse, defaults: Iterable[ModelSpec], as_of: datetime, known: Registry
+) -> dict[str, ModelSpec]:
+    """Return by name the specifications that a cycle trains: the last adopted before it, else the default.
 
-    One with an input whose text the language does not take any more is passed over.
+    One with an input that is unknown, since its text is not taken by the language any more, is passed over.
     """
-    known = {each.pattern for each in known_features(store)}
-    for (text,) in store.read(_ADOPTED, [default.name, as_of]).iter_rows():
+    patterns = {each.pattern for each in known}
+    found: dict[str, ModelSpec] = {}
+    for name, text in store.read(_ADOPTED, [as_of]).iter_rows():
         spec = ModelSpec.from_json(json.loads(text))
-        if known.issuperset(spec.written):
-            return spec
-    return default
+        if patterns.issuperset(spec.written):
+            found.setdefault(name, spec)
+    return {each.name: found.get(each.name, each) for each in defaults}
 
 
 def answer_drift(

@@ -6,6 +6,7 @@ Belongs here: keeping what was read, features over it. Does not belong here: whe
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import polars as pl
 
@@ -18,6 +19,16 @@ from features.bars import Timeframe, bar_length
 def feature_manager(store: Warehouse, as_of: datetime) -> FeatureManager:
     """Return features as of a moment, those of stored models among them; it reads each stretch of candles once."""
     return FeatureManager(RememberedSource(store, as_of), as_of)
+
+
+def remembered(store: Warehouse, as_of: datetime, run_id: str) -> "RememberedSource":
+    """Return the source of a run: its stages follow each other in one process and look at the same candles."""
+    return _of_run(store, as_of, run_id)
+
+
+def forget_remembered() -> None:
+    """Give back the memory of the last run's source."""
+    _of_run.cache_clear()
 
 
 class RememberedSource:
@@ -80,3 +91,8 @@ class RememberedSource:
     ) -> pl.DataFrame:
         """See `PredictionSource.predictions`."""
         return self._inner.predictions(names, symbols, timeframe, start, min(end, self._as_of))
+
+
+@lru_cache(maxsize=1)
+def _of_run(store: Warehouse, as_of: datetime, _run_id: str) -> RememberedSource:
+    return RememberedSource(store, as_of)

@@ -43,6 +43,7 @@ from blofin_resources.dagster_resources import ClockResource, MarketResource, Wa
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS, CandleSource
+from features.registry import Registry
 from model_zoo.relay import Relay
 
 GROUP: Final = "forward"
@@ -86,9 +87,9 @@ def forward_ledger(
     snapshot = store.snapshot_id()
     since = store.read(_LAST, [as_of])["as_of"][0]
     followed = following(store, Path(warehouse.folder) / "models", as_of, since)
-    source = RememberedSource(store, as_of)
+    source, known = RememberedSource(store, as_of), known_features(store)
     written = _read_written(store, followed)
-    found = [_followed(each, store, written, source, market.symbols, as_of) for each in followed]
+    found = [_followed(each, store, written, source, known, market.symbols, as_of) for each in followed]
     stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
     runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
     key = half_day_key(as_of)
@@ -159,7 +160,13 @@ def done_event(cycle: str, key: str, as_of: datetime) -> pl.DataFrame:
 
 
 def _followed(
-    run: Followed, store: Warehouse, written: _Written, source: CandleSource, symbols: Sequence[str], as_of: datetime
+    run: Followed,
+    store: Warehouse,
+    written: _Written,
+    source: CandleSource,
+    known: Registry,
+    symbols: Sequence[str],
+    as_of: datetime,
 ) -> _Found:
     """Replay one run up to the as-of, and hold it against what was written."""
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
@@ -170,7 +177,7 @@ def _followed(
         made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
     else:
         timeframes = run.tradable.timeframes
-        manager = FeatureManager(source, until, known_features(store))
+        manager = FeatureManager(source, until, known)
         found = evaluate(
             [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source
         )[0]

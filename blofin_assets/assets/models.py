@@ -18,10 +18,11 @@ from blofin_assets.assets.results import equity_rows, metrics, pooled_of, row_id
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.inputs import written_rows
 from blofin_assets.evolution.rows import SOUND
-from blofin_assets.model_drift import NO_DRIFT, answer_drift, search_trials, spec_in_force, tuning_rows
+from blofin_assets.model_drift import NO_DRIFT, answer_drift, search_trials, specs_in_force, tuning_rows
 from blofin_assets.model_plots import model_figure
 from blofin_assets.partitions import half_day_start, half_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
+from blofin_assets.sources import forget_remembered, remembered
 from blofin_assets.written_inputs import known_features
 from blofin_resources.dagster_resources import ClaudeResource, ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
@@ -66,8 +67,10 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
         store = warehouse.open()
         require_market_data(store, market.symbols, as_of - WINDOW, as_of)
         snapshot = store.snapshot_id()
-        spec = spec_in_force(store, default_spec(type_name, timeframe, market.seed), as_of)
-        trained = train_cycle(FeatureManager(store, as_of, known_features(store)), market.symbols, as_of, spec)
+        known = known_features(store)
+        spec = specs_in_force(store, [default_spec(type_name, timeframe, market.seed)], as_of, known)[name]
+        manager = FeatureManager(remembered(store, as_of, context.run.run_id), as_of, known)
+        trained = train_cycle(manager, market.symbols, as_of, spec)
         artifact = _save(Path(warehouse.folder) / "models", trained, store)
         return _write(store, trained, artifact, context.run.run_id, snapshot)
 
@@ -98,9 +101,8 @@ def ensembles(
     snapshot = store.snapshot_id()
     root = Path(warehouse.folder) / "models"
     members, holdout = _members(store, root, as_of)
-    tried = search(
-        FeatureManager(store, as_of, known_features(store)), market.symbols, holdout, members, seed=market.seed
-    )
+    manager = FeatureManager(remembered(store, as_of, context.run.run_id), as_of, known_features(store))
+    tried = search(manager, market.symbols, holdout, members, seed=market.seed)
     found = [each.evaluation for each in tried]
     scores = pl.DataFrame(
         [
@@ -158,11 +160,8 @@ def model_tuning(
     as_of = cycle_as_of(context, clock, half_day_start)
     store = warehouse.open()
     snapshot = store.snapshot_id()
-    specs = {
-        f"{name}_{timeframe}": spec_in_force(store, default_spec(name, timeframe, market.seed), as_of)
-        for name in MODELS
-        for timeframe in TRADED_TIMEFRAMES
-    }
+    defaults = [default_spec(name, timeframe, market.seed) for name in MODELS for timeframe in TRADED_TIMEFRAMES]
+    specs = specs_in_force(store, defaults, as_of, known_features(store))
     asker = Asker(claude.open(store, clock), as_of, context.run.run_id)
     done = answer_drift(store, market.symbols, specs, as_of, asker=asker)
     rows = tuning_rows(done, store, as_of, snapshot)
@@ -207,6 +206,7 @@ def model_ranking(
     if absent:
         msg = f"{', '.join(absent)}: not trained as of {as_of:%Y-%m-%dT%H:%MZ}; materialise this cycle's models first"
         raise BlofinError(msg)
+    forget_remembered()
     ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
     rows = _ranks(ranker, KIND, as_of, ACTIVE)
     if rows.is_empty():

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
-from blofin_assets.model_drift import Answer, answer_drift, search_trials, spec_in_force, tuning_rows
+from blofin_assets.model_drift import Answer, answer_drift, search_trials, specs_in_force, tuning_rows
 from blofin_assets.predictions import ModelledSource, predictions_for
 from blofin_assets.sources import feature_manager
+from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import TS, FrameSource
@@ -202,8 +203,8 @@ def test_what_was_adopted_is_in_force_from_the_next_cycle_on(store: Warehouse) -
         rows = tuning_rows([Answer("momentum_5m", "searched", "persists", found)], store, as_of, 1)
         with store.transaction("r") as tx:
             tx.append("ml.model_tuning", rows)
-    assert spec_in_force(store, base, T + timedelta(hours=12)) == base
-    assert spec_in_force(store, base, T + timedelta(hours=24)) == better
+    assert specs_in_force(store, [base], T + timedelta(hours=12), known_features(store))[base.name] == base
+    assert specs_in_force(store, [base], T + timedelta(hours=24), known_features(store))[base.name] == better
     trials = search_trials([Answer("momentum_5m", "searched", "persists", won)], T, 1)
     assert trials.height == 2
     assert trials["version"].n_unique() == 2

@@ -22,7 +22,7 @@ from support.platform import AS_OF, Platform, content, differing
 
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.inputs import Redesign, redesign, written_rows
-from blofin_assets.model_drift import Answer, answer_drift, search_trials, spec_in_force, tuning_rows
+from blofin_assets.model_drift import Answer, answer_drift, search_trials, specs_in_force, tuning_rows
 from blofin_assets.plan import CADENCES, ML_CYCLE, Step
 from blofin_assets.reporting.collect.changes import collect_changes
 from blofin_assets.reproduction import writers
@@ -164,9 +164,9 @@ def test_a_good_input_makes_a_challenger_that_is_adopted_stored_and_replayed(sto
     assert again.challenge.gain == found.challenge.gain
 
     # the next cycle trains it; its files say what the input is, and where it is not known they are refused
-    spec = spec_in_force(store, BLIND, T + timedelta(hours=12))
+    spec = specs_in_force(store, [BLIND], T + timedelta(hours=12), known_features(store))[BLIND.name]
     assert spec == found.challenge.challenger
-    assert spec_in_force(store, BLIND, T) == BLIND
+    assert specs_in_force(store, [BLIND], T, known_features(store))[BLIND.name] == BLIND
     made = T - timedelta(hours=18)
     span = Window(made - timedelta(days=5), made - timedelta(days=1))
     trained = learn(
