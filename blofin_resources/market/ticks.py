@@ -69,7 +69,7 @@ _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER: Final = 100
 _LARGEST_PAGE: Final = 65536
 _BATCH: Final = 100_000
-_BARS_AT_ONCE: Final = 30_000
+_BARS_AT_ONCE: Final = 10_000
 _LOCK_SECONDS: Final = 2.0
 _EARLIEST: Final = int(datetime(2009, 1, 3, tzinfo=UTC).timestamp() * 1000)
 _LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -149,13 +149,19 @@ class TicksFile:
         """
         with tempfile.TemporaryDirectory(prefix="blofin-ticks-") as folder:
             days: Counter[date] = Counter()
+            files: list[tuple[Path, frozenset[date]]] = []
             last = 0
             for number, partial in enumerate(self._partial_bars(progress, batch)):
-                partial.write_parquet(Path(folder) / f"{number:06}.parquet", compression="lz4")
-                days.update(dict(partial.group_by(pl.col("ts").dt.date()).len().iter_rows()))
+                file = Path(folder) / f"{number:06}.parquet"
+                partial.write_parquet(file, compression="lz4")
+                held = dict(partial.group_by(pl.col("ts").dt.date()).len().iter_rows())
+                days.update(held)
+                files.append((file, frozenset(held)))
                 last = max(last, int(partial["last_ms"].max()))  # type: ignore[arg-type]
             for first, until in _stretches(days):
-                yield _merge(Path(folder), first, until, last)
+                yield _merge(
+                    [file for file, held in files if any(first <= day <= until for day in held)], first, until, last
+                )
 
     def table(self, name: str, batch: int = _BATCH) -> Iterator[pl.DataFrame]:
         """Yield the rows of one of `TABLES`, oldest row id first; nothing where the file lacks the table.
@@ -324,13 +330,13 @@ def _stretches(days: Counter[date]) -> Iterator[tuple[date, date]]:
         yield stretch[0], stretch[-1]
 
 
-def _merge(folder: Path, first: date, last: date, last_ms: int) -> pl.DataFrame:
-    """Return the bars of some days from the partial bars in `folder`."""
+def _merge(files: list[Path], first: date, last: date, last_ms: int) -> pl.DataFrame:
+    """Return the bars of some days from the files of partial bars that hold any of them."""
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
     unfinished = datetime.fromtimestamp(last_ms // _MINUTE_MS * 60, UTC)
     partial = (
-        pl.scan_parquet(folder / "*.parquet")
+        pl.scan_parquet(files)
         .filter(pl.col("ts").is_between(start, end, closed="left"), pl.col("ts") < unfinished)
         .collect()
     )
