@@ -54,9 +54,9 @@ def aggregate(candles: pl.DataFrame, timeframe: Timeframe, as_of: datetime | Non
             pl.col("high").max(),
             pl.col("low").min(),
             pl.col("close").last(),
-            *(pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in _SUMS),
+            *(_sum(name, unknown=candles[name].null_count() > 0) for name in _SUMS),
             minutes.sum().cast(pl.Int32).alias("minutes"),
-            pl.col("origin").drop_nulls().unique().sort().str.join(",").alias("origin"),
+            _origin(several=candles["origin"].n_unique() > 1),
             pl.col("flag").is_not_null().any().alias("unsound"),
         )
         .with_columns(
@@ -68,6 +68,18 @@ def aggregate(candles: pl.DataFrame, timeframe: Timeframe, as_of: datetime | Non
         .collect()
         .cast(CANDLE_SCHEMA)
     )
+
+
+def _sum(name: str, *, unknown: bool) -> pl.Expr:
+    """Return the sum of a volume, null where one inside is null; without any unknown one there is nothing to ask."""
+    total = pl.col(name).sum()
+    return pl.when(pl.col(name).null_count() == 0).then(total).alias(name) if unknown else total
+
+
+def _origin(*, several: bool) -> pl.Expr:
+    """Return where a bar's minutes come from; a frame of one origin, as most are, needs no text to be put together."""
+    origin = pl.col("origin")
+    return origin.drop_nulls().unique().sort().str.join(",").alias("origin") if several else origin.first()
 
 
 def _bar_minutes(candles: pl.DataFrame) -> int:

@@ -100,14 +100,12 @@ def flag_single_price(candles: pl.DataFrame) -> pl.DataFrame:
     A bar of one price whose volume is zero or unknown is a repeated close, not a market: no order could have been
     filled in it. One price *with* volume is a quiet market's real bar and stays as it is.
     """
-    return candles.with_columns(single_price_flag())
-
-
-def single_price_flag() -> pl.Expr:
-    """Return the expression of `flag` for `flag_single_price`, for queries that have more to do."""
+    made = candles.select(_made_of_one_price()).to_series()
+    if not made.any():  # most pages and files: a flag is text, and to take it apart costs more than to look first
+        return candles
     marked = pl.concat_str([pl.col("flag"), pl.lit("single_price")], separator=",", ignore_nulls=True)
     already = pl.col("flag").fill_null("").str.split(",").list.contains("single_price")
-    return pl.when(_made_of_one_price() & ~already).then(marked).otherwise("flag").alias("flag")
+    return candles.with_columns(flag=pl.when(made & ~already).then(marked).otherwise("flag"))
 
 
 def missing(

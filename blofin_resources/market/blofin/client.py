@@ -5,10 +5,12 @@ Belongs here: requests, retries, paging. Does not belong here: the form of answe
 """
 
 import asyncio
+import gc
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -220,8 +222,9 @@ class BlofinClient:
             query = {"instId": symbol, "bar": "1m", "after": str(cursor), "limit": str(PAGE)}
             page, cursor = await self._page(what, query, parser, cursor)
             pages.append(page)
-        opening = datetime.fromtimestamp(first / 1000, UTC)
-        return pl.concat(reversed(pages)).filter(pl.col("ts") >= opening)
+        bars = pages[0] if len(pages) == 1 else pl.concat(reversed(pages))
+        # a page that goes on before the window, since bars inside it are missing
+        return bars.filter(pl.col("ts") >= datetime.fromtimestamp(first / 1000, UTC)) if 0 < cursor < first else bars
 
     async def _page(
         self, what: str, query: dict[str, str], parser: Callable[[str, object], pl.DataFrame], cursor: int
@@ -251,9 +254,11 @@ class BlofinClient:
                 await self._slot(self._deadline(started), named)
                 begun = self._limiter.now()
                 try:
-                    data = await self._once(path, query, named)
-                    self.silence.end()
-                    return read(data)
+                    answer = await self._once(path, query, named)
+                    with _uncollected():
+                        data = self._data(answer, named)
+                        self.silence.end()
+                        return read(data)
                 except _PassingError as error:
                     last: Exception = error
                     self.silence.go_on(begun, self._limiter.now())
@@ -302,8 +307,8 @@ class BlofinClient:
             else:
                 await self._sleep(shut_until - self._limiter.now())
 
-    async def _once(self, path: str, query: dict[str, str], named: str) -> object:
-        """Send one request and return its data."""
+    async def _once(self, path: str, query: dict[str, str], named: str) -> httpx.Response:
+        """Send one request and return its answer, which has a body to be read."""
         try:
             async with asyncio.timeout(self._attempt):
                 answer = await self._http.get(path, params=query)
@@ -319,9 +324,10 @@ class BlofinClient:
         if answer.status_code != httpx.codes.OK:
             msg = f"{self._url} refused {named}: HTTP {answer.status_code} {answer.text[:200]!r}"
             raise MarketError(msg)
-        return self._data(answer, named)
+        return answer
 
     def _data(self, answer: httpx.Response, named: str) -> object:
+        """Return the data of an answer."""
         try:
             envelope: Any = answer.json()
         except ValueError as error:
@@ -344,6 +350,21 @@ class BlofinClient:
             raise MarketError(msg)
         text = f"code {code} {text}"
         raise _PassingError(text)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector away while an answer is taken apart.
+
+    A page is 13,000 texts in 1,440 lists and no cycle: to look through them again and again took a quarter of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _stated_seconds(answer: httpx.Response) -> float:

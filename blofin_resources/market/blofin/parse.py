@@ -85,17 +85,16 @@ def candles(symbol: str, data: object) -> pl.DataFrame:
 
     Raises `FormError` where a row has not nine texts, a number is none, or rows are not newest first on the minute.
     """
-    numbers = [pl.col(name).cast(pl.Float64) for name in (*_PRICES, *checks.VOLUMES)]
-    constant = {"symbol": pl.lit(symbol), "minutes": pl.lit(1, pl.Int32), "origin": pl.lit("blofin")}
-    bars = _closed(_page(data, _CANDLE), data).with_columns(*numbers, **constant, flag=pl.lit(None, pl.String))
-    return bars.select(CANDLE_SCHEMA.names()).with_columns(checks.single_price_flag()).collect()
+    page = _page(data, _CANDLE)
+    unknown = pl.lit(None, pl.String).alias("flag")
+    constant = [pl.lit(symbol).alias("symbol"), pl.lit(1, pl.Int32).alias("minutes"), pl.lit("blofin").alias("origin")]
+    bars = _closed(page, data, (*_PRICES, *checks.VOLUMES), *constant, unknown)
+    return checks.flag_single_price(bars).select(CANDLE_SCHEMA.names())
 
 
 def mark_candles(symbol: str, data: object) -> pl.DataFrame:
     """Return the closed mark-price bars of one page with `MARK_SCHEMA`, oldest first; errors as of `candles`."""
-    numbers = [pl.col(name).cast(pl.Float64) for name in _PRICES]
-    bars = _closed(_page(data, _MARK), data).with_columns(*numbers, symbol=pl.lit(symbol))
-    return bars.select(MARK_SCHEMA.names()).collect()
+    return _closed(_page(data, _MARK), data, _PRICES, pl.lit(symbol).alias("symbol")).select(MARK_SCHEMA.names())
 
 
 def oldest(data: object) -> int | None:
@@ -205,15 +204,17 @@ def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
     return page
 
 
-def _closed(page: pl.DataFrame, data: object) -> pl.LazyFrame:
-    """Return the closed bars of a page, oldest first, with their times, other columns still as texts."""
+def _closed(page: pl.DataFrame, data: object, numbers: Sequence[str], *constant: pl.Expr) -> pl.DataFrame:
+    """Return the closed bars of a page, oldest first: their times, some columns as numbers, and constant ones."""
     times = page["ts"].cast(pl.Int64)
     _require_newest_first(times, data)
     if (times.to_numpy() % _MINUTE_MS).any():
         what = "a bar does not open on a full minute"
         raise FormError(what, data)
     ts = pl.from_epoch(pl.col("ts").cast(pl.Int64), time_unit="ms").cast(TS)
-    return page.lazy().with_columns(ts).filter(pl.col("confirm") == "1").reverse()
+    bars = page.select(ts, *(pl.col(name).cast(pl.Float64) for name in numbers), *constant)
+    closed = page["confirm"] == "1"
+    return (bars if closed.all() else bars.filter(closed)).reverse()
 
 
 def _objects(data: object, names: Sequence[str]) -> list[dict[str, Any]]:
