@@ -19,6 +19,7 @@ def real_market() -> Path:
 
 
 HEAVY: Final = (
+    "test_quarter",
     "test_pass",
     "test_cli_backtest",
     "test_market_blofin",

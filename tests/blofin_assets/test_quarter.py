@@ -1,0 +1,150 @@
+"""The machine left alone: schedules and sensors drive it day after day, each cycle once, a report for every day.
+
+A day of it is in the slow tests. `BLOFIN_TEST_QUARTER_DAYS=14` with `-m slow -s` runs two weeks and prints their table;
+a day takes nearly two minutes. From `LONG` days on, what is looked for is found: the market holds an edge that a
+strategy of the first cycle earns, and that reverses a few days later.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import polars as pl
+import pytest
+from support.clockwork import Clockwork, clockwork, moments
+from support.cycles import Author, served
+from support.drifting import FADE, drifting_archive
+from support.fake_messages import design
+from support.platform import keep_surroundings_out, platforms
+
+from blofin_assets.jobs import RETUNE
+from blofin_assets.partitions import EPOCH
+from blofin_assets.plan import CADENCES, STRATEGY_CYCLE
+from blofin_assets.retuning import REASON_TAG
+
+DAYS: Final = int(os.environ.get("BLOFIN_TEST_QUARTER_DAYS", "1"))
+LONG: Final = 11
+"""Days after which the reversal must have been found: seven of the forward ledger, three nights, one to spare."""
+HISTORY: Final = timedelta(days=24)
+BEGIN: Final = datetime(2026, 2, 10, tzinfo=UTC)
+END: Final = BEGIN + timedelta(days=DAYS)
+REVERSES: Final = BEGIN + timedelta(days=4)
+NIGHT: Final = timedelta(hours=1, minutes=30)
+"""After midnight, when maintenance is due."""
+PLANTED: Final = "fade_the_move"
+
+pytestmark = pytest.mark.slow
+needs_days = pytest.mark.skipif(DAYS < LONG, reason=f"set BLOFIN_TEST_QUARTER_DAYS to {LONG} or more: half an hour")
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clockwork]:
+    """A platform after `DAYS` days under its own schedules and sensors."""
+    root = tmp_path_factory.mktemp("quarter")
+    symbols = ("BTC-USDT",)
+    archive = drifting_archive(root / "archive", symbols, BEGIN - HISTORY, END + timedelta(days=1), REVERSES, seed=9)
+    with platforms(root) as make, pytest.MonkeyPatch.context() as patch:
+        keep_surroundings_out(patch, root)
+        platform = make(
+            market="archive", archive=str(archive), symbols=",".join(symbols),
+            start=(BEGIN - HISTORY).date().isoformat(), search_budget=24, tuning_budget=4,
+        )  # fmt: skip
+        with clockwork(platform) as daemon:
+            with served(Author([design(FADE)])):
+                daemon.tick(BEGIN)
+            for day in moments(BEGIN, END - timedelta(days=1), timedelta(days=1)):
+                for since in (NIGHT, timedelta(hours=12), timedelta(days=1)):
+                    daemon.tick(day + since)
+                told(f"{day:%Y-%m-%d}: {len(daemon.runs)} runs, {_disk(daemon):.0f} MB, {_memory():.0f} MB of memory")
+            yield daemon
+
+
+def test_every_cycle_ran_once_and_on_its_grid(left_alone: Clockwork) -> None:
+    for cadence in CADENCES:
+        due = {cadence.key(time) for time in moments(cadence.floor(BEGIN), END, cadence.every)}
+        assert left_alone.count(cadence.job) == dict.fromkeys(due, 1), cadence.job
+    assert [run for run in left_alone.runs if not run.success] == []
+    grid = [datetime.fromisoformat(f"{key}T00:00:00+00:00") for key in left_alone.count(STRATEGY_CYCLE)]
+    assert all((time - EPOCH) % timedelta(hours=48) == timedelta(0) for time in grid)
+
+
+def test_every_day_has_its_report(left_alone: Clockwork) -> None:
+    folder = left_alone.platform.settings.warehouse / "reports"
+    days = [(BEGIN + timedelta(days=n)).date() for n in range(-1, DAYS)]
+    assert [day for day in days if not (folder / f"{day}.json").is_file()] == []
+    rows = left_alone.platform.warehouse.read("SELECT report_date FROM reports.daily_reports")
+    assert sorted(rows["report_date"]) == days
+
+
+def test_the_warehouse_is_whole_and_nothing_was_known_before_it_happened(left_alone: Clockwork) -> None:
+    warehouse = left_alone.platform.warehouse
+    assert warehouse.integrity() == []
+    keys = "kind, name, version, activated_at, symbol, timeframe, entry_ts"
+    written = warehouse.read(f"SELECT {keys} FROM research.forward_trades")
+    assert written.height > 0
+    assert written.is_unique().all()
+    assert warehouse.read("SELECT * FROM research.forward_validation").is_empty()
+    assert warehouse.read("SELECT sum(compared) AS compared FROM research.forward_runs")["compared"][0] > 0
+
+
+def test_the_design_of_the_first_cycle_earns_what_was_planted(left_alone: Clockwork) -> None:
+    rows = left_alone.platform.warehouse.read(
+        "SELECT sharpe / sharpe_se AS t FROM research.strategy_backtest_results "
+        "WHERE strategy_name = ? AND as_of = ? AND symbol = '*' AND timeframe = '*'",
+        [PLANTED, BEGIN],
+    )
+    assert rows["t"].item() >= 4.5
+
+
+@needs_days
+def test_the_reversal_is_found_in_time_and_set_off_a_tuning(left_alone: Clockwork) -> None:
+    warehouse = left_alone.platform.warehouse
+    nights = warehouse.read(
+        "SELECT as_of, days FROM research.drift WHERE name = ? AND decision = 'drift' ORDER BY as_of", [PLANTED]
+    )
+    assert nights.height >= 1
+    assert nights["days"][0] <= 10
+    runs = [run for run in left_alone.runs if run.job == RETUNE]
+    assert runs
+    assert all(run.tags[REASON_TAG] for run in runs)
+    tuned = warehouse.read("SELECT name, state FROM research.retunes WHERE kind = 'strategy'")
+    assert PLANTED in set(tuned["name"])
+
+
+def test_the_table(left_alone: Clockwork) -> None:
+    """Print what a reader wants to know of the days."""
+    warehouse = left_alone.platform.warehouse
+    for cadence in CADENCES:
+        due = sum(1 for _ in moments(cadence.floor(BEGIN), END, cadence.every))
+        seconds = [run.seconds for run in left_alone.runs if run.job == cadence.job]
+        told(
+            f"{cadence.job:15} due {due:4}  run {len(seconds):4}  seconds: first {seconds[0]:.1f}, median "
+            f"{sorted(seconds)[len(seconds) // 2]:.1f}, last {seconds[-1]:.1f}"
+        )
+    drift = warehouse.read("SELECT kind, metric, decision, count(*) FROM research.drift GROUP BY ALL ORDER BY ALL")
+    told(f"tests of drift: {drift.rows()}")
+    nights = warehouse.read("SELECT DISTINCT as_of FROM research.drift WHERE decision = 'drift' ORDER BY 1")
+    told(f"reversed at {REVERSES}; nights with drift: {[f'{night:%m-%d}' for night in nights['as_of']]}")
+    found = warehouse.read("SELECT as_of, kind, name, metric FROM research.drift WHERE decision = 'drift' ORDER BY ALL")
+    told(f"what drifted: {found.with_columns(pl.col('as_of').dt.strftime('%m-%d')).rows()}")
+    told(f"re-tuned: {warehouse.read('SELECT as_of, kind, name, state FROM research.retunes ORDER BY ALL').rows()}")
+    told(f"{_disk(left_alone):.0f} MB in all; largest memory {_memory():.0f} MB")
+    assert _memory() < 6_000
+
+
+def told(line: str) -> None:
+    """Print a line, which `-s` shows."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _disk(daemon: Clockwork) -> float:
+    folder = daemon.platform.settings.warehouse
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

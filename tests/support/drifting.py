@@ -1,0 +1,108 @@
+"""An archive whose planted edge reverses on a day: what the platform's drift checks are there to find.
+
+Belongs here: prices with an edge that somebody planted. Does not belong here: anything that looks for it.
+
+The prices are those of `sample:null`, which hold nothing to find, with one effect laid over them: after a move of
+`WINDOW` minutes beyond `THRESHOLD` standard deviations, a drift against it, of `SIZE` over the next `SPREAD` minutes;
+from the given day on, a drift with it, of the same size.
+"""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from blofin_resources.market.sample.market import SampleMarket
+
+WINDOW: Final = 30
+THRESHOLD: Final = 2.0
+SIZE: Final = 0.0045
+"""Less than `THRESHOLD` in half an hour, or the way back would count as a move of its own."""
+SPREAD: Final = 60
+TRAILING: Final = 720
+"""Minutes over which the standard deviation of a minute is taken, about zero."""
+
+FADE: Final = '''class FadeTheMove(Strategy):
+    """Fade every move of half an hour beyond two standard deviations for an hour.
+
+    Edge: such moves come back.
+    Fails: on the day on which they go on.
+    """
+
+    name = "fade_the_move"
+    timeframes = ("1m",)
+    beyond = Param(2.0, 1.5, 3.0)
+
+    def detect(self, f):
+        move = f.log_returns_30 / (30 * f.realized_volatility_720 ** 2) ** 0.5
+        fell = move < -self.beyond
+        rose = move > self.beyond
+        return Signal(
+            long_entry=fell & ~previous(happened(rose, 60)),
+            short_entry=rose & ~previous(happened(fell, 60)),
+            time_stop=60,
+        )
+'''
+"""The strategy that earns the effect."""
+
+
+def drifting_archive(
+    folder: Path, symbols: tuple[str, ...], start: datetime, end: datetime, reverses: datetime, seed: int
+) -> Path:
+    """Write the archive of [start, end) and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    market = SampleMarket(seed, "null", clock=lambda: end + timedelta(minutes=1))
+    for symbol in symbols:
+        candles = market.candles_1m([symbol], start, end).sort("ts")
+        times = candles["ts"].to_numpy()
+        side = np.where(times < np.datetime64(reverses.replace(tzinfo=None), "us"), -1.0, 1.0)
+        shift = planted(np.log(candles["close"].to_numpy()), side)
+        write(candles, shift, folder / f"{symbol}_1m.parquet")
+        funding = market.funding([symbol], start, end).select("ts", "rate")
+        funding.write_parquet(folder / f"{symbol}_funding.parquet")
+    return folder
+
+
+def planted(log_close: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """Return the cumulated drift at each minute's close, in log price.
+
+    Parameters
+    ----------
+    log_close : ndarray, shape (n,)
+        Closes without the effect.
+    side : ndarray, shape (n,)
+        -1 where the drift goes against the move, 1 where it goes with it.
+    """
+    shift = np.zeros(log_close.size)
+    returns = np.diff(log_close, prepend=log_close[0])
+    squares = np.zeros(log_close.size)
+    total, left, step, sum_of_squares = 0.0, 0, 0.0, 0.0
+    for t in range(1, log_close.size):
+        moved = step if left else 0.0
+        total, left = total + moved, max(left - 1, 0)
+        shift[t] = total
+        squares[t] = (returns[t] + moved) ** 2
+        sum_of_squares += squares[t] - (squares[t - TRAILING] if t >= TRAILING else 0.0)
+        if t > TRAILING and not left:
+            move = log_close[t] + shift[t] - log_close[t - WINDOW] - shift[t - WINDOW]
+            if abs(move) > THRESHOLD * np.sqrt(WINDOW * sum_of_squares / TRAILING):
+                left, step = SPREAD, side[t] * np.sign(move) * SIZE / SPREAD
+    return shift
+
+
+def write(candles: pl.DataFrame, shift: np.ndarray, file: Path) -> None:
+    """Write candles with the drift in them: each bar opens with the drift of the bar before."""
+    before = np.exp(np.concatenate([[0.0], shift[:-1]]))
+    after = np.exp(shift)
+    moved = candles.with_columns(
+        (pl.col("open") * before).alias("open"),
+        (pl.col("close") * after).alias("close"),
+        (pl.col("high") * np.maximum(before, after)).alias("high"),
+        (pl.col("low") * np.minimum(before, after)).alias("low"),
+    ).with_columns(
+        pl.max_horizontal("open", "high", "low", "close").alias("high"),
+        pl.min_horizontal("open", "high", "low", "close").alias("low"),
+    )
+    moved.select("ts", "open", "high", "low", "close", "volume").write_parquet(file)
