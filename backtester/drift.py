@@ -249,4 +249,4 @@ def _ratio(away: Floats, spread: Floats) -> Floats:
     """Return away over spread; a draw without spread, all of whose blocks are one, is as far away as can be."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = away / spread
-    return np.where(spread > 0.0, ratio, np.where(away == 0.0, 0.0, np.sign(away) * np.inf))
+    return np.where(spread > 0.0, ratio, np.where(away == 0.0, 0.0, np.copysign(np.inf, away)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control, ttest_ind
 
-from backtester.drift import BLOCK, LEAST_EFFECT, Comparison, Test, compare, night
+from backtester.drift import BLOCK, LEAST_EFFECT, Comparison, Test, _ratio, compare, night
 from benchmarks.calibrate_drift import false_nights, found
 
 Test.__test__ = False  # type: ignore[attr-defined]  # a question, not a test case
@@ -94,3 +94,9 @@ def test_nights_are_seldom_false_and_a_reversed_edge_is_found() -> None:
     wrong = false_nights(60, 10)
     assert binomtest(wrong, 60, 0.10, alternative="greater").pvalue > 0.01
     assert found(10, count=10) >= 9
+
+
+def test_a_draw_that_is_nowhere_away_warns_of_nothing() -> None:
+    """Warnings are errors here, and one would end a night: a strategy that stands still often draws its own mean."""
+    away, spread = np.array([0.0, 2.0, -2.0, 0.0, 3.0]), np.array([1.0, 0.0, 0.0, 0.0, 2.0])
+    assert _ratio(away, spread).tolist() == [0.0, np.inf, -np.inf, 0.0, 1.5]
