@@ -6,10 +6,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow test-long ui sql bench calibrate lock clean
+.PHONY: help run test test-slow test-long ui sql bench calibrate calibrate-models lock clean
 
 help: ## Show the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # The virtual environment, exactly as requirements.lock pins it. A half-made one is made again.
 $(READY): requirements.lock pyproject.toml
@@ -48,8 +48,10 @@ sql: $(READY) ## A prompt for queries, reading only
 bench: $(READY) ## Measure, as ratios in one run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-calibrate: $(READY) ## Run search and models on markets whose truth is known (over an hour; the search goes on where it was stopped)
+calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour on two cores; goes on where it was stopped)
 	@$(BIN)/python benchmarks/calibrate.py
+
+calibrate-models: $(READY) ## The same for the models
 	@$(BIN)/python benchmarks/calibrate_models.py --jobs 2
 
 lock: $(READY) ## Pin every dependency anew

@@ -1,10 +1,10 @@
 """Whether models find what is there, and nothing where nothing is: pooled holdouts on markets whose truth is known.
 
-Run ``make calibrate`` or ``python benchmarks/calibrate_models.py [--seeds 20] [--jobs 1] [--days 28]``. Each seed is a
-market of its own; each of its holdout days is predicted by a model trained on the seven days before it, and the days
-are pooled. On `sample:edge` log-loss must beat the baseline's in at least 17 of 20 seeds; on `sample:null` it must
-not be better at the one-sided 5 % level in at least 17 of 20. `--market FOLDER` judges real candles instead, every
-type beside its baseline: no target, a plain table. Volatility and risk are predictable on any market.
+Run ``make calibrate-models`` or ``python benchmarks/calibrate_models.py [--seeds 20] [--jobs 1] [--days 28]``. Each
+seed is a market of its own; each of its holdout days is predicted by a model trained on the seven days before it, and
+the days are pooled. On `sample:edge` log-loss must beat the baseline's in at least 17 of 20 seeds; on `sample:null`
+it must not be better at the one-sided 5 % level in at least 17 of 20. `--market FOLDER` judges real candles instead,
+every type beside its baseline: no target, a plain table. Volatility and risk are predictable on any market.
 """
 
 import argparse
