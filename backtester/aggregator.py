@@ -54,7 +54,7 @@ def aggregate(candles: pl.DataFrame, timeframe: Timeframe, as_of: datetime | Non
             pl.col("high").max(),
             pl.col("low").min(),
             pl.col("close").last(),
-            *(_sum(name, unknown=candles[name].null_count() > 0) for name in _SUMS),
+            *(pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in _SUMS),
             minutes.sum().cast(pl.Int32).alias("minutes"),
             _origin(several=candles["origin"].n_unique() > 1),
             pl.col("flag").is_not_null().any().alias("unsound"),
@@ -65,15 +65,10 @@ def aggregate(candles: pl.DataFrame, timeframe: Timeframe, as_of: datetime | Non
         .rename({"period": "ts"})
         .filter(pl.col("ts") + bar_length(timeframe) <= now)
         .select(CANDLE_SCHEMA.names())
-        .collect()
+        # in memory each sum is taken in the order of its minutes; streamed, in parts that depend on the other bars
+        .collect(engine="in-memory")
         .cast(CANDLE_SCHEMA)
     )
-
-
-def _sum(name: str, *, unknown: bool) -> pl.Expr:
-    """Return the sum of a volume, null where one inside is null; without any unknown one there is nothing to ask."""
-    total = pl.col(name).sum()
-    return pl.when(pl.col(name).null_count() == 0).then(total).alias(name) if unknown else total
 
 
 def _origin(*, several: bool) -> pl.Expr:

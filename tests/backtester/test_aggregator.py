@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from backtester import aggregate
 from features.bars import CANDLE_SCHEMA, MINUTES, Timeframe
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def minutes(count: int, symbol: str = "A-USDT", start: datetime = START) -> pl.DataFrame:
@@ -99,3 +101,28 @@ def test_real_candles_keep_their_volume(real_market: Path) -> None:
         assert longer["volume"].sum() == pytest.approx(raw["volume"].sum())
         assert longer["flag"].is_null().all()
         assert longer["high"].max() == raw["high"].max()
+
+
+def test_a_bar_is_the_same_to_the_last_bit_whatever_else_is_aggregated_beside_it() -> None:
+    rng = np.random.default_rng(3)
+    minutes = pl.datetime_range(START, START + timedelta(days=5), "1m", closed="left", eager=True)
+    frames = [
+        pl.DataFrame({"ts": minutes, "volume": rng.random(minutes.len()) * 1e3}).with_columns(
+            *(pl.lit(100.0).alias(name) for name in ("open", "high", "low", "close")),
+            symbol=pl.lit(f"S{number:02}-USDT"),
+            quote_volume=pl.col("volume") * 100.0,
+            contracts=pl.col("volume") * 1_000.0,
+            minutes=1,
+            origin=pl.lit("sample"),
+            flag=pl.lit(None, pl.String),
+        )
+        for number in range(20)
+    ]
+    everything = pl.concat(frames).select(CANDLE_SCHEMA.names()).cast(dict(CANDLE_SCHEMA))
+    timeframes: tuple[Timeframe, ...] = ("5m", "60m", "1d")
+    for timeframe in timeframes:
+        whole = aggregate(everything, timeframe)
+        for day in (0, 3):
+            start = START + timedelta(days=day)
+            own = (pl.col("symbol") == "S07-USDT") & pl.col("ts").is_between(start, start + DAY, "left")
+            assert aggregate(everything.filter(own), timeframe).equals(whole.filter(own)), timeframe

@@ -43,6 +43,7 @@ def tries(platform: Platform) -> int:
     return int(platform.warehouse.read("SELECT count(*) FROM research.trials WHERE author = 'user'").item())
 
 
+@pytest.mark.slow
 def test_it_prints_lanes_writes_a_page_and_counts_each_configuration_once(stored: Platform) -> None:
     before = tries(stored)
     done = backtest(stored, "ema_crossover", "--days", "2", "--timeframes", "5m")
@@ -61,6 +62,7 @@ def test_it_prints_lanes_writes_a_page_and_counts_each_configuration_once(stored
     assert tries(stored) == before + 2
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_registered_runs_and_a_hostile_one_does_not(stored: Platform, tmp_path: Path) -> None:
     text = Path(__file__).parents[2].joinpath("strategies/library/ema_crossover.py").read_text(encoding="utf-8")
     mine = tmp_path / "mine.py"

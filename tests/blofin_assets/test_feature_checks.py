@@ -25,6 +25,7 @@ def outcome(platform: Platform) -> dict[str, bool]:
     return {found.asset_key.to_user_string(): found.passed for found in result.get_asset_check_evaluations()}
 
 
+@pytest.mark.slow
 def test_sound_features_pass_and_each_fault_is_found(platform: Platform) -> None:
     platform.run(END, (MARKET_DATA,))
     assert outcome(platform) == {"features_1m": True, "features_5m": True, "features_60m": True}

@@ -160,6 +160,7 @@ def test_a_late_revision_replaces_the_bar_and_what_is_made_of_it_and_is_logged(
     assert five.item() == 1.5
 
 
+@pytest.mark.slow
 def test_a_late_revision_of_funding_replaces_the_payment_and_is_logged(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -206,6 +207,7 @@ def test_an_outage_is_in_the_ledger_until_the_exchange_fills_it(
     assert whole.rows() == [(1440, 0)] * 2
 
 
+@pytest.mark.slow
 def test_an_instrument_that_disappears_is_delisted_and_the_others_go_on(
     make_platform: Make, exchange: FakeExchange, clock: Clock
 ) -> None:

@@ -61,6 +61,7 @@ def market_day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
+@pytest.mark.slow
 def test_without_a_key_rules_review_and_the_report_says_so(market_day: Platform) -> None:
     report = make_day(market_day)
     assert report["ai_review"]["author"] == report["summary_by"]["author"] == "rules"
