@@ -19,7 +19,6 @@ def real_market() -> Path:
 
 
 HEAVY: Final = (
-    "test_quarter",
     "test_pass",
     "test_cli_backtest",
     "test_market_blofin",

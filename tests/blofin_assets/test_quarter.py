@@ -1,8 +1,8 @@
 """The machine left alone: schedules and sensors drive it day after day, each cycle once, a report for every day.
 
-A day of it is in the slow tests. `BLOFIN_TEST_QUARTER_DAYS=14` with `-m slow -s` runs two weeks and prints their table;
-a day takes nearly two minutes. From `LONG` days on, what is looked for is found: the market holds an edge that a
-strategy of the first cycle earns, and that reverses a few days later.
+A day of it is in `make test-long`. `BLOFIN_TEST_QUARTER_DAYS=14` with `-m long -s` runs two weeks and prints their
+table; a day takes nearly two minutes. From `LONG` days on, what is looked for is found: the market holds an edge that
+a strategy of the first cycle earns, and that reverses a few days later.
 """
 
 import os
@@ -36,7 +36,7 @@ NIGHT: Final = timedelta(hours=1, minutes=30)
 """After midnight, when maintenance is due."""
 PLANTED: Final = "fade_the_move"
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 needs_days = pytest.mark.skipif(DAYS < LONG, reason=f"set BLOFIN_TEST_QUARTER_DAYS to {LONG} or more: half an hour")
 
 
