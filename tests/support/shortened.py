@@ -3,7 +3,7 @@
 Belongs here: a clock that runs fast and schedules that tick by it. Does not belong here: anything that is scheduled.
 
     BLOFIN_TEST_BEGIN=2026-02-17T00:00:00+00:00 BLOFIN_TEST_STARTED=$(date -u +%FT%T+00:00) BLOFIN_TEST_SPEED=160 \
-        dagster dev -m support.shortened
+        PYTHONPATH=.:tests .venv/bin/dagster dev -m support.shortened
 
 with the market, the warehouse and DAGSTER_HOME in the environment as always. The market must hold what the clock will
 reach: an archive, or the sample market in its past.
