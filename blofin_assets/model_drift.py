@@ -96,12 +96,16 @@ def specs_in_force(
     One with an input that is unknown, since its text is not taken by the language any more, is passed over.
     """
     patterns = {each.pattern for each in known}
-    found: dict[str, ModelSpec] = {}
+    found = {each.name: each for each in defaults}
+    open_names = set(found)
     for name, text in store.read(_ADOPTED, [as_of]).iter_rows():
+        if name not in open_names:  # what is not asked for, or older than what was found, need not be readable any more
+            continue
         spec = ModelSpec.from_json(json.loads(text))
         if patterns.issuperset(spec.written):
-            found.setdefault(name, spec)
-    return {each.name: found.get(each.name, each) for each in defaults}
+            found[name] = spec
+            open_names.discard(name)
+    return found
 
 
 def answer_drift(

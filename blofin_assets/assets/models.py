@@ -103,6 +103,7 @@ def ensembles(
     members, holdout = _members(store, root, as_of)
     manager = FeatureManager(remembered(store, as_of, context.run.run_id), as_of, known_features(store))
     tried = search(manager, market.symbols, holdout, members, seed=market.seed)
+    forget_remembered()
     found = [each.evaluation for each in tried]
     scores = pl.DataFrame(
         [
@@ -206,7 +207,6 @@ def model_ranking(
     if absent:
         msg = f"{', '.join(absent)}: not trained as of {as_of:%Y-%m-%dT%H:%MZ}; materialise this cycle's models first"
         raise BlofinError(msg)
-    forget_remembered()
     ranker = ModelRanker(results.filter(pl.col("status") != "rejected").drop("status"))
     rows = _ranks(ranker, KIND, as_of, ACTIVE)
     if rows.is_empty():

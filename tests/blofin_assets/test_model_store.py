@@ -203,6 +203,9 @@ def test_what_was_adopted_is_in_force_from_the_next_cycle_on(store: Warehouse) -
         rows = tuning_rows([Answer("momentum_5m", "searched", "persists", found)], store, as_of, 1)
         with store.transaction("r") as tx:
             tx.append("ml.model_tuning", rows)
+    gone = rows.with_columns(id=pl.lit("gone"), model_name=pl.lit("gone_5m"), spec=pl.lit("no specification any more"))
+    with store.transaction("r") as tx:
+        tx.append("ml.model_tuning", gone)
     assert specs_in_force(store, [base], T + timedelta(hours=12), known_features(store))[base.name] == base
     assert specs_in_force(store, [base], T + timedelta(hours=24), known_features(store))[base.name] == better
     trials = search_trials([Answer("momentum_5m", "searched", "persists", won)], T, 1)

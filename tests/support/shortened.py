@@ -23,8 +23,9 @@ from blofin_resources.dagster_resources import ClockResource
 SPEED: Final = float(os.environ.get("BLOFIN_TEST_SPEED", "160"))
 """Seconds of the market that pass in a second: 160 is a day in nine minutes."""
 BEGIN: Final = os.environ.get("BLOFIN_TEST_BEGIN", "2026-02-17T00:00:00+00:00")
-STARTED: Final = os.environ.get("BLOFIN_TEST_STARTED", datetime.now(UTC).isoformat())
-_CRON: Final = {f"{MARKET_DATA}_schedule": "*/4 * * * *"}
+STARTED: Final = os.environ["BLOFIN_TEST_STARTED"]
+"""Given, not read off a clock: each run is a process of its own, and all must agree."""
+_CRON: Final = {f"{MARKET_DATA}_schedule": "*/4 * * * *", "maintenance_schedule": "*/9 * * * *"}
 
 
 class FastClock(ClockResource):

@@ -148,7 +148,8 @@ def _plots(data: ReportData) -> dict[str, Markup]:
             "models",
             f"Equity on the holdout day, after costs, of {', '.join(names)} traded as strategies",
         )
-    tests = data.forward.drift.filter(pl.col("decision") != _WAITS).drop_nulls(["promise", "promise_se", "low", "high"])
+    drawn = pl.all_horizontal(pl.col("promise", "promise_se", "low", "high").is_finite())  # an interval may have no end
+    tests = data.forward.drift.filter(pl.col("decision") != _WAITS, drawn)
     if tests.height:
         drifting = tests.filter(pl.col("decision") == "drift").height
         found["drift"] = pictures.inline(
