@@ -1,7 +1,7 @@
 """What has been done, read from the warehouse: results are the proof, not Dagster's event log.
 
-Belongs here: the queries behind `plan.Progress`, the events that say what is due or given up. Does not belong here:
-deciding what is due (`plan`).
+Belongs here: the queries behind `plan.Progress`, the events that say what is due, done or given up. Does not belong
+here: deciding what is due (`plan`).
 """
 
 import json
@@ -17,7 +17,7 @@ import polars as pl
 from blofin_assets.partitions import DAY
 from blofin_assets.plan import CADENCES, DRIFT, FORWARD, ML_CYCLE, REPORT, STRATEGY_CYCLE, Cadence, Step, due_times
 from blofin_resources.market.intake import WARM_DAYS, retry_days
-from blofin_resources.warehouse import Warehouse
+from blofin_resources.warehouse import Transaction, Warehouse
 from features import definitions_hash
 from features.bars import TS
 
@@ -35,15 +35,14 @@ DATASETS: Final = (
 """What the market data job stores for each symbol and day."""
 
 _DONE: Final = {
-    STRATEGY_CYCLE: "SELECT DISTINCT as_of FROM research.ranking_history WHERE kind = 'strategy'",
     ML_CYCLE: (
         "SELECT as_of FROM research.ranking_history WHERE kind IN ('model', 'ensemble') "
         "GROUP BY as_of HAVING count(DISTINCT kind) = 2"
     ),
     **{
-        # with nothing active, they have no rows of their own
+        # by the commit of the last asset, which may have no rows of its own
         job: f"SELECT DISTINCT as_of FROM research.cycle_events WHERE cycle = '{job}' AND state = 'done'"  # noqa: S608 - constant names
-        for job in (FORWARD, DRIFT)
+        for job in (STRATEGY_CYCLE, FORWARD, DRIFT)
     },
 }
 
@@ -144,6 +143,13 @@ class WarehouseProgress:
         found: defaultdict[tuple[str, str], frozenset[datetime]] = defaultdict(frozenset)
         found.update({(cycle, state): frozenset(times) for cycle, state, times in rows.iter_rows()})
         return found
+
+
+def say_done(tx: Transaction, job: str, key: str, as_of: datetime) -> None:
+    """Say, in the transaction of its last rows, that a cycle is done: what was killed before that is run again."""
+    row = {"cycle": job, "key": key, "as_of": as_of, "state": "done", "at": datetime.now(UTC)}
+    frame = pl.DataFrame([row], schema_overrides={"as_of": TS, "at": TS})
+    tx.append(_EVENTS, frame, key=["cycle", "as_of", "state"])
 
 
 def _given_up(events: Mapping[tuple[str, str], frozenset[datetime]], job: str) -> frozenset[datetime]:

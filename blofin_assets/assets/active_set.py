@@ -12,8 +12,10 @@ import polars as pl
 from backtester.portfolio import Portfolio, combine_equity
 from blofin_assets.assets.common import cycle_as_of, stage_asset
 from blofin_assets.assets.library import EXAM, GROUP, KIND
-from blofin_assets.assets.strategies import strategy_ranking
-from blofin_assets.partitions import day_start, two_days
+from blofin_assets.assets.strategies import strategy_knowledge, strategy_ranking
+from blofin_assets.partitions import day_key, day_start, two_days
+from blofin_assets.plan import STRATEGY_CYCLE
+from blofin_assets.progress import say_done
 from blofin_assets.reporting.plots import correlation_figure, equity_figure, markdown_png
 from blofin_resources.dagster_resources import ClockResource, WarehouseResource
 from features.bars import TS
@@ -30,11 +32,14 @@ _CURVES: Final = (
 )
 
 
-@stage_asset(group=GROUP, table="research.active_set", partitions=two_days, deps=[strategy_ranking])
+@stage_asset(group=GROUP, table="research.active_set", partitions=two_days, deps=[strategy_ranking, strategy_knowledge])
 def active_set(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
-    """The active strategies at equal capital over the exam: combined equity, and how far they are one bet."""
+    """The active strategies at equal capital over the exam: combined equity, and how far they are one bet.
+
+    The last of its cycle, after the knowledge that it does not read: its commit says that the cycle is done.
+    """
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
     curves = store.read(_CURVES, [as_of, KIND])
@@ -49,6 +54,7 @@ def active_set(
         for table, rows in (("research.active_set", equity), ("research.active_correlations", pairs)):
             columns = store.read(f"SELECT * EXCLUDE (run_id) FROM {table} LIMIT 0")  # noqa: S608 - constant names
             tx.replace(table, rows if rows.height else columns, as_of=as_of, kind=KIND)
+        say_done(tx, STRATEGY_CYCLE, day_key(as_of), as_of)
     return dg.MaterializeResult(metadata={"dagster/row_count": equity.height, "snapshot": tx.snapshot, **metadata})
 
 

@@ -13,10 +13,11 @@ import polars as pl
 
 from backtester.drift import Verdict, night
 from blofin_assets.assets.common import cycle_as_of, lineage, stage_asset, table_preview
-from blofin_assets.assets.forward import done_event, forward_ledger
+from blofin_assets.assets.forward import forward_ledger
 from blofin_assets.input_promises import input_questions
 from blofin_assets.partitions import day_key, day_start, days
 from blofin_assets.plan import DRIFT
+from blofin_assets.progress import say_done
 from blofin_assets.promises import Question, questions
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from features.bars import TS
@@ -51,7 +52,7 @@ def drift_tests(
             "research.drift", rows.with_columns(pl.lit(snapshot).alias("snapshot_id")), as_of=as_of,
             ignore=["snapshot_id"],
         )  # fmt: skip
-        tx.append("research.cycle_events", done_event(DRIFT, day_key(as_of), as_of), key=["cycle", "as_of", "state"])
+        say_done(tx, DRIFT, day_key(as_of), as_of)
     counts = dict(rows.group_by("decision").len().iter_rows())
     return dg.MaterializeResult(
         metadata={

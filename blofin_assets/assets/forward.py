@@ -9,7 +9,7 @@ written then.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ from blofin_assets.assets.strategies import strategy_ranking
 from blofin_assets.following import Followed, following
 from blofin_assets.partitions import half_day_key, half_day_start, half_days
 from blofin_assets.plan import FORWARD
+from blofin_assets.progress import say_done
 from blofin_assets.sources import RememberedSource
 from blofin_assets.written_inputs import known_features
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -92,7 +93,6 @@ def forward_ledger(
     found = [_followed(each, store, written, source, known, market.symbols, as_of) for each in followed]
     stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
     runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
-    key = half_day_key(as_of)
     with store.transaction(context.run.run_id) as tx:
         for name, part in (("entries", "entries"), ("trades", "trades"), ("equity", "hours")):
             rows = [getattr(each, part) for each in found if getattr(each, part).height]
@@ -103,7 +103,7 @@ def forward_ledger(
             tx.append("research.forward_validation", _stamped(pl.concat(noted), {"as_of": as_of}))
         if runs.height:
             tx.replace("research.forward_runs", runs, as_of=as_of, ignore=["snapshot_id"])
-        tx.append("research.cycle_events", done_event(FORWARD, key, as_of), key=["cycle", "as_of", "state"])
+        say_done(tx, FORWARD, half_day_key(as_of), as_of)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(each.trades.height for each in found),
@@ -151,12 +151,6 @@ class _Found:
     trades: pl.DataFrame
     hours: pl.DataFrame
     differences: pl.DataFrame
-
-
-def done_event(cycle: str, key: str, as_of: datetime) -> pl.DataFrame:
-    """Return the event that says that a cycle without rows of its own was done."""
-    row = {"cycle": cycle, "key": key, "as_of": as_of, "state": "done", "at": datetime.now(UTC)}
-    return pl.DataFrame([row], schema_overrides={"as_of": TS, "at": TS})
 
 
 def _followed(

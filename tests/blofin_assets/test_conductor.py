@@ -12,10 +12,9 @@ import polars as pl
 import pytest
 from support.platform import START, Platform
 
-from blofin_assets.assets.forward import done_event
 from blofin_assets.instance import close_dead_runs
 from blofin_assets.plan import CADENCES, DRIFT, FORWARD, HALF_DAY, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
-from blofin_assets.progress import DATASETS
+from blofin_assets.progress import DATASETS, say_done
 from blofin_assets.runner import STEP_TAG
 from blofin_assets.sensors import MAX_ATTEMPTS, open_steps, ready_steps, request
 from blofin_resources.processes import process_identity
@@ -48,9 +47,9 @@ def evaluate(platform: Platform) -> dg.RunRequest | None:
 
 def succeed(platform: Platform, step_job: str, as_of: datetime) -> None:
     """Write the row that a cycle's last asset would have written."""
-    if step_job in (FORWARD, DRIFT):
+    if step_job in (STRATEGY_CYCLE, FORWARD, DRIFT):
         with platform.warehouse.transaction("test") as tx:
-            tx.append("research.cycle_events", done_event(step_job, str(as_of), as_of))
+            say_done(tx, step_job, str(as_of), as_of)
         return
     if step_job == REPORT:
         frame = pl.DataFrame(
@@ -58,8 +57,7 @@ def succeed(platform: Platform, step_job: str, as_of: datetime) -> None:
         )
         table = "reports.daily_reports"
     else:
-        kinds = ["strategy"] if step_job == STRATEGY_CYCLE else ["model", "ensemble"]
-        frame = pl.DataFrame({"kind": kinds}).with_columns(
+        frame = pl.DataFrame({"kind": ["model", "ensemble"]}).with_columns(
             pl.lit("a").alias("name"), pl.lit("1").alias("version"), pl.lit(1).alias("rank"),
             pl.lit("active").alias("status"),
         )  # fmt: skip

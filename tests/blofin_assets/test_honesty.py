@@ -13,7 +13,7 @@ from blofin_assets.assets.common import require_market_data, withdraw
 from blofin_assets.assets.library import validated
 from blofin_assets.partitions import HALF_DAY_FORMAT
 from blofin_assets.plan import ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
-from blofin_assets.progress import DATASETS
+from blofin_assets.progress import DATASETS, say_done
 from blofin_assets.runner import execute
 from blofin_assets.trials import count_trials
 from blofin_resources.errors import BlofinError
@@ -78,6 +78,10 @@ def test_a_report_made_before_its_cycles_is_due_again(platform: Platform) -> Non
     assert platform.progress.succeeded(REPORT) == {AS_OF}
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.ranking_history", ranking.with_columns(pl.lit(AS_OF).alias("as_of")))
+    assert platform.progress.succeeded(STRATEGY_CYCLE) == frozenset(), "a ranking alone is no whole cycle"
+    with platform.warehouse.transaction("test") as tx:
+        say_done(tx, STRATEGY_CYCLE, "a key", AS_OF)
+    assert platform.progress.succeeded(STRATEGY_CYCLE) == {AS_OF}
     assert platform.progress.succeeded(REPORT) == frozenset()
 
 

@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 from support.clockwork import Clockwork, clockwork, moments
 from support.cycles import Author, served
-from support.drifting import FADE, drifting_archive
 from support.fake_messages import design
 from support.platform import keep_surroundings_out, platforms
 
+from benchmarks.drifting import FADE, drifting_archive
 from blofin_assets.jobs import RETUNE
 from blofin_assets.partitions import EPOCH
 from blofin_assets.plan import CADENCES, STRATEGY_CYCLE

@@ -109,7 +109,8 @@ class Clockwork:
         ) as context:
             data = sensor.evaluate_tick(context)
         self._cursors[name] = data.cursor
-        started = [self._start(name, request, request.job_name, moment) for request in data.run_requests or []]
+        only = sensor.targets[0].job_name if len(sensor.targets) == 1 else None
+        started = [self._start(name, request, request.job_name or only, moment) for request in data.run_requests or []]
         return any(started)
 
     def _start(self, origin: str, request: dg.RunRequest, job_name: str | None, moment: datetime) -> bool:

@@ -55,14 +55,21 @@ def drifting_archive(
     folder.mkdir(parents=True, exist_ok=True)
     market = SampleMarket(seed, "null", clock=lambda: end + timedelta(minutes=1))
     for symbol in symbols:
-        candles = market.candles_1m([symbol], start, end).sort("ts")
-        times = candles["ts"].to_numpy()
-        side = np.where(times < np.datetime64(reverses.replace(tzinfo=None), "us"), -1.0, 1.0)
-        shift = planted(np.log(candles["close"].to_numpy()), side)
-        write(candles, shift, folder / f"{symbol}_1m.parquet")
+        bars = drifting_candles(market, symbol, start, end, reverses)
+        bars.select("ts", "open", "high", "low", "close", "volume").write_parquet(folder / f"{symbol}_1m.parquet")
         funding = market.funding([symbol], start, end).select("ts", "rate")
         funding.write_parquet(folder / f"{symbol}_funding.parquet")
     return folder
+
+
+def drifting_candles(
+    market: SampleMarket, symbol: str, start: datetime, end: datetime, reverses: datetime
+) -> pl.DataFrame:
+    """Return a market's 1-minute bars with the effect in them, which reverses on a day: columns as the market's."""
+    candles = market.candles_1m([symbol], start, end).sort("ts")
+    times = candles["ts"].to_numpy()
+    side = np.where(times < np.datetime64(reverses.replace(tzinfo=None), "us"), -1.0, 1.0)
+    return shifted(candles, planted(np.log(candles["close"].to_numpy()), side))
 
 
 def planted(log_close: np.ndarray, side: np.ndarray) -> np.ndarray:
@@ -92,11 +99,11 @@ def planted(log_close: np.ndarray, side: np.ndarray) -> np.ndarray:
     return shift
 
 
-def write(candles: pl.DataFrame, shift: np.ndarray, file: Path) -> None:
-    """Write candles with the drift in them: each bar opens with the drift of the bar before."""
+def shifted(candles: pl.DataFrame, shift: np.ndarray) -> pl.DataFrame:
+    """Return candles with the drift in them: each bar opens with the drift of the bar before."""
     before = np.exp(np.concatenate([[0.0], shift[:-1]]))
     after = np.exp(shift)
-    moved = candles.with_columns(
+    return candles.with_columns(
         (pl.col("open") * before).alias("open"),
         (pl.col("close") * after).alias("close"),
         (pl.col("high") * np.maximum(before, after)).alias("high"),
@@ -105,4 +112,3 @@ def write(candles: pl.DataFrame, shift: np.ndarray, file: Path) -> None:
         pl.max_horizontal("open", "high", "low", "close").alias("high"),
         pl.min_horizontal("open", "high", "low", "close").alias("low"),
     )
-    moved.select("ts", "open", "high", "low", "close", "volume").write_parquet(file)

@@ -1,0 +1,20 @@
+"""An edge that reverses, in real bars: found within three nights; where nothing changes, nights are seldom false."""
+
+import pytest
+from scipy.stats import binomtest
+
+from benchmarks.calibrate_planted_drift import NIGHTS, SURE, followed
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_reversal_is_found_within_three_nights_in_nine_of_ten_markets() -> None:
+    sure = [each for each in (followed(seed, reverses=True) for seed in range(20)) if each.t >= SURE][:10]
+    assert len(sure) == 10
+    assert sum(bool(each.flagged) for each in sure) >= 9
+
+
+def test_nights_are_seldom_false_where_nothing_changed() -> None:
+    steady = [followed(seed, reverses=False) for seed in range(20)]
+    wrong = sum(bool(each.others[0]) or NIGHTS[0] in each.flagged for each in steady)
+    assert binomtest(wrong, len(steady), 0.10, alternative="greater").pvalue > 0.01
