@@ -5,8 +5,8 @@ Belongs here: keeping what was read, features over it. Does not belong here: whe
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
+from typing import Final
 
 import polars as pl
 
@@ -15,20 +15,13 @@ from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import Timeframe, bar_length
 
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every market: where nobody says from when on."""
+
 
 def feature_manager(store: Warehouse, as_of: datetime) -> FeatureManager:
     """Return features as of a moment, those of stored models among them; it reads each stretch of candles once."""
     return FeatureManager(RememberedSource(store, as_of), as_of)
-
-
-def remembered(store: Warehouse, as_of: datetime, run_id: str) -> "RememberedSource":
-    """Return the source of a run: its stages follow each other in one process and look at the same candles."""
-    return _of_run(store, as_of, run_id)
-
-
-def forget_remembered() -> None:
-    """Give back the memory of the last run's source."""
-    _of_run.cache_clear()
 
 
 class RememberedSource:
@@ -62,9 +55,7 @@ class RememberedSource:
 
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
         """See `CandleSource.funding`."""
-        if start is None:
-            return self._inner.funding(symbols, None, min(end, self._as_of))
-        return self._remembered(symbols, None, start).filter(pl.col("ts") <= end)
+        return self._remembered(symbols, None, start or _BEGINNING).filter(pl.col("ts") <= end)
 
     def _remembered(self, symbols: Sequence[str], timeframe: Timeframe | None, start: datetime) -> pl.DataFrame:
         """Return some symbols' candles of a timeframe, or funding, from `start` to the as-of."""
@@ -91,8 +82,3 @@ class RememberedSource:
     ) -> pl.DataFrame:
         """See `PredictionSource.predictions`."""
         return self._inner.predictions(names, symbols, timeframe, start, min(end, self._as_of))
-
-
-@lru_cache(maxsize=1)
-def _of_run(store: Warehouse, as_of: datetime, _run_id: str) -> RememberedSource:
-    return RememberedSource(store, as_of)

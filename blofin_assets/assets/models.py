@@ -5,7 +5,9 @@ of ranks (`model_zoo.ranking`).
 """
 
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ from blofin_assets.model_drift import NO_DRIFT, answer_drift, search_trials, spe
 from blofin_assets.model_plots import model_figure
 from blofin_assets.partitions import half_day_start, half_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
-from blofin_assets.sources import forget_remembered, remembered
+from blofin_assets.sources import RememberedSource
 from blofin_assets.written_inputs import known_features
 from blofin_resources.dagster_resources import ClaudeResource, ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
@@ -57,6 +59,22 @@ STEPS_BACK: Final = 16
 """The window's eight days, in steps of the 12-hour grid."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """What all models of a cycle begin with, read once: they follow each other in one process."""
+
+    snapshot: int
+    manager: FeatureManager
+
+
+@lru_cache(maxsize=1)
+def _begun(store: Warehouse, symbols: tuple[str, ...], as_of: datetime, _run_id: str) -> _Begun:
+    """Return what a run begins with, or refuse it where market data lacks."""
+    require_market_data(store, symbols, as_of - WINDOW, as_of)
+    snapshot = store.snapshot_id()
+    return _Begun(snapshot, FeatureManager(RememberedSource(store, as_of), as_of, known_features(store)))
+
+
 def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
     name = f"{type_name}_{timeframe}"
 
@@ -65,14 +83,12 @@ def _model(type_name: str, timeframe: Timeframe) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         as_of = cycle_as_of(context, clock, half_day_start)
         store = warehouse.open()
-        require_market_data(store, market.symbols, as_of - WINDOW, as_of)
-        snapshot = store.snapshot_id()
-        known = known_features(store)
-        spec = specs_in_force(store, [default_spec(type_name, timeframe, market.seed)], as_of, known)[name]
-        manager = FeatureManager(remembered(store, as_of, context.run.run_id), as_of, known)
-        trained = train_cycle(manager, market.symbols, as_of, spec)
+        begun = _begun(store, tuple(market.symbols), as_of, context.run.run_id)
+        default = default_spec(type_name, timeframe, market.seed)
+        spec = specs_in_force(store, [default], as_of, begun.manager.registry)[name]
+        trained = train_cycle(begun.manager, market.symbols, as_of, spec)
         artifact = _save(Path(warehouse.folder) / "models", trained, store)
-        return _write(store, trained, artifact, context.run.run_id, snapshot)
+        return _write(store, trained, artifact, context.run.run_id, begun.snapshot)
 
     model.__doc__ = (
         f"The {type_name} model on {timeframe} bars, all symbols pooled: trained on the seven days before the holdout "
@@ -101,9 +117,9 @@ def ensembles(
     snapshot = store.snapshot_id()
     root = Path(warehouse.folder) / "models"
     members, holdout = _members(store, root, as_of)
-    manager = FeatureManager(remembered(store, as_of, context.run.run_id), as_of, known_features(store))
+    manager = _begun(store, tuple(market.symbols), as_of, context.run.run_id).manager
     tried = search(manager, market.symbols, holdout, members, seed=market.seed)
-    forget_remembered()
+    _begun.cache_clear()  # the candles are not used again
     found = [each.evaluation for each in tried]
     scores = pl.DataFrame(
         [

@@ -7,6 +7,7 @@ the locks that SQLite holds on it.
 """
 
 import importlib.util
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,9 @@ class Place:
 
 _ELSEWHERE: Final = "set BLOFIN_WAREHOUSE to another folder"
 
+_MANY_ROWS: Final = 20_000
+"""From so many on, writing them takes longer than what several threads cost."""
+
 _PACKAGES: Final = {
     "ducklake": "duckdb_extension_ducklake",
     "sqlite_scanner": "duckdb_extension_sqlite_scanner",
@@ -152,11 +156,26 @@ def connect(place: Place) -> DuckDBPyConnection:
     """Return a new DuckDB connection in UTC with the extensions that the place's catalog needs."""
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
     load_for(connection, place)
+    # nearly every statement asks a few rows of the catalog, which takes twice as long where threads share it
+    connection.execute("SET GLOBAL threads = 1")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # only written to when a query outgrows memory
     spill = Path(tempfile.gettempdir()) / "blofin-spill"
     connection.execute(f"SET GLOBAL temp_directory = {_sql.text(spill)}")
     return connection
+
+
+@contextmanager
+def all_cores(cursor: DuckDBPyConnection, rows: int) -> Iterator[None]:
+    """Let statements of the block use every core where they move many rows; such statements are not to be nested."""
+    if rows < _MANY_ROWS:
+        yield
+        return
+    cursor.execute(f"SET GLOBAL threads = {os.cpu_count() or 1}")
+    try:
+        yield
+    finally:
+        cursor.execute("SET GLOBAL threads = 1")
 
 
 def load_for(connection: DuckDBPyConnection, place: Place) -> None:

@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import _sql
-from blofin_resources.warehouse._place import ALIAS
+from blofin_resources.warehouse._place import ALIAS, all_cores
 from blofin_resources.warehouse._tables import Columns, Tables
 
 _TIMES: Final = frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "DATE"})
@@ -173,14 +173,18 @@ class Transaction:
     def apply(self) -> bool:
         """Carry the writes out inside the open database transaction; return whether anything changed."""
         for write in self._writes:
-            # most scopes hold nothing yet: to compare with what is not there costs more than all the rest
-            stored = write.scope is None or self._holds(write, write.scope)
-            removed = self._delete(write, write.scope) if write.scope is not None and stored else 0
-            added = self._insert(write, compare=stored)
-            self.changes.append(Change(write.table, added, removed, write.given))
-            if added and write.may_take_keys:
-                self._refuse_taken_keys(write)
+            with all_cores(self._cursor, write.given):
+                self._carry_out(write)
         return any(change.added or change.removed for change in self.changes)
+
+    def _carry_out(self, write: _Write) -> None:
+        # most scopes hold nothing yet: to compare with what is not there costs more than all the rest
+        stored = write.scope is None or self._holds(write, write.scope)
+        removed = self._delete(write, write.scope) if write.scope is not None and stored else 0
+        added = self._insert(write, compare=stored)
+        self.changes.append(Change(write.table, added, removed, write.given))
+        if added and write.may_take_keys:
+            self._refuse_taken_keys(write)
 
     def _stage(
         self,
@@ -201,6 +205,16 @@ class Transaction:
         own = self._tables.key(table)
         frame = _ordered(frame.with_columns(cs.float().fill_nan(None)), own)
         staged = f"staged_{len(self._writes)}"
+        write = _Write(table, f"temp.{staged}", columns, frame.height, own, scope, compared)
+        with all_cores(self._cursor, frame.height):
+            self._show(staged, table, frame, columns)
+            self._refuse_twice(write, own)
+            if scope is None:
+                self._refuse_twice(write, compared)
+        return write
+
+    def _show(self, staged: str, table: str, frame: pl.DataFrame, columns: Columns) -> None:
+        """Make a view on a frame in the table's types, and refuse what does not fit them."""
         casts = (
             f"CAST({_sql.column(column) if column in frame.columns else 'NULL'} AS {kind}) AS {_sql.column(column)}"
             for column, (kind, _) in columns.items()
@@ -215,11 +229,6 @@ class Transaction:
         except duckdb.Error as error:
             msg = f"{table} cannot take these rows: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
-        write = _Write(table, f"temp.{staged}", columns, frame.height, own, scope, compared)
-        self._refuse_twice(write, own)
-        if scope is None:
-            self._refuse_twice(write, compared)
-        return write
 
     def _holds(self, write: _Write, scope: _Scope) -> bool:
         """Whether anything is stored in a scope."""
