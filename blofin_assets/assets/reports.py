@@ -15,7 +15,9 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
+from blofin_assets.assets.active_set import active_set
 from blofin_assets.assets.common import cycle_as_of, lineage, require_market_data, stage_asset
+from blofin_assets.assets.drift import drift_tests
 from blofin_assets.assets.models import model_ranking
 from blofin_assets.assets.results import row_id
 from blofin_assets.assets.strategies import strategy_ranking
@@ -41,11 +43,17 @@ MOST_LESSONS: Final = 3
 """Next steps of a day that become knowledge, the most useful first; more would crowd out what was tried."""
 
 
+SHOWN: Final = [
+    lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, active_set, model_ranking, drift_tests)
+]
+"""What a report shows beside the market's coverage."""
+
+
 @stage_asset(
     group=GROUP,
     table="reports.ai_reviews",
     partitions=days,
-    deps=[lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking)],
+    deps=SHOWN,
     kinds=("polars", "duckdb", "anthropic"),
 )
 def ai_review(
@@ -79,7 +87,7 @@ def ai_review(
     group=GROUP,
     table="reports.daily_reports",
     partitions=days,
-    deps=[ai_review, *(lineage(asset, steps_back=1, steps_ahead=1) for asset in (strategy_ranking, model_ranking))],
+    deps=[ai_review, *SHOWN],
     kinds=("polars", "duckdb", "html"),
 )
 def daily_report(
