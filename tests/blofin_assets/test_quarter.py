@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 import pytest
+from scipy.stats import binomtest
 from support.clockwork import Clockwork, clockwork, moments
 from support.cycles import Author, served
 from support.fake_messages import design
@@ -34,6 +35,8 @@ END: Final = BEGIN + timedelta(days=DAYS)
 REVERSES: Final = BEGIN + timedelta(days=4)
 NIGHT: Final = timedelta(hours=1, minutes=30)
 """After midnight, when maintenance is due."""
+SETTLED: Final = REVERSES + timedelta(days=14)
+"""From here on a promise is of the market as it stays: a week of holdouts, each trained on the week before."""
 PLANTED: Final = "fade_the_move"
 
 pytestmark = pytest.mark.long
@@ -115,6 +118,13 @@ def test_the_reversal_is_found_in_time_and_set_off_a_tuning(left_alone: Clockwor
     assert PLANTED in set(tuned["name"])
 
 
+@needs_days
+def test_nights_are_seldom_false_where_nothing_changed(left_alone: Clockwork) -> None:
+    nights = _quiet_nights(left_alone)
+    wrong = int(nights["alarm"].sum())
+    assert nights.is_empty() or binomtest(wrong, nights.height, 0.10, alternative="greater").pvalue > 0.05
+
+
 def test_the_table(left_alone: Clockwork) -> None:
     """Print what a reader wants to know of the days."""
     warehouse = left_alone.platform.warehouse
@@ -132,8 +142,19 @@ def test_the_table(left_alone: Clockwork) -> None:
     found = warehouse.read("SELECT as_of, kind, name, metric FROM research.drift WHERE decision = 'drift' ORDER BY ALL")
     told(f"what drifted: {found.with_columns(pl.col('as_of').dt.strftime('%m-%d')).rows()}")
     told(f"re-tuned: {warehouse.read('SELECT as_of, kind, name, state FROM research.retunes ORDER BY ALL').rows()}")
+    quiet = _quiet_nights(left_alone)
+    told(f"nights that could not but be false: {int(quiet['alarm'].sum())} of {quiet.height} with a test")
     told(f"{_disk(left_alone):.0f} MB in all; largest memory {_memory():.0f} MB")
     assert _memory() < 6_000
+
+
+def _quiet_nights(daemon: Clockwork) -> pl.DataFrame:
+    """Return the nights on which promises were tested that the reversal did not break, and whether any was alarmed."""
+    return daemon.platform.warehouse.read(
+        "SELECT as_of, bool_or(decision = 'drift') AS alarm FROM research.drift WHERE decision <> 'insufficient' "
+        "AND (as_of <= ? OR activated_at >= ?) GROUP BY as_of ORDER BY as_of",
+        [REVERSES, SETTLED],
+    )
 
 
 def _age(daemon: Clockwork) -> None:
