@@ -1,10 +1,13 @@
-"""How often the night's tests find an edge that reverses, and alarm where none does: bars, kernel, whole library.
+"""How often the night's tests find what was planted, and alarm where nothing was: bars, kernel, library, models.
 
-    python -m benchmarks.calibrate_planted_drift [--seeds 60]
+    python -m benchmarks.calibrate_planted_drift [--seeds 60] [--models 10]
 
 Each seed is a market of its own, in which one strategy earns a planted effect (`benchmarks.drifting`). It and the
 whole library take an exam of seven days and are then followed for ten, once where the effect reverses on the first of
 these and once where it stays. `calibrate_drift.py` asks the same of simulated returns, by thousands.
+
+And a model: that of volatility, trained anew each day as ever. From the first of the ten days on, the hours of each day
+come in any order, so that what it knew of volatility is worth little; in another run of the market nothing happens.
 """
 
 import argparse
@@ -19,11 +22,13 @@ from scipy.stats import binomtest
 from backtester.aggregator import aggregate
 from backtester.drift import Test, compare, night
 from backtester.evaluation import Evaluation, evaluate
-from benchmarks.drifting import FADE, drifting_candles
+from benchmarks.drifting import FADE, drifting_candles, shuffled
 from blofin_assets.assets.results import pooled_of
+from blofin_assets.promises import hits
 from blofin_resources.market.sample.market import SampleMarket
 from features.bars import CANDLE_SCHEMA, FrameSource
 from features.feature_manager import FeatureManager
+from model_zoo.trainer import default_spec, train_cycle
 from strategies.compiler import compile_strategy
 from strategies.registry import load_library
 
@@ -75,10 +80,37 @@ def followed(seed: int, *, reverses: bool) -> Followed:
     )
 
 
-def market_source(seed: int, start: datetime, end: datetime, reverses: datetime) -> FrameSource:
+def foreseen(seed: int, *, forgets: bool) -> tuple[int, ...]:
+    """Return the nights that say that the model of volatility drifts, where its market forgets or does not."""
+    end = ACTIVE + timedelta(days=NIGHTS[-1])
+    source = market_source(seed, ACTIVE - EXAM - 2 * WARM_UP, end, end, forgets=ACTIVE if forgets else end)
+    spec = default_spec("volatility", "5m", seed)
+
+    def held_out(days: int) -> pl.DataFrame:
+        as_of = ACTIVE + timedelta(days=days)
+        trained = train_cycle(FeatureManager(source, as_of), [SYMBOL], as_of, spec)
+        said = trained.predictions.select("ts", "probability", pl.col("label_event").cast(pl.Float64).alias("label"))
+        return said.drop_nulls()
+
+    before = hits(pl.concat([held_out(days) for days in range(1 - EXAM.days, 1)]))
+    since = pl.concat([held_out(days) for days in range(1, NIGHTS[-1] + 1)])
+    found = []
+    for days in NIGHTS:
+        came = hits(since.filter(pl.col("ts") < ACTIVE + timedelta(days=days)))
+        pairs = [(before[metric].to_numpy(), came[metric].to_numpy()) for metric in ("accuracy", "log_loss")]
+        tests = [Test(compare(*pair, seed=seed), days, None) for pair in pairs]
+        found += [days] * any(verdict.decision == "drift" for verdict in night(tests))
+    return tuple(found)
+
+
+def market_source(
+    seed: int, start: datetime, end: datetime, reverses: datetime, forgets: datetime | None = None
+) -> FrameSource:
     """Return the candles and funding of one market."""
     market = SampleMarket(seed, "null", clock=lambda: end + timedelta(minutes=1))
     minutes = drifting_candles(market, SYMBOL, start, end, reverses).select(list(CANDLE_SCHEMA))
+    if forgets is not None:
+        minutes = shuffled(minutes, forgets, seed)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, end) for timeframe in ("5m", "60m", "1d")}}
     return FrameSource(candles, market.funding([SYMBOL], start, end))
 
@@ -103,7 +135,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=60)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--models", type=int, default=10)
+    given = parser.parse_args()
+    seeds = range(given.seeds)
     reversed_ = [followed(seed, reverses=True) for seed in seeds]
     sure = [each for each in reversed_ if each.t >= SURE]
     for label, markets in ((f"exam of {SURE} standard errors or more", sure), ("whatever the exam", reversed_)):
@@ -114,6 +148,9 @@ def main() -> None:
         wrong = sum(bool(each.others[place]) or days in each.flagged for each in steady)
         p = binomtest(wrong, len(steady), 0.10, alternative="greater").pvalue
         print(f"nothing changed, night {days}: false alarm in {wrong} of {len(steady)} markets; p of <= 10 %: {p:.3f}")
+    for label, forgets in (("hours in any order", True), ("nothing changed", False)):
+        nights = [foreseen(seed, forgets=forgets) for seed in range(given.models)]
+        print(f"model of volatility, {label}: flagged in {sum(map(bool, nights))} of {given.models} markets")
 
 
 if __name__ == "__main__":

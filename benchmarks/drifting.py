@@ -72,6 +72,26 @@ def drifting_candles(
     return shifted(candles, planted(np.log(candles["close"].to_numpy()), side))
 
 
+def shuffled(candles: pl.DataFrame, since: datetime, seed: int) -> pl.DataFrame:
+    """Return one symbol's bars, whole days, with the hours of each day from `since` on in any order.
+
+    So volatility foretells little beyond its hour. Each bar keeps its shape and its volume; prices go on from the bar
+    before.
+    """
+    rng = np.random.default_rng(seed)
+    frame = candles.sort("ts")
+    first = int((frame["ts"] < since).sum())
+    days = np.arange(first, frame.height).reshape(-1, 24, 60)
+    order = np.concatenate([np.arange(first), *(day[rng.permutation(24)].ravel() for day in days)])
+    close = frame["close"].to_numpy()
+    before = np.concatenate([frame["open"].to_numpy()[:1], close[:-1]])
+    shapes = {name: (frame[name].to_numpy() / before)[order] for name in ("open", "high", "low", "close")}
+    level = before[0] * np.concatenate([[1.0], np.cumprod(shapes["close"])[:-1]])
+    prices = pl.DataFrame({name: shape * level for name, shape in shapes.items()})
+    moved = frame.select(pl.exclude("symbol", "ts", *shapes))[order]
+    return pl.concat([frame.select("symbol", "ts"), prices, moved], how="horizontal").select(candles.columns)
+
+
 def planted(log_close: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Return the cumulated drift at each minute's close, in log price.
 

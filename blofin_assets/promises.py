@@ -174,7 +174,17 @@ def _predictions(store: Warehouse, run: Run, night: datetime, seed: int) -> list
 
 def _hits(store: Warehouse, name: str, cycles: Sequence[datetime]) -> pl.DataFrame:
     """Return, for each hour of the holdouts of some cycles, how right a model was: the more the better."""
-    said = store.read(_SAID, [name, list(cycles)])
+    return hits(store.read(_SAID, [name, list(cycles)]))
+
+
+def hits(said: pl.DataFrame) -> pl.DataFrame:
+    """Return, for each hour, how right probabilities were: `hour, accuracy, log_loss` (the more the better), `rows`.
+
+    Parameters
+    ----------
+    said : DataFrame
+        `ts, probability, label`, the last 0 or 1.
+    """
     sure = pl.col("probability").clip(_SURE, 1.0 - _SURE)
     right = pl.when(pl.col("label") > 0.5).then(sure).otherwise(1.0 - sure)  # noqa: PLR2004 - an event, 0 or 1
     hours = said.with_columns(pl.col("ts").dt.truncate("1h").alias("hour"), right.alias("right"))

@@ -106,10 +106,10 @@ def learn(
     Raises
     ------
     ModelError
-        If the window holds too little.
+        If the window holds too little. A fold without both classes is left out.
     """
     learned = rows.filter(learnable(train, spec.timeframe, embargo), pl.col("label_event").is_not_null())
-    steps = walk_forward(train, folds, embargo)
+    steps = _taught(rows, spec, walk_forward(train, folds, embargo))
     models = [_trained_on(rows, spec, step) for step in steps]
     raw = pl.concat(_raw(model, judged_rows(rows, spec, step)) for model, step in zip(models, steps, strict=True))
     model = make(spec)
@@ -152,6 +152,18 @@ def naive_of(model: Model, learned: pl.DataFrame) -> Naive:
 def judged_rows(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> pl.DataFrame:
     """Return the rows of a fold on which its model is judged."""
     return rows.filter(judged(fold.validation, spec.timeframe), pl.col("flag").is_null())
+
+
+def _taught(rows: pl.DataFrame, spec: ModelSpec, steps: list[Fold]) -> list[Fold]:
+    """Return the folds that hold both classes to learn from, at least the last.
+
+    A first fold is a day or two: in these the volatility of one symbol may do nothing but fall.
+    """
+    labels = [
+        rows.filter(learnable(each.train, spec.timeframe, each.embargo), pl.col("flag").is_null()) for each in steps
+    ]
+    both = [each["label_event"].drop_nulls().n_unique() > 1 for each in labels]
+    return [step for step, taught in zip(steps, both, strict=True) if taught] or steps[-1:]
 
 
 def _trained_on(rows: pl.DataFrame, spec: ModelSpec, fold: Fold) -> Model:

@@ -1,9 +1,9 @@
-"""An edge that reverses, in real bars: found within three nights; where nothing changes, nights are seldom false."""
+"""What was planted in real bars is found within three nights; where nothing changes, nights are seldom false."""
 
 import pytest
 from scipy.stats import binomtest
 
-from benchmarks.calibrate_planted_drift import NIGHTS, SURE, followed
+from benchmarks.calibrate_planted_drift import NIGHTS, SURE, followed, foreseen
 
 pytestmark = pytest.mark.slow
 
@@ -18,3 +18,8 @@ def test_nights_are_seldom_false_where_nothing_changed() -> None:
     steady = [followed(seed, reverses=False) for seed in range(20)]
     wrong = sum(bool(each.others[0]) or NIGHTS[0] in each.flagged for each in steady)
     assert binomtest(wrong, len(steady), 0.10, alternative="greater").pvalue > 0.01
+
+
+def test_a_model_whose_market_forgets_is_found_and_another_is_not() -> None:
+    assert sum(bool(foreseen(seed, forgets=True)) for seed in range(3)) >= 2
+    assert not any(foreseen(seed, forgets=False) for seed in range(3))

@@ -195,6 +195,20 @@ def test_shuffled_labels_that_leak_into_the_judged_rows_are_caught(
     assert not check_shuffled(_shuffled(known, spec, fold)).passed
 
 
+def test_a_fold_in_which_only_one_thing_ever_happened_is_left_out(manager_of: MakeManager) -> None:
+    """In a day or two the volatility of one symbol may do nothing but fall; the other folds still teach."""
+    window = Window(T - timedelta(days=8), T - timedelta(days=1))
+    first = walk_forward(window, 4, timedelta(hours=1))[0]
+    rows = rows_of(manager_of(0.9), SYMBOLS, SPEC, Window(window.start, T))
+    nothing = pl.lit(0).cast(rows["label_event"].dtype)
+    later = pl.col("ts") >= first.train.end
+    found = learn(rows.with_columns(label_event=pl.when(later).then("label_event").otherwise(nothing)), SPEC, window)
+    assert len(found.folds) == len(found.fold_models) == 3
+    assert found.out_of_fold["ts"].min() + timedelta(minutes=5) >= first.validation.end
+    with pytest.raises(ModelError, match="one class only"):
+        learn(rows.with_columns(label_event=nothing), SPEC, window)
+
+
 def test_direction_learns_from_barriers_net_of_costs(manager_of: MakeManager) -> None:
     spec = default_spec("direction", "5m", barrier=0.5)
     found = learn(
