@@ -137,7 +137,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--models", type=int, default=10)
     given = parser.parse_args()
-    seeds = range(given.seeds)
+    if given.seeds:
+        strategies(range(given.seeds))
+    if given.models:
+        models(range(given.models))
+
+
+def strategies(seeds: Sequence[int]) -> None:
+    """Print what becomes of a planted edge."""
     reversed_ = [followed(seed, reverses=True) for seed in seeds]
     sure = [each for each in reversed_ if each.t >= SURE]
     for label, markets in ((f"exam of {SURE} standard errors or more", sure), ("whatever the exam", reversed_)):
@@ -148,9 +155,13 @@ def main() -> None:
         wrong = sum(bool(each.others[place]) or days in each.flagged for each in steady)
         p = binomtest(wrong, len(steady), 0.10, alternative="greater").pvalue
         print(f"nothing changed, night {days}: false alarm in {wrong} of {len(steady)} markets; p of <= 10 %: {p:.3f}")
+
+
+def models(seeds: Sequence[int]) -> None:
+    """Print what becomes of what a model knew."""
     for label, forgets in (("hours in any order", True), ("nothing changed", False)):
-        nights = [foreseen(seed, forgets=forgets) for seed in range(given.models)]
-        print(f"model of volatility, {label}: flagged in {sum(map(bool, nights))} of {given.models} markets")
+        flagged = sum(bool(foreseen(seed, forgets=forgets)) for seed in seeds)
+        print(f"model of volatility, {label}: flagged within three nights in {flagged} of {len(seeds)} markets")
 
 
 if __name__ == "__main__":
