@@ -8,6 +8,7 @@ remembers. Who was asked for lately, and how many of one night, is read from the
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +32,9 @@ MOST_A_NIGHT: Final = 4
 STALE: Final = timedelta(days=3)
 """A failure this much older than the latest is no news."""
 KINDS: Final = ("strategy", "model")
+
+MAX_ATTEMPTS: Final = 3
+"""Runs of one request, where they fail or are killed, before it is given up."""
 
 _RECORDS: Final = 20
 _RUNS: Final = 100
@@ -90,7 +94,7 @@ def failures(instance: dg.DagsterInstance) -> list[Request]:
     return sorted(fresh, key=lambda each: (each.night, each.kind, each.key))
 
 
-def choose(asked: Sequence[Request], before: Iterable[tuple[str, str, dict[str, Any]]]) -> list[Request]:
+def choose(asked: Sequence[Request], before: Iterable["Asked"]) -> list[Request]:
     """Return the requests that become runs, each with those names that may be acted on.
 
     Parameters
@@ -123,19 +127,41 @@ def choose(asked: Sequence[Request], before: Iterable[tuple[str, str, dict[str, 
     return chosen
 
 
-def requested(instance: dg.DagsterInstance) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return the requests of earlier runs."""
+Asked = tuple[str, str, dict[str, Any]]
+"""Key, night and request of an earlier run, as its tags hold them."""
+
+
+def requested(instance: dg.DagsterInstance) -> tuple[list[Asked], Counter[str]]:
+    """Return the requests that earlier runs met, are meeting or gave up, and how often each of all failed."""
     runs = instance.get_runs(dg.RunsFilter(job_name=RETUNE), limit=_RUNS)
-    asked = [
-        (run.tags["dagster/partition"], json.loads(run.tags[REQUEST_TAG])) for run in runs if REQUEST_TAG in run.tags
-    ]
-    return [(request["request"], night, request) for night, request in asked]
+    return standing(
+        (run.status == dg.DagsterRunStatus.FAILURE, run.tags["dagster/partition"], json.loads(run.tags[REQUEST_TAG]))
+        for run in runs
+        if REQUEST_TAG in run.tags
+    )
 
 
-def run_request(asked: Request) -> dg.RunRequest:
-    """Return the run that a request becomes: it can be started once."""
+def standing(runs: Iterable[tuple[bool, str, dict[str, Any]]]) -> tuple[list[Asked], Counter[str]]:
+    """Return the requests that need no further run, and how often each of all failed.
+
+    Parameters
+    ----------
+    runs : iterable of (failed, night, request)
+        Earlier runs; one that was killed counts as failed once it was closed.
+    """
+    seen = list(runs)
+    failed = Counter(request["request"] for bad, _, request in seen if bad)
+    return [
+        (request["request"], night, request)
+        for bad, night, request in seen
+        if not bad or failed[request["request"]] >= MAX_ATTEMPTS
+    ], failed
+
+
+def run_request(asked: Request, failed: int = 0) -> dg.RunRequest:
+    """Return the run that a request becomes: it can be started once, and again after each time that it failed."""
     return dg.RunRequest(
-        run_key=asked.key,
+        run_key=f"{asked.key}#{failed + 1}" if failed else asked.key,
         partition_key=asked.night,
         tags={REQUEST_TAG: asked.to_json(), REASON_TAG: asked.reason[:_LONGEST]},
     )
@@ -152,5 +178,6 @@ def run_request(asked: Request) -> dg.RunRequest:
 )
 def retune_on_drift(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
     """Start what the failed drift checks ask for."""
-    chosen = choose(failures(context.instance), requested(context.instance))
-    return [run_request(each) for each in chosen] or dg.SkipReason("no drift that is new")
+    before, failed = requested(context.instance)
+    chosen = choose(failures(context.instance), before)
+    return [run_request(each, failed[each.key]) for each in chosen] or dg.SkipReason("no drift that is new")

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from blofin_assets.retuning import MOST_A_NIGHT, Request, choose, run_request
+from blofin_assets.retuning import MAX_ATTEMPTS, MOST_A_NIGHT, Request, choose, run_request, standing
 
 
 def failed(key: str, night: str, *names: str, kind: str = "strategy") -> Request:
@@ -53,3 +53,15 @@ def test_a_night_sets_off_only_so_many_the_surest_first() -> None:
 
 def test_a_name_that_drifts_in_two_metrics_is_asked_for_once() -> None:
     assert names(choose([failed("run:1", "2026-03-12", "m", "m", kind="model")], [])) == [("run:1", ["m"])]
+
+
+def test_a_run_that_was_killed_is_made_again_and_given_up_after_some() -> None:
+    asked = failed("run:1", "2026-03-12", "rsi")
+    run = ("2026-03-12", json.loads(asked.to_json()))
+    for times in range(MAX_ATTEMPTS):
+        before, fails = standing([(True, *run)] * times)
+        assert choose([asked], before) == [asked]
+        keys = {run_request(asked, each).run_key for each in range(times)}
+        assert run_request(asked, fails[asked.key]).run_key not in keys, "Dagster starts no key twice"
+    assert choose([asked], standing([(True, *run)] * MAX_ATTEMPTS)[0]) == []
+    assert choose([asked], standing([(True, *run), (False, *run)])[0]) == []
