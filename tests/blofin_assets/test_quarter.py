@@ -1,8 +1,8 @@
 """The machine left alone: schedules and sensors drive it day after day, each cycle once, a report for every day.
 
 A day of it is in `make test-long`. `BLOFIN_TEST_QUARTER_DAYS=14` with `-m long -s` runs two weeks and prints their
-table; a day takes nearly two minutes. From `LONG` days on, what is looked for is found: the market holds an edge that
-a strategy of the first cycle earns, and that reverses a few days later.
+table; a day takes more than a minute. `BLOFIN_TEST_QUARTER_SEED` is another market. From `LONG` days on, what is looked
+for is found: the market holds an edge that a strategy of the first cycle earns, and that reverses a few days later.
 """
 
 import os
@@ -27,6 +27,7 @@ from blofin_assets.plan import CADENCES, STRATEGY_CYCLE
 from blofin_assets.retuning import REASON_TAG
 
 DAYS: Final = int(os.environ.get("BLOFIN_TEST_QUARTER_DAYS", "1"))
+SEED: Final = int(os.environ.get("BLOFIN_TEST_QUARTER_SEED", "9"))
 LONG: Final = 11
 """Days after which the reversal must have been found: seven of the forward ledger, three nights, one to spare."""
 HISTORY: Final = timedelta(days=24)
@@ -48,7 +49,7 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clockwork]:
     """A platform after `DAYS` days under its own schedules and sensors."""
     root = tmp_path_factory.mktemp("quarter")
     symbols = ("BTC-USDT",)
-    archive = drifting_archive(root / "archive", symbols, BEGIN - HISTORY, END + timedelta(days=1), REVERSES, seed=9)
+    archive = drifting_archive(root / "archive", symbols, BEGIN - HISTORY, END + timedelta(days=1), REVERSES, SEED)
     with platforms(root) as make, pytest.MonkeyPatch.context() as patch:
         keep_surroundings_out(patch, root)
         platform = make(
