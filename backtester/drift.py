@@ -55,7 +55,7 @@ class Comparison:
     se : float
         Standard error of the difference.
     low, high : float
-        90 % interval of the difference.
+        90 % interval of the difference; infinite where a twentieth of the draws has no spread.
     p : float
         One-sided: of a difference as large where there is none; the larger of the bootstrap's and of Welch's t.
     freedom : float
@@ -193,16 +193,15 @@ def compare(promise: Floats, forward: Floats, *, seed: int, draws: int = DRAWS) 
     freedom = (variance + later_variance) ** 2 / (variance**2 / sizes[0] + later_variance**2 / sizes[1])
     drawn = _ratio(away[0] - away[1], np.sqrt(spread[0] + spread[1]))
     difference = mean - later
-    tail = (1.0 - INTERVAL) / 2.0
-    below, above = np.quantile(drawn, [tail, 1.0 - tail])
+    below, above = _bounds(drawn)
     return Comparison(
         promise=mean,
         promise_se=float(np.sqrt(variance)),
         forward=later,
         difference=difference,
         se=se,
-        low=difference - float(above) * se,
-        high=difference - float(below) * se,
+        low=difference - above * se,
+        high=difference - below * se,
         p=max(
             (1.0 + float(np.count_nonzero(drawn >= difference / se))) / (draws + 1.0),
             float(student.sf(difference / se, freedom)),
@@ -243,6 +242,12 @@ def _resampled(series: Floats, draws: int, rng: np.random.Generator) -> tuple[Fl
     count = len(series) // BLOCK
     drawn = means[rng.integers(0, len(series), (draws, count))]
     return drawn.mean(axis=1) - series.mean(), drawn.var(axis=1, ddof=1) / count
+
+
+def _bounds(drawn: Floats) -> tuple[float, float]:
+    """Return the draws between which `INTERVAL` of them lie; not between draws, since some are infinite."""
+    ordered, last, tail = np.sort(drawn), len(drawn) - 1, (1.0 - INTERVAL) / 2.0
+    return float(ordered[int(tail * last)]), float(ordered[-1 - int(tail * last)])
 
 
 def _ratio(away: Floats, spread: Floats) -> Floats:

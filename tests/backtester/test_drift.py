@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control, ttest_ind
 
-from backtester.drift import BLOCK, LEAST_EFFECT, Comparison, Test, _ratio, compare, night
+from backtester.drift import BLOCK, LEAST_EFFECT, Comparison, Test, _bounds, _ratio, compare, night
 from benchmarks.calibrate_drift import false_nights, found
 
 Test.__test__ = False  # type: ignore[attr-defined]  # a question, not a test case
@@ -100,3 +100,19 @@ def test_a_draw_that_is_nowhere_away_warns_of_nothing() -> None:
     """Warnings are errors here, and one would end a night: a strategy that stands still often draws its own mean."""
     away, spread = np.array([0.0, 2.0, -2.0, 0.0, 3.0]), np.array([1.0, 0.0, 0.0, 0.0, 2.0])
     assert _ratio(away, spread).tolist() == [0.0, np.inf, -np.inf, 0.0, 1.5]
+
+
+def test_a_strategy_that_mostly_stands_still_is_compared_all_the_same() -> None:
+    """A tenth of the draws finds nothing but zeros, whose spread is zero: their ratios are infinite, and sort."""
+    promise = np.zeros(HOURS)
+    promise[10:34] = np.linspace(0.1, 1.0, 24)
+    found = compare(promise, np.zeros(HOURS), seed=1)
+    assert found is not None
+    assert 0.0 < found.p < 1.0
+    assert found.low <= found.difference <= found.high
+    assert np.isinf([found.low, found.high]).any()
+
+
+def test_the_interval_lies_at_the_quantiles() -> None:
+    drawn = np.random.default_rng(3).normal(size=9_999)
+    assert _bounds(drawn) == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])), abs=0.01)
