@@ -17,6 +17,7 @@ from blofin_assets.assets.common import table_preview
 from blofin_assets.assets.drift import drift_tests
 from blofin_assets.assets.forward import forward_ledger
 from blofin_assets.partitions import day_start, half_day_start
+from blofin_assets.reporting.document.plain import plain
 from blofin_resources.dagster_resources import WarehouseResource
 
 DRIFTED: Final = "drifted"
@@ -62,7 +63,8 @@ def _promise_kept(kind: str) -> dg.AssetChecksDefinition:
         counts = {name: rows.filter(pl.col("decision") == name).height for name in ("drift", "steady", "insufficient")}
         told: dict[str, Any] = {"tests": table_preview(rows, rows=60)} if rows.height else {}
         if failed.height:
-            told[DRIFTED] = dg.MetadataValue.json(failed.to_dicts())
+            rows_told = [{name: plain(value) for name, value in row.items()} for row in failed.to_dicts()]
+            told[DRIFTED] = dg.MetadataValue.json(rows_told)  # a browser reads no infinite number
         return dg.AssetCheckResult(
             passed=failed.is_empty(),
             severity=dg.AssetCheckSeverity.ERROR,
