@@ -1,9 +1,13 @@
 """The picture of a model counts what it shows, and is the same for the same predictions."""
 
+import base64
+import io
+
 import polars as pl
+from PIL import Image
 
 from blofin_assets.model_plots import confusion, model_figure
-from blofin_assets.reporting.plots import markdown_png
+from blofin_assets.reporting.plots import SHADES, markdown_png
 from model_zoo.validation import reliability
 
 SAID = pl.DataFrame(
@@ -21,3 +25,7 @@ def test_a_picture_of_something_and_of_nothing() -> None:
     assert first == markdown_png(model_figure(SAID, reliability(SAID), "it rains"), "model")
     assert first.startswith("![model](data:image/png;base64,")
     assert markdown_png(model_figure(SAID.clear(), reliability(SAID.clear()), "it rains"), "model") != first
+    data = base64.b64decode(first.rpartition(",")[2].rstrip(")"))
+    with Image.open(io.BytesIO(data)) as kept:
+        assert kept.size == (720, 320)
+        assert len(kept.getcolors() or range(SHADES + 1)) <= SHADES, "each is kept for good"
