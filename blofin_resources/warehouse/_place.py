@@ -7,7 +7,6 @@ the locks that SQLite holds on it.
 """
 
 import importlib.util
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,13 +155,16 @@ def connect(place: Place) -> DuckDBPyConnection:
     """Return a new DuckDB connection in UTC with the extensions that the place's catalog needs."""
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
     load_for(connection, place)
-    # nearly every statement asks a few rows of the catalog, which takes twice as long where threads share it
-    connection.execute("SET GLOBAL threads = 1")
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # only written to when a query outgrows memory
     spill = Path(tempfile.gettempdir()) / "blofin-spill"
     connection.execute(f"SET GLOBAL temp_directory = {_sql.text(spill)}")
     return connection
+
+
+def one_thread(connection: DuckDBPyConnection) -> None:
+    """Run statements on one thread: nearly all ask for a few rows, which takes twice as long where threads share it."""
+    connection.execute("SET GLOBAL threads = 1")
 
 
 @contextmanager
@@ -171,11 +173,11 @@ def all_cores(cursor: DuckDBPyConnection, rows: int) -> Iterator[None]:
     if rows < _MANY_ROWS:
         yield
         return
-    cursor.execute(f"SET GLOBAL threads = {os.cpu_count() or 1}")
+    cursor.execute("RESET GLOBAL threads")
     try:
         yield
     finally:
-        cursor.execute("SET GLOBAL threads = 1")
+        one_thread(cursor)
 
 
 def load_for(connection: DuckDBPyConnection, place: Place) -> None:

@@ -18,7 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import _copy, _reads, _schema, _sql, _upkeep
-from blofin_resources.warehouse._place import ALIAS, Place, connect, load_for
+from blofin_resources.warehouse._place import ALIAS, Place, connect, load_for, one_thread
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
@@ -74,6 +74,7 @@ class Warehouse:
             connection.execute(f"USE {ALIAS}")
             _refuse_other_lake(place, connection)
             _prepare(place, connection, market, market_id)
+            one_thread(connection)  # not where people query: theirs are of many rows
         return cls(place, connection)
 
     @classmethod
@@ -191,6 +192,7 @@ class Warehouse:
         number = self.snapshot_id() if snapshot is None else snapshot
         connection = connect(self._place)
         try:
+            one_thread(connection)
             self._place.attach(connection, ALIAS, snapshot=number)
             connection.execute(f"USE {ALIAS}")
         except duckdb.Error as error:

@@ -291,3 +291,20 @@ def test_the_tie_survives_moving_and_ends_with_the_instance(warehouse: Warehouse
 def _event(name: str) -> pl.DataFrame:
     day = pl.Series(["2025-06-12"]).str.to_datetime(time_zone="UTC")
     return pl.DataFrame({"name": name, "version": "1", "event": "active", "at": day})
+
+
+def threads(opened: Warehouse) -> int:
+    return int(opened.read("SELECT current_setting('threads') AS threads").item())
+
+
+def test_the_platform_asks_on_one_thread_and_people_on_all(
+    warehouse: Warehouse, bars: Callable[..., pl.DataFrame]
+) -> None:
+    assert threads(warehouse) == 1
+    with warehouse.transaction("run") as tx:
+        tx.append("market.candles_1m", bars(25_000))
+    assert threads(warehouse) == 1, "given back after many rows"
+    with warehouse.frozen() as still:
+        assert threads(still) == 1
+    with Warehouse.open_readonly(warehouse.folder) as read, duckdb.connect() as plain:
+        assert threads(read) == plain.execute("SELECT current_setting('threads')").fetchall()[0][0]
