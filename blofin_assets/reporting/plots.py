@@ -17,8 +17,10 @@ from PIL import Image
 
 COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
 """One colour for each of the top five, told apart also by those who see red and green alike."""
-SHADES: Final = 48
-"""Colours of a stored picture, shades of letters and maps among them."""
+SHADES: Final = 256
+"""Colours of a stored picture, shades of letters and maps among them; as many as a PNG with a palette can hold."""
+_DARK: Final = 0.6
+"""Correlation from which its cell is too dark for black letters."""
 
 
 def equity_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
@@ -68,7 +70,8 @@ def correlation_figure(names: Sequence[str], correlation: npt.NDArray[np.float64
     axes.set_yticks(range(len(names)), names, fontsize=8)
     for (row, column), value in np.ndenumerate(correlation):
         if not np.isnan(value):
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=6)
+            ink = "white" if abs(value) > _DARK else "black"
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=6, color=ink)
     figure.colorbar(image, shrink=0.7)
     return figure
 
@@ -76,12 +79,15 @@ def correlation_figure(names: Sequence[str], correlation: npt.NDArray[np.float64
 def markdown_png(figure: Figure, title: str) -> str:
     """Return a figure as a Markdown image for Dagster's metadata, data included.
 
-    Dagster keeps each in its history for good, and twice: in few colours it takes a quarter of the room.
+    Dagster keeps each in its history for good, and twice: in few colours it takes a third of the room. They are those
+    that cover all of the picture's colours best, not its most frequent ones: of a map of correlations, whose colours
+    are many and each of them rare, half turned grey with those.
     """
     drawn, kept = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=80, metadata={"Software": None})
     with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(SHADES, dither=Image.Dither.NONE).save(kept, "PNG", optimize=True)
+        few = picture.convert("RGB").quantize(SHADES, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(kept, "PNG", optimize=True)
     return f"![{title}](data:image/png;base64,{base64.b64encode(kept.getvalue()).decode()})"
 
 
