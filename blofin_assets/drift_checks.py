@@ -2,11 +2,12 @@
 
 Belongs here: turning stored findings into check results. Does not belong here: finding them (the assets).
 
-Which strategies there are changes from cycle to cycle, while Dagster wants to know its checks beforehand. So there is
-one check for each kind, and each result carries a row for every strategy, model or ensemble; `drifted` names, as JSON,
-those that failed, the surest first.
+Each model has a check of its own. Which strategies and ensembles there are changes from cycle to cycle, while Dagster
+wants to know its checks beforehand: these share one check for each kind, and its result carries a row for every one of
+them. `drifted` names, as JSON, those that failed, the surest first.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,11 +20,17 @@ from blofin_assets.assets.forward import forward_ledger
 from blofin_assets.partitions import day_start, half_day_start
 from blofin_assets.reporting.document.plain import plain
 from blofin_resources.dagster_resources import WarehouseResource
+from model_zoo.catalog import names
 
 DRIFTED: Final = "drifted"
 """Metadata of a failed drift check: what failed, as a JSON list of objects."""
 
-KINDS: Final = ("strategy", "model", "ensemble")
+CHECKED: Final[dict[str, tuple[str, str | None]]] = {
+    "strategy_drift": ("strategy", None),
+    **{f"model_drift_{name}": ("model", name) for name in names()},
+    "ensemble_drift": ("ensemble", None),
+}
+"""Names of the drift checks, and of which kind each is, and of which name (None: of all of that kind)."""
 
 _TOLD: Final = (
     "kind", "name", "version", "metric", "decision", "promise", "promise_se", "forward", "difference", "effect", "low",
@@ -51,37 +58,55 @@ def no_look_ahead(context: dg.AssetCheckExecutionContext, warehouse: WarehouseRe
     )
 
 
-def _promise_kept(kind: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=drift_tests,
-        name=f"{kind}_drift",
-        description=f"Each {kind} that is followed keeps its promise, or has run too little to tell.",
-    )
-    def check(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
-        rows = night_rows(warehouse, day_start(_key(context)), kind)
-        failed = rows.filter(pl.col("decision") == "drift").sort("q", "name")
-        counts = {name: rows.filter(pl.col("decision") == name).height for name in ("drift", "steady", "insufficient")}
-        told: dict[str, Any] = {"tests": table_preview(rows, rows=60)} if rows.height else {}
-        if failed.height:
-            rows_told = [{name: plain(value) for name, value in row.items()} for row in failed.to_dicts()]
-            told[DRIFTED] = dg.MetadataValue.json(rows_told)  # a browser reads no infinite number
-        return dg.AssetCheckResult(
-            passed=failed.is_empty(),
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=_sentence(failed),
-            metadata={**counts, **told},
+@dg.multi_asset_check(
+    name="promises_kept",
+    specs=[
+        dg.AssetCheckSpec(
+            check,
+            asset=drift_tests,
+            description=f"{name or f'Each {kind} that is followed'} keeps its promise, or has run too little to tell.",
         )
+        for check, (kind, name) in CHECKED.items()
+    ],
+    can_subset=True,
+)
+def promises_kept(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Fail where what is followed does not keep what was promised of it."""
+    rows = night_rows(warehouse, day_start(_key(context)))
+    asked = {key.name for key in context.selected_asset_check_keys}
+    for check, (kind, name) in CHECKED.items():
+        if check in asked:
+            of_kind = rows.filter(pl.col("kind") == kind)
+            yield _result(check, of_kind if name is None else of_kind.filter(pl.col("name") == name))
 
-    return check
+
+FORWARD_CHECKS: Final[list[Any]] = [no_look_ahead, promises_kept]
 
 
-FORWARD_CHECKS: Final[list[Any]] = [no_look_ahead, *(_promise_kept(kind) for kind in KINDS)]
+def night_rows(warehouse: WarehouseResource, night: datetime) -> pl.DataFrame:
+    """Return what a night found."""
+    query = f"SELECT {', '.join(_TOLD)} FROM research.drift WHERE as_of = ? ORDER BY kind, name, version, metric"  # noqa: S608 - constant columns
+    return warehouse.open().read(query, [night])
 
 
-def night_rows(warehouse: WarehouseResource, night: datetime, kind: str) -> pl.DataFrame:
-    """Return what a night found of one kind."""
-    query = f"SELECT {', '.join(_TOLD)} FROM research.drift WHERE as_of = ? AND kind = ? ORDER BY name, version, metric"  # noqa: S608 - constant columns
-    return warehouse.open().read(query, [night, kind])
+def _result(check: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
+    """Return what a check says of its rows; none of them is a pass."""
+    failed = rows.filter(pl.col("decision") == "drift").sort("q", "p", "name")
+    counts = {name: rows.filter(pl.col("decision") == name).height for name in ("drift", "steady", "insufficient")}
+    told: dict[str, Any] = {"tests": table_preview(rows, rows=60)} if rows.height else {}
+    if failed.height:
+        rows_told = [{name: plain(value) for name, value in row.items()} for row in failed.to_dicts()]
+        told[DRIFTED] = dg.MetadataValue.json(rows_told)  # a browser reads no infinite number
+    return dg.AssetCheckResult(
+        check_name=check,
+        asset_key=drift_tests.key,
+        passed=failed.is_empty(),
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=_sentence(failed),
+        metadata={**counts, **told},
+    )
 
 
 def _sentence(failed: pl.DataFrame) -> str | None:

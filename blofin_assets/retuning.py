@@ -18,7 +18,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from blofin_assets.assets.retuning import REQUEST_TAG
-from blofin_assets.drift_checks import DRIFTED
+from blofin_assets.drift_checks import CHECKED, DRIFTED
 from blofin_assets.jobs import RETUNE, RETUNE_JOB
 from blofin_assets.partitions import day_start
 
@@ -32,11 +32,12 @@ MOST_A_NIGHT: Final = 4
 STALE: Final = timedelta(days=3)
 """A failure this much older than the latest is no news."""
 KINDS: Final = ("strategy", "model")
+"""What can be tuned or trained anew; an ensemble is weighed anew in every cycle."""
 
 MAX_ATTEMPTS: Final = 3
 """Runs of one request, where they fail or are killed, before it is given up."""
 
-_RECORDS: Final = 20
+_RECORDS: Final = 10
 _RUNS: Final = 100
 _LONGEST: Final = 600
 
@@ -72,11 +73,13 @@ class Request:
 
 
 def failures(instance: dg.DagsterInstance) -> list[Request]:
-    """Return what the failed drift checks ask for, oldest night first."""
+    """Return what the failed drift checks ask for: the oldest night first, and of one kind what is surest."""
     found = []
-    for kind in KINDS:
+    for check, (kind, _) in CHECKED.items():
+        if kind not in KINDS:
+            continue
         records = instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(dg.AssetKey("drift_tests"), f"{kind}_drift"),
+            dg.AssetCheckKey(dg.AssetKey("drift_tests"), check),
             limit=_RECORDS,
             status={AssetCheckExecutionRecordStatus.FAILED},
         )
@@ -91,7 +94,12 @@ def failures(instance: dg.DagsterInstance) -> list[Request]:
             found.append(Request(key, night, kind, tuple(rows), seen.description or ""))  # type: ignore[arg-type]  # a JSON list
     latest = max((each.night for each in found), default="")
     fresh = [each for each in found if day_start(latest) - day_start(each.night) < STALE]
-    return sorted(fresh, key=lambda each: (each.night, each.kind, each.key))
+    return sorted(fresh, key=lambda each: (each.night, each.kind, _doubt(each), each.key))
+
+
+def _doubt(asked: Request) -> tuple[float, float]:
+    """Return how likely the surest of a request is to be chance: q, and p where they are equal."""
+    return asked.drifted[0]["q"], asked.drifted[0]["p"]
 
 
 def choose(asked: Sequence[Request], before: Iterable["Asked"]) -> list[Request]:

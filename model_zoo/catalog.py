@@ -22,6 +22,11 @@ HORIZON_MINUTES: Final = 60
 """How far every model looks ahead."""
 
 
+def names() -> list[str]:
+    """Return the names of all identities: each type on each timeframe, in the order of their numbers."""
+    return [f"{type_name}_{timeframe}" for type_name in MODELS for timeframe in TRADED_TIMEFRAMES]
+
+
 def number(type_name: str, timeframe: Timeframe) -> int:
     """Return the number of a model's identity, from 1: the same in every cycle and every warehouse."""
     if type_name not in MODELS or timeframe not in TRADED_TIMEFRAMES:

@@ -1,45 +1,86 @@
-"""The checks that set off re-tuning: what they say of a night's stored tests."""
+"""The checks that set off re-tuning: what they say of a night's stored tests, and what the sensor reads of it."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import polars as pl
+import pytest
 from support.platform import Platform
 
 from backtester import drift
-from blofin_assets.assets.drift import drift_rows
+from blofin_assets.assets.drift import drift_rows, drift_tests
 from blofin_assets.definitions import build_resources
-from blofin_assets.drift_checks import DRIFTED, FORWARD_CHECKS
+from blofin_assets.drift_checks import CHECKED, DRIFTED, promises_kept
 from blofin_assets.promises import Question
+from blofin_assets.retuning import choose, failures
+from model_zoo.catalog import names
 
 NIGHT = datetime(2026, 3, 12, tzinfo=UTC)
+KEPT = drift.Comparison(1.0, 0.1, 1.0, 0.0, 0.2, -0.3, 0.3, 0.5, 12.0)
 
 
-def checked(platform: Platform, name: str) -> dg.AssetCheckResult:
-    found = next(check for check in FORWARD_CHECKS if {key.name for key in check.check_keys} == {name})
-    context: Any = SimpleNamespace(run=SimpleNamespace(tags={"dagster/partition": f"{NIGHT:%Y-%m-%d}"}))
-    warehouse = build_resources(platform.settings)["warehouse"]
-    result: dg.AssetCheckResult = found.op.compute_fn.decorated_fn(context, warehouse=warehouse)
-    return result
+def broken(p: float) -> drift.Comparison:
+    return drift.Comparison(1.0, 0.1, -1.0, 2.0, 0.2, 1.0, float("inf"), p, 12.0)
 
 
-def test_a_failed_check_names_what_drifted_in_what_a_browser_reads(platform: Platform) -> None:
-    sure = drift.Comparison(1.0, 0.1, -1.0, 2.0, 0.2, 1.0, float("inf"), 1e-6, 12.0)
-    kept = drift.Comparison(1.0, 0.1, 1.0, 0.0, 0.2, -0.3, 0.3, 0.5, 12.0)
-    start = NIGHT - timedelta(days=8)
-    asked = [
-        Question("strategy", name, "1", start, "net_return", drift.Test(found, 8.0, 99), None, 7.0)
-        for name, found in (("reversed", sure), ("steady", kept))
-    ]
+def asked(kind: str, name: str, found: drift.Comparison) -> Question:
+    return Question(kind, name, "1", NIGHT - timedelta(days=8), "net_return", drift.Test(found, 8.0, 99), None, 7.0)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def evaluated(platform: Platform, instance: dg.DagsterInstance, *tests: Question) -> dict[str, dg.AssetCheckEvaluation]:
+    """Store a night's tests, run its checks, and return what they say by name."""
     with platform.warehouse.transaction("test") as tx:
-        tx.append("research.drift", drift_rows(asked, NIGHT).with_columns(pl.lit(1).alias("snapshot_id")))
-    result = checked(platform, "strategy_drift")
-    assert not result.passed
-    rows: Any = result.metadata[DRIFTED].value
+        tx.append("research.drift", drift_rows(list(tests), NIGHT).with_columns(pl.lit(1).alias("snapshot_id")))
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(promises_kept))
+    defs = dg.Definitions(
+        assets=[drift_tests], asset_checks=[promises_kept], jobs=[job], resources=build_resources(platform.settings)
+    )
+    tags = {"dagster/partition": f"{NIGHT:%Y-%m-%d}"}
+    result = defs.resolve_job_def("checks").execute_in_process(instance=instance, tags=tags)
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def test_a_failed_check_names_what_drifted_in_what_a_browser_reads(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    said = evaluated(platform, instance, asked("strategy", "reversed", broken(1e-6)), asked("strategy", "steady", KEPT))
+    assert said.keys() == CHECKED.keys(), "each check of them is evaluated each night"
+    assert [name for name, each in said.items() if not each.passed] == ["strategy_drift"]
+    rows: Any = said["strategy_drift"].metadata[DRIFTED].value
     assert [row["name"] for row in rows] == ["reversed"]
     assert rows[0]["high"] is None
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
-    assert checked(platform, "model_drift").passed
+    counts = {name: said["strategy_drift"].metadata[name].value for name in ("drift", "steady", "insufficient")}
+    assert counts == {"drift": 1, "steady": 1, "insufficient": 0}
+
+
+def test_each_model_has_a_check_of_its_own(platform: Platform, instance: dg.DagsterInstance) -> None:
+    moved, steady, *others = names()
+    said = evaluated(platform, instance, asked("model", moved, broken(1e-6)), asked("model", steady, KEPT))
+    assert not said[f"model_drift_{moved}"].passed
+    assert moved in str(said[f"model_drift_{moved}"].description)
+    assert all(said[f"model_drift_{name}"].passed for name in (steady, *others))
+    assert said[f"model_drift_{steady}"].metadata["steady"].value == 1
+
+
+def test_the_sensor_reads_them_all_the_surest_first(platform: Platform, instance: dg.DagsterInstance) -> None:
+    first, second, third, *_ = names()
+    evaluated(
+        platform, instance,
+        asked("model", first, broken(3e-6)), asked("model", second, broken(1e-6)), asked("model", third, broken(2e-6)),
+        asked("strategy", "reversed", broken(1e-6)), asked("ensemble", "all", broken(1e-6)),
+    )  # fmt: skip
+    found = failures(instance)
+    told = [(each.kind, [row["name"] for row in each.drifted]) for each in found]
+    assert told == [("model", [second]), ("model", [third]), ("model", [first]), ("strategy", ["reversed"])]
+    assert len({each.key for each in found}) == len(found), "each failure has a run of its own"
+    assert choose(found, []) == found
