@@ -17,7 +17,9 @@ import polars as pl
 from blofin_assets.assets.common import table_preview
 from blofin_assets.assets.drift import drift_tests
 from blofin_assets.assets.forward import forward_ledger
-from blofin_assets.partitions import day_start, half_day_start
+from blofin_assets.partitions import day_key, day_start, half_day_start
+from blofin_assets.plan import DRIFT
+from blofin_assets.progress import say_done
 from blofin_assets.reporting.document.plain import plain
 from blofin_resources.dagster_resources import WarehouseResource
 from model_zoo.catalog import names
@@ -73,13 +75,21 @@ def no_look_ahead(context: dg.AssetCheckExecutionContext, warehouse: WarehouseRe
 def promises_kept(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Fail where what is followed does not keep what was promised of it."""
-    rows = night_rows(warehouse, day_start(_key(context)))
+    """Fail where what is followed does not keep what was promised of it.
+
+    A night is done once all has been said of it: killed between its rows and its checks, it is made again, and no alarm
+    is lost.
+    """
+    night = day_start(_key(context))
+    rows = night_rows(warehouse, night)
     asked = {key.name for key in context.selected_asset_check_keys}
     for check, (kind, name) in CHECKED.items():
         if check in asked:
             of_kind = rows.filter(pl.col("kind") == kind)
             yield _result(check, of_kind if name is None else of_kind.filter(pl.col("name") == name))
+    if asked == CHECKED.keys():
+        with warehouse.open().transaction(context.run.run_id) as tx:
+            say_done(tx, DRIFT, day_key(night), night)
 
 
 FORWARD_CHECKS: Final[list[Any]] = [no_look_ahead, promises_kept]

@@ -40,7 +40,7 @@ _DONE: Final = {
         "GROUP BY as_of HAVING count(DISTINCT kind) = 2"
     ),
     **{
-        # by the commit of the last asset, which may have no rows of its own
+        # by the commit of the last asset, which may have no rows of its own, or of the checks after it
         job: f"SELECT DISTINCT as_of FROM research.cycle_events WHERE cycle = '{job}' AND state = 'done'"  # noqa: S608 - constant names
         for job in (STRATEGY_CYCLE, FORWARD, DRIFT)
     },

@@ -15,9 +15,7 @@ from backtester.drift import Verdict, night
 from blofin_assets.assets.common import cycle_as_of, lineage, stage_asset, table_preview
 from blofin_assets.assets.forward import forward_ledger
 from blofin_assets.input_promises import input_questions
-from blofin_assets.partitions import day_key, day_start, days
-from blofin_assets.plan import DRIFT
-from blofin_assets.progress import say_done
+from blofin_assets.partitions import day_start, days
 from blofin_assets.promises import Question, questions
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from features.bars import TS
@@ -52,7 +50,6 @@ def drift_tests(
             "research.drift", rows.with_columns(pl.lit(snapshot).alias("snapshot_id")), as_of=as_of,
             ignore=["snapshot_id"],
         )  # fmt: skip
-        say_done(tx, DRIFT, day_key(as_of), as_of)
     counts = dict(rows.group_by("decision").len().iter_rows())
     return dg.MaterializeResult(
         metadata={

@@ -1,7 +1,7 @@
 """The checks that set off re-tuning: what they say of a night's stored tests, and what the sensor reads of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +11,12 @@ import pytest
 from support.platform import Platform
 
 from backtester import drift
+from blofin_assets import drift_checks
 from blofin_assets.assets.drift import drift_rows, drift_tests
 from blofin_assets.definitions import build_resources
 from blofin_assets.drift_checks import CHECKED, DRIFTED, promises_kept
+from blofin_assets.plan import DRIFT
+from blofin_assets.progress import WarehouseProgress
 from blofin_assets.promises import Question
 from blofin_assets.retuning import choose, failures
 from model_zoo.catalog import names
@@ -36,17 +39,24 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def evaluated(platform: Platform, instance: dg.DagsterInstance, *tests: Question) -> dict[str, dg.AssetCheckEvaluation]:
-    """Store a night's tests, run its checks, and return what they say by name."""
+def evaluated(
+    platform: Platform, instance: dg.DagsterInstance, *tests: Question, only: Collection[str] = CHECKED.keys()
+) -> dict[str, dg.AssetCheckEvaluation]:
+    """Store a night's tests, run its checks or some of them, and return what they say by name."""
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.drift", drift_rows(list(tests), NIGHT).with_columns(pl.lit(1).alias("snapshot_id")))
-    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(promises_kept))
+    keys = [dg.AssetCheckKey(drift_tests.key, name) for name in only]
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*keys))
     defs = dg.Definitions(
         assets=[drift_tests], asset_checks=[promises_kept], jobs=[job], resources=build_resources(platform.settings)
     )
     tags = {"dagster/partition": f"{NIGHT:%Y-%m-%d}"}
     result = defs.resolve_job_def("checks").execute_in_process(instance=instance, tags=tags)
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def is_done(platform: Platform) -> bool:
+    return NIGHT in WarehouseProgress(platform.warehouse, ()).done(DRIFT)
 
 
 def test_a_failed_check_names_what_drifted_in_what_a_browser_reads(
@@ -84,3 +94,21 @@ def test_the_sensor_reads_them_all_the_surest_first(platform: Platform, instance
     assert told == [("model", [second]), ("model", [third]), ("model", [first]), ("strategy", ["reversed"])]
     assert len({each.key for each in found}) == len(found), "each failure has a run of its own"
     assert choose(found, []) == found
+
+
+def test_a_night_is_done_when_its_checks_have_been_said(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, tags = platform.defs.resolve_job_def(DRIFT), {"dagster/partition": f"{NIGHT:%Y-%m-%d}"}
+    with monkeypatch.context() as patch:
+        patch.delattr(drift_checks, "night_rows")
+        run = job.execute_in_process(instance=platform.instance, tags=tags, raise_on_error=False)
+    assert run.asset_materializations_for_node("drift_tests"), "the rows were written"
+    assert not run.success
+    assert not is_done(platform)
+    assert job.execute_in_process(instance=platform.instance, tags=tags).success
+    assert is_done(platform)
+
+
+def test_one_check_evaluated_by_hand_does_not_finish_a_night(platform: Platform, instance: dg.DagsterInstance) -> None:
+    said = evaluated(platform, instance, only=["ensemble_drift"])
+    assert said.keys() == {"ensemble_drift"}
+    assert not is_done(platform)
