@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import polars as pl
 import pytest
+from support.clockwork import moments
 from support.platform import START, Platform
 
 from blofin_assets.instance import close_dead_runs
@@ -115,6 +116,42 @@ def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform:
         (FORWARD, "2026-03-05-12:00"),
     ]
     assert evaluate(platform) is None
+
+
+def followed(platform: Platform) -> list[tuple[str, datetime]]:
+    """Let the conductor come to rest, each step that it asks for succeeding; return the steps in order."""
+    started = []
+    while (found := evaluate(platform)) is not None:
+        assert found.job_name is not None
+        started.append((found.job_name, datetime.fromisoformat(found.tags["blofin/as_of"])))
+        succeed(platform, *started[-1])
+        assert len(started) < 100, "the conductor does not come to rest"
+    return started
+
+
+@pytest.mark.slow
+def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(platform: Platform) -> None:
+    """Real schedules and the real conductor; of a cycle there is but the row that ends it."""
+    begin, days = datetime(2026, 3, 5, tzinfo=UTC), 30
+    short, long = range(6, 8), range(12, 23)  # days without a tick: all is made up for, and far too many
+    ticks = [begin + half * HALF_DAY for half in range(2 * days) if half // 2 not in {*short, *long}]
+    have_market(platform, ticks[-1])
+    started: list[tuple[str, datetime]] = []
+    for moment in ticks:
+        for cadence in CADENCES:
+            if moment.hour == 0 or cadence.every == HALF_DAY:
+                tick(platform, f"{cadence.job}_schedule", moment)
+        started += followed(platform)
+    stages = {STRATEGY_CYCLE: 1, ML_CYCLE: 1, FORWARD: 2, DRIFT: 3, REPORT: 4}
+    order = [(as_of, stages[job]) for job, as_of in started]
+    assert order == sorted(order), "oldest first, and what is made of something comes after it"
+    skipped = platform.warehouse.read("SELECT cycle, as_of FROM research.cycle_events WHERE state = 'skipped'")
+    for cadence in CADENCES:
+        due = list(moments(cadence.floor(begin), ticks[-1], cadence.every))
+        missed = [each for each in due if timedelta(days=long[0]) <= each - begin <= timedelta(days=long[-1] + 1)]
+        lost = missed[: -cadence.catch_up]
+        assert sorted(skipped.filter(pl.col("cycle") == cadence.job)["as_of"]) == lost, cadence.job
+        assert [as_of for job, as_of in started if job == cadence.job] == sorted({*due} - {*lost}), cadence.job
 
 
 def test_a_tick_that_comes_twice_marks_once(platform: Platform) -> None:
