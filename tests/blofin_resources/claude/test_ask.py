@@ -98,7 +98,7 @@ def test_every_fault_is_a_value_and_a_row(desk: Desk, fault: str) -> None:
     script, reason, requests, paid = FAULTS[fault]
     slow = reason == "timeout"
     with FakeMessages(script) as server:
-        claude = desk.claude(server.url, deadline_seconds=0.4 if slow else 5.0)
+        claude = desk.claude(server.url, deadline_seconds=1.5 if slow else 5.0)
         outcome = desk.ask(claude)
         assert len(server.got) == requests
     assert isinstance(outcome, Unavailable)
