@@ -37,7 +37,7 @@ KINDS: Final = ("strategy", "model")
 MAX_ATTEMPTS: Final = 3
 """Runs of one request, where they fail or are killed, before it is given up."""
 
-_RECORDS: Final = 10
+_RECORDS: Final = 20
 _RUNS: Final = 100
 _LONGEST: Final = 600
 
@@ -73,7 +73,7 @@ class Request:
 
 
 def failures(instance: dg.DagsterInstance) -> list[Request]:
-    """Return what the failed drift checks ask for: the oldest night first, and of one kind what is surest."""
+    """Return what the failed drift checks ask for: the oldest night first, and of a night what is surest."""
     found = []
     for check, (kind, _) in CHECKED.items():
         if kind not in KINDS:
@@ -94,7 +94,7 @@ def failures(instance: dg.DagsterInstance) -> list[Request]:
             found.append(Request(key, night, kind, tuple(rows), seen.description or ""))  # type: ignore[arg-type]  # a JSON list
     latest = max((each.night for each in found), default="")
     fresh = [each for each in found if day_start(latest) - day_start(each.night) < STALE]
-    return sorted(fresh, key=lambda each: (each.night, each.kind, _doubt(each), each.key))
+    return sorted(fresh, key=lambda each: (each.night, _doubt(each), each.kind, each.key))
 
 
 def _doubt(asked: Request) -> tuple[float, float]:

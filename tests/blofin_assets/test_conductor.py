@@ -95,16 +95,20 @@ def miss_three_ticks(platform: Platform) -> None:
         tick(platform, f"{cadence.job}_schedule", last)
 
 
+def followed(platform: Platform) -> list[tuple[str, str, datetime]]:
+    """Let the conductor come to rest, each step that it asks for succeeding; return jobs, keys and as-ofs in order."""
+    started: list[tuple[str, str, datetime]] = []
+    while (found := evaluate(platform)) is not None:
+        job, as_of = str(found.job_name), datetime.fromisoformat(found.tags["blofin/as_of"])
+        started.append((job, str(found.partition_key), as_of))
+        succeed(platform, job, as_of)
+        assert len(started) < 100, "the conductor does not come to rest"
+    return started
+
+
 def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
     miss_three_ticks(platform)
-    started = []
-    for _ in range(12):
-        found = evaluate(platform)
-        if found is None:
-            break
-        assert found.job_name is not None
-        started.append((found.job_name, found.partition_key))
-        succeed(platform, found.job_name, datetime.fromisoformat(found.tags["blofin/as_of"]))
+    started = [(job, key) for job, key, _ in followed(platform)]
     assert started == [
         (ML_CYCLE, "2026-03-04-12:00"),
         (FORWARD, "2026-03-04-12:00"),
@@ -118,17 +122,6 @@ def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform:
     assert evaluate(platform) is None
 
 
-def followed(platform: Platform) -> list[tuple[str, datetime]]:
-    """Let the conductor come to rest, each step that it asks for succeeding; return the steps in order."""
-    started = []
-    while (found := evaluate(platform)) is not None:
-        assert found.job_name is not None
-        started.append((found.job_name, datetime.fromisoformat(found.tags["blofin/as_of"])))
-        succeed(platform, *started[-1])
-        assert len(started) < 100, "the conductor does not come to rest"
-    return started
-
-
 @pytest.mark.slow
 def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(platform: Platform) -> None:
     """Real schedules and the real conductor; of a cycle there is but the row that ends it."""
@@ -136,14 +129,14 @@ def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(plat
     short, long = range(6, 8), range(12, 23)  # days without a tick: all is made up for, and far too many
     ticks = [begin + half * HALF_DAY for half in range(2 * days) if half // 2 not in {*short, *long}]
     have_market(platform, ticks[-1])
-    started: list[tuple[str, datetime]] = []
+    started: list[tuple[str, str, datetime]] = []
     for moment in ticks:
         for cadence in CADENCES:
             if moment.hour == 0 or cadence.every == HALF_DAY:
                 tick(platform, f"{cadence.job}_schedule", moment)
         started += followed(platform)
     stages = {STRATEGY_CYCLE: 1, ML_CYCLE: 1, FORWARD: 2, DRIFT: 3, REPORT: 4}
-    order = [(as_of, stages[job]) for job, as_of in started]
+    order = [(as_of, stages[job]) for job, _, as_of in started]
     assert order == sorted(order), "oldest first, and what is made of something comes after it"
     skipped = platform.warehouse.read("SELECT cycle, as_of FROM research.cycle_events WHERE state = 'skipped'")
     for cadence in CADENCES:
@@ -151,7 +144,7 @@ def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(plat
         missed = [each for each in due if timedelta(days=long[0]) <= each - begin <= timedelta(days=long[-1] + 1)]
         lost = missed[: -cadence.catch_up]
         assert sorted(skipped.filter(pl.col("cycle") == cadence.job)["as_of"]) == lost, cadence.job
-        assert [as_of for job, as_of in started if job == cadence.job] == sorted({*due} - {*lost}), cadence.job
+        assert [as_of for job, _, as_of in started if job == cadence.job] == sorted({*due} - {*lost}), cadence.job
 
 
 def test_a_tick_that_comes_twice_marks_once(platform: Platform) -> None:
