@@ -12,12 +12,12 @@ finds in time that was followed already is never written, only noted: it did not
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import polars as pl
 
@@ -25,7 +25,13 @@ from backtester.lanes import TRADE_SCHEMA
 from backtester.pooling import PooledResult
 from features.bars import MINUTES, TS
 
-Attribution = Literal["data revision", "version change", "look-ahead"]
+Place = tuple[Any, ...]
+"""Symbol, timeframe, time of the entry, and entry or trade."""
+
+Noted = Mapping[Place | None, tuple[str, str]]
+"""Attribution and reason of what was seen before."""
+
+ONLY_IN_REPLAY: Final = "only in replay"
 
 KEY: Final = ("symbol", "timeframe", "entry_ts")
 """Tells the entries and the trades of one replay apart."""
@@ -177,6 +183,8 @@ def attribute(
     differences: pl.DataFrame,
     changed_since: Callable[[datetime | None], datetime | None],
     other_code: Callable[[datetime | None], bool],
+    noted: Noted | None = None,
+    joined: Collection[str] = (),
 ) -> pl.DataFrame:
     """Return the differences with what explains each.
 
@@ -189,6 +197,11 @@ def attribute(
         Asked with None for what the ledger lacks.
     other_code : function of a ledger's key
         Whether that key wrote with other code than today's.
+    noted : mapping, optional
+        What was said of rows that only a replay has, when each was first seen. The last key before that is what it was
+        compared with; later keys know the change already, and find nothing that changed since.
+    joined : collection of str
+        Symbols that the last key did not follow.
 
     Returns
     -------
@@ -196,7 +209,11 @@ def attribute(
         With `attribution` and `reason`. What neither changed data nor other code explains is look-ahead: the same
         code on the same past said something else once it knew more.
     """
-    found = [_explained(row, changed_since, other_code) for row in differences.iter_rows(named=True)]
+    known = noted or {}
+    found = [
+        known.get(_place(row)) or _explained(row, changed_since, other_code, joined)
+        for row in differences.iter_rows(named=True)
+    ]
     return differences.with_columns(
         pl.Series("attribution", [kind for kind, _ in found], pl.String),
         pl.Series("reason", [reason for _, reason in found], pl.String),
@@ -215,7 +232,10 @@ def _explained(
     row: dict[str, Any],
     changed_since: Callable[[datetime | None], datetime | None],
     other_code: Callable[[datetime | None], bool],
-) -> tuple[Attribution, str]:
+    joined: Collection[str],
+) -> tuple[str, str]:
+    if row["difference"] == ONLY_IN_REPLAY and row["symbol"] in joined:
+        return "version change", f"{row['symbol']} was not among the symbols that were followed then"
     changed = changed_since(row["written_at"])
     if changed is not None and changed < row["known_at"]:
         return (
@@ -225,6 +245,11 @@ def _explained(
     if other_code(row["written_at"]):
         return "version change", "the code that turns signals into fills was changed since"
     return "look-ahead", "the same code on the same data says something else now that it knows what came later"
+
+
+def _place(row: dict[str, Any]) -> Place | None:
+    """Return what a row that only the replay has is known by; of what was written, each key explains anew."""
+    return (*(row[name] for name in KEY), row["item"]) if row["difference"] == ONLY_IN_REPLAY else None
 
 
 def _bar() -> pl.Expr:
@@ -240,7 +265,7 @@ def _differences(item: str, ledger: pl.DataFrame, replay: pl.DataFrame) -> pl.Da
     only_ledger, only_replay = ledger.join(replay, on=KEY, how="anti"), replay.join(ledger, on=KEY, how="anti")
     both = ledger.join(replay, on=KEY, how="inner", suffix="_replay")
     rows = [_row(item, "only in ledger", row, row, None) for row in only_ledger.iter_rows(named=True)]
-    rows += [_row(item, "only in replay", row, None, row) for row in only_replay.iter_rows(named=True)]
+    rows += [_row(item, ONLY_IN_REPLAY, row, None, row) for row in only_replay.iter_rows(named=True)]
     for row in both.iter_rows(named=True):
         other = {name: row[f"{name}_replay"] for name in _COMPARED[item]}
         unlike = [name for name in _COMPARED[item] if not _same(row[name], other[name])]

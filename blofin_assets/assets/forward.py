@@ -7,6 +7,7 @@ The same replay is the validation against live: what it says of time that was fo
 written then.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ import polars as pl
 from backtester import evaluate
 from backtester.forward import (
     ENTRY_COLUMNS,
+    KEY,
+    ONLY_IN_REPLAY,
     TRADE_COLUMNS,
     Ledger,
     Replay,
@@ -51,6 +54,8 @@ GROUP: Final = "forward"
 HALF_DAY: Final = timedelta(hours=12)
 
 _IDENTITY: Final = ("kind", "name", "version", "activated_at")
+_SAID: Final = ("attribution", "reason")
+_UNLIVED: Final = f"difference = '{ONLY_IN_REPLAY}'"
 _OWN: Final = "activated_at IN (SELECT unnest(?))"
 _LAST: Final = "SELECT max(as_of) AS as_of FROM research.forward_runs WHERE as_of < ?"
 _MARKED: Final = (
@@ -90,7 +95,12 @@ def forward_ledger(
     followed = following(store, Path(warehouse.folder) / "models", as_of, since)
     source, known = RememberedSource(store, as_of), known_features(store)
     written = _read_written(store, followed)
-    found = [_followed(each, store, written, source, known, market.symbols, as_of) for each in followed]
+
+    @cache  # what began at the same time and was written by the same key asks the same
+    def changed(snapshot: int, start: datetime, end: datetime) -> datetime | None:
+        return first_change(store, snapshot, market.symbols, start, end)
+
+    found = [_followed(each, changed, written, source, known, market.symbols, as_of) for each in followed]
     stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
     runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
     with store.transaction(context.run.run_id) as tx:
@@ -124,14 +134,19 @@ _RUN_TYPES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+_Changed = Callable[[int, datetime, datetime], datetime | None]
+"""Since when data in a window is other than it was at a snapshot; None where it is the same."""
+
+
 @dataclass(frozen=True)
 class _Written:
-    """What earlier keys wrote: entries, trades, hours of equity, and the keys themselves."""
+    """What earlier keys wrote: entries, trades, hours of equity, the keys themselves, and what they found otherwise."""
 
     entries: pl.DataFrame
     trades: pl.DataFrame
     hours: pl.DataFrame
     runs: pl.DataFrame
+    noted: pl.DataFrame
 
     def of(self, run: Followed) -> "_Written":
         """Return the part of one run; of models and ensembles whatever version was in force."""
@@ -139,7 +154,8 @@ class _Written:
         mine &= pl.col("activated_at") == run.stretch.start
         if not run.by_name:
             mine &= pl.col("version") == run.version
-        return _Written(*(frame.filter(mine) for frame in (self.entries, self.trades, self.hours, self.runs)))
+        frames = (self.entries, self.trades, self.hours, self.runs, self.noted)
+        return _Written(*(frame.filter(mine) for frame in frames))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +171,7 @@ class _Found:
 
 def _followed(
     run: Followed,
-    store: Warehouse,
+    changed: _Changed,
     written: _Written,
     source: CandleSource,
     known: Registry,
@@ -165,7 +181,7 @@ def _followed(
     """Replay one run up to the as-of, and hold it against what was written."""
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
     own = written.of(run)
-    ledger, equity = _ledger(own, until)
+    ledger, equity = _ledger(own, until, symbols)
     if run.tradable is None or until <= start:
         blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
         made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
@@ -176,7 +192,7 @@ def _followed(
             [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source
         )[0]
         made = advance(ledger, replay_of(found.trades, pooled_of(found)), until)
-    differences = attribute(made.differences, *_explain(store, run, ledger, own, symbols))
+    differences = _explained(changed, run, made.differences, own, ledger.horizon, symbols)
     grown = (made.returns["net_return"] + 1.0).cum_prod() * (equity or 1.0)
     last = grown[-1] if grown.len() else equity
     row = {
@@ -185,13 +201,14 @@ def _followed(
         "state": "followed" if run.tradable is not None else "lost",
         "detail": run.detail or None,
         "days": (until - start) / timedelta(days=1),
-        "trades": _count(ledger.trades, made.trades, as_of),
-        "open_positions": _count(ledger.entries, made.entries, as_of) - _count(ledger.trades, made.trades, as_of),
+        "trades": _count(own.trades, made.trades, as_of),
+        "open_positions": _count(own.entries, made.entries, as_of) - _count(own.trades, made.trades, as_of),
         "total_pnl_pct": None if last is None else (last - 1.0) * 100.0,
         "compared": made.compared,
         "data_revisions": differences.filter(pl.col("attribution") == "data revision").height,
         "version_changes": differences.filter(pl.col("attribution") == "version change").height,
         "look_ahead": differences.filter(pl.col("attribution") == "look-ahead").height,
+        "symbols": json.dumps(sorted(symbols)),
     }
     hours = made.returns.with_columns(grown.alias("equity"))
     return _Found(
@@ -214,49 +231,72 @@ def _read_written(store: Warehouse, followed: Sequence[Followed]) -> _Written:
         names = ", ".join(dict.fromkeys((*_IDENTITY, *columns)))
         return store.read(f"SELECT {names} FROM research.{table} WHERE {where}", starts)  # noqa: S608 - constant names
 
+    stamp = ("as_of", "snapshot_id", "engine")
     return _Written(
-        rows((*ENTRY_COLUMNS, "as_of"), "forward_entries"),
-        rows((*TRADE_COLUMNS, "as_of"), "forward_trades"),
+        rows((*ENTRY_COLUMNS, *stamp), "forward_entries"),
+        rows((*TRADE_COLUMNS, *stamp), "forward_trades"),
         rows(("ts", "equity"), "forward_equity"),
-        rows(("as_of", "snapshot_id", "engine"), "forward_runs", f"state = 'followed' AND {_OWN}"),
+        rows((*stamp, "symbols"), "forward_runs", f"state = 'followed' AND {_OWN}"),
+        rows((*KEY, "item", "attribution", "reason"), "forward_validation", f"{_UNLIVED} AND {_OWN}"),
     )
 
 
-def _ledger(own: _Written, until: datetime) -> tuple[Ledger, float | None]:
-    """Return what was written of a run, and its equity at the last hour; a key made again finds its own rows."""
+def _ledger(own: _Written, until: datetime, symbols: Sequence[str]) -> tuple[Ledger, float | None]:
+    """Return what was written of a run, and its equity at the last hour; a key made again finds its own rows.
+
+    What was written of a symbol that is not followed any more stays, but there is no replay to hold it against.
+    """
     last = own.hours.filter(pl.col("ts") <= until).sort("ts").tail(1)["equity"]
-    horizon = own.runs["as_of"].max()
+    horizon, here = own.runs["as_of"].max(), pl.col("symbol").is_in(list(symbols))
     ledger = Ledger(
-        own.entries.select(*ENTRY_COLUMNS, "as_of"),
-        own.trades.select(*TRADE_COLUMNS, "as_of"),
+        own.entries.filter(here).select(*ENTRY_COLUMNS, "as_of"),
+        own.trades.filter(here).select(*TRADE_COLUMNS, "as_of"),
         horizon if isinstance(horizon, datetime) else None,
     )
     return ledger, float(last[0]) if last.len() else None
 
 
-def _explain(
-    store: Warehouse, run: Followed, ledger: Ledger, own: _Written, symbols: Sequence[str]
-) -> tuple[Callable[[datetime | None], datetime | None], Callable[[datetime | None], bool]]:
-    """Return what `attribute` asks: since when data is other than a key saw it, and whether the code is."""
-    keys = own.runs.select("as_of", "version", "snapshot_id", "engine")
-    wrote = {at: (version, snapshot, engine) for at, version, snapshot, engine in keys.iter_rows()}
-    today = _in_force(run)
+def _explained(
+    changed: _Changed,
+    run: Followed,
+    found: pl.DataFrame,
+    own: _Written,
+    horizon: datetime | None,
+    symbols: Sequence[str],
+) -> pl.DataFrame:
+    """Return differences with what explains each: since when data is other than a key saw it, and whether code is."""
+    read, today = _read_then(own), _in_force(run)
+    taken_over = any(version != today(at) for at, version in own.runs.select("as_of", "version").iter_rows())
 
-    @cache
     def changed_since(written_at: datetime | None) -> datetime | None:
-        key = written_at or ledger.horizon
-        if key is None or key not in wrote:
+        key = written_at or horizon
+        if key is None or key not in read:
             return None
-        return first_change(store, wrote[key][1], symbols, run.stretch.start - SEARCH_REACH, key)
+        return changed(read[key][0], run.stretch.start - SEARCH_REACH, key)
 
     def other_code(written_at: datetime | None) -> bool:
-        key = written_at or ledger.horizon
-        if key is None or key not in wrote:
-            return False
-        taken_over = any(version != today(at) for at, (version, _, _) in wrote.items())
-        return wrote[key][2] != engine_version() or taken_over
+        key = written_at or horizon
+        return key is not None and key in read and (taken_over or read[key][1] != engine_version())
 
-    return changed_since, other_code
+    noted = {tuple(row[:4]): (row[4], row[5]) for row in own.noted.select(*KEY, "item", *_SAID).iter_rows()}
+    return attribute(found, changed_since, other_code, noted, _joined(own, horizon, symbols))
+
+
+def _read_then(own: _Written) -> dict[datetime, tuple[int, str]]:
+    """Return the snapshot and the engine that each key went by.
+
+    A key that was made again says in its run what it read the last time; what its rows rest on stands on them.
+    """
+    stamps = pl.concat([rows.select("as_of", "snapshot_id", "engine") for rows in (own.runs, own.entries, own.trades)])
+    return {at: (snapshot, engine) for at, snapshot, engine in stamps.iter_rows()}
+
+
+def _joined(own: _Written, horizon: datetime | None, symbols: Sequence[str]) -> set[str]:
+    """Return the symbols that the last key did not follow; a key of before it was stored followed them all."""
+    if horizon is None:
+        return set()
+    then = own.runs.filter(pl.col("as_of") == horizon)["symbols"].drop_nulls().to_list()
+    return set(symbols).difference(*(json.loads(each) for each in then)) if then else set()
 
 
 def _in_force(run: Followed) -> Callable[[datetime], str]:

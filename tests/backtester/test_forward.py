@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from toy import START, SYMBOLS, ToyManager, toy_source
 
 from backtester import evaluate
-from backtester.forward import ENTRY_COLUMNS, TRADE_COLUMNS, Advance, Ledger, Replay, advance, attribute, replay_of
+from backtester.forward import (
+    ENTRY_COLUMNS,
+    KEY,
+    ONLY_IN_REPLAY,
+    TRADE_COLUMNS,
+    Advance,
+    Ledger,
+    Replay,
+    advance,
+    attribute,
+    replay_of,
+)
 from features.bars import FrameSource, Timeframe
 
 DAYS = 2
@@ -142,6 +153,38 @@ def test_a_revision_is_noted_and_rewrites_nothing() -> None:
     assert set(found["attribution"]) == {"data revision"}
     other = attribute(made.differences, lambda _: START + timedelta(days=9), lambda _: True)
     assert set(other["attribution"]) == {"version change"}
+
+
+def test_what_never_happened_stays_explained_when_later_keys_know_of_nothing_new() -> None:
+    """The key after a revision compares with the key before it; the next ones find no change since, and no riddle."""
+    ledger, _ = followed([40])
+    otherwise = replay(STEPS, peek=3)  # stands for what is found once data were revised
+    end, when = START + STEPS * HALF_HOUR, START + timedelta(minutes=5)
+    first = advance(ledger, otherwise, end)
+    found = attribute(first.differences, lambda _: when, lambda _: False).filter(pl.col("difference") == ONLY_IN_REPLAY)
+    assert found.height > 0
+    again = advance(written(ledger, first, end), otherwise, end)
+    noted = {tuple(row[:4]): row[4:] for row in found.select(*KEY, "item", "attribution", "reason").rows()}
+
+    def since(written_at: datetime | None) -> datetime | None:
+        return None if written_at is None else when
+
+    assert set(attribute(again.differences, since, lambda _: False, noted)["attribution"]) == {"data revision"}
+    assert "look-ahead" in set(attribute(again.differences, since, lambda _: False)["attribution"])
+
+
+def test_a_symbol_that_was_not_followed_is_no_look_ahead() -> None:
+    ledger, _ = followed([40])
+    alone = Ledger(
+        ledger.entries.filter(pl.col("symbol") != SYMBOLS[0]),
+        ledger.trades.filter(pl.col("symbol") != SYMBOLS[0]),
+        ledger.horizon,
+    )
+    made = advance(alone, replay(STEPS), START + STEPS * HALF_HOUR)
+    found = attribute(made.differences, lambda _: None, lambda _: False, joined=[SYMBOLS[0]])
+    assert found.height > 0
+    assert set(found["attribution"]) == {"version change"}
+    assert set(attribute(made.differences, lambda _: None, lambda _: False)["attribution"]) == {"look-ahead"}
 
 
 def test_a_trade_whose_entry_did_not_happen_is_not_written() -> None:
