@@ -16,6 +16,9 @@ FINALISTS: Final = 10
 TUNED: Final = 4
 """Places that tuned versions have for certain."""
 
+_TUNING: Final = ("tuning", "")
+"""Queue of the tuned versions."""
+
 ATTEMPTS: Final = 3
 """Attempts to tune in the life of a name; then it is archived."""
 
@@ -47,8 +50,8 @@ class Proposal:
 def choose_finalists(proposals: Sequence[Proposal], most: int = FINALISTS) -> list[Proposal]:
     """Return who takes the exam, in the order of choice.
 
-    Tuned versions have `TUNED` places, and the rest is shared equally among the designers, each by falling merit;
-    places that one cannot fill go to the others in turn.
+    Tuned versions have `TUNED` places together, whoever called for them, and the rest is shared equally among the
+    designers, each by falling merit; places that one cannot fill go to the others in turn.
 
     Parameters
     ----------
@@ -58,12 +61,11 @@ def choose_finalists(proposals: Sequence[Proposal], most: int = FINALISTS) -> li
         Places.
     """
     queues = _queues(proposals)
-    designers = sorted(key for key in queues if key[0] == "design")
-    tuned = [key for key in queues if key[0] == "tuning"]
-    share = (most - min(TUNED, sum(len(queues[key]) for key in tuned))) // max(1, len(designers))
-    certain = {**dict.fromkeys(tuned, TUNED), **dict.fromkeys(designers, share)}
+    designers = [key for key in queues if key != _TUNING]
+    share = (most - min(TUNED, len(queues.get(_TUNING, [])))) // max(1, len(designers))
+    certain = {_TUNING: TUNED, **dict.fromkeys(designers, share)}
     chosen: list[Proposal] = []
-    for key in sorted(queues, key=lambda each: (each[0] != "tuning", each)):
+    for key in sorted(queues, key=lambda each: (each != _TUNING, each)):
         chosen += [queues[key].pop(0) for _ in range(min(certain[key], len(queues[key])))]
     while any(queues.values()) and len(chosen) < most:
         for key in sorted(queues):
@@ -95,11 +97,12 @@ def to_tune(
 
 
 def _queues(proposals: Sequence[Proposal]) -> dict[tuple[str, str], list[Proposal]]:
-    """Return the proposals of each (stage, designer) by falling merit, each name once."""
+    """Return the tuned versions, and the designs of each designer, by falling merit, each name once."""
     queues: dict[tuple[str, str], list[Proposal]] = {}
     taken: set[str] = set()
     for each in sorted(proposals, key=lambda each: (each.stage != "tuning", -each.merit, each.name, each.version)):
         if each.name not in taken:
             taken.add(each.name)
-            queues.setdefault((each.stage, each.designer), []).append(each)
+            key = _TUNING if each.stage == "tuning" else (each.stage, each.designer)
+            queues.setdefault(key, []).append(each)
     return queues

@@ -24,6 +24,12 @@ def test_tuned_versions_and_both_designers_share_the_places() -> None:
     assert [each.name for each in chosen if each.designer == "claude"] == [f"design_claude_{n}" for n in range(3)]
 
 
+def test_what_drift_called_for_stands_among_the_tuned_and_takes_no_place_of_a_designer() -> None:
+    designs = [*proposed("design", "claude", 9), *proposed("design", "search", 9)]
+    tuned = [*proposed("tuning", "tuner", 6), *proposed("tuning", "drift", 2)]
+    assert counts(choose_finalists([*tuned, *designs])) == {"tuner": 2, "drift": 2, "claude": 3, "search": 3}
+
+
 def test_places_that_one_cannot_fill_go_to_the_others() -> None:
     search = proposed("design", "search", 12)
     assert counts(choose_finalists([*proposed("tuning", "tuner", 1), *search])) == {"tuner": 1, "search": 9}
