@@ -66,12 +66,13 @@ def drift_state(nights: Sequence[tuple[datetime, bool]], as_of: datetime) -> Sta
     str
         'steady': the last test found none, or there was none lately. 'drifts': it did, for the first night in a row;
         retraining, which the cycle does, is the answer. 'persists': it had drifted the night before as well, so that
-        a version trained since then drifts too.
+        a version trained since then drifts too; a drift of weeks ago is another.
     """
     known = sorted(night for night in nights if night[0] <= as_of)
     if not known or not known[-1][1] or as_of - known[-1][0] > FRESH:
         return "steady"
-    return "persists" if len(known) > 1 and known[-2][1] else "drifts"
+    lately = len(known) > 1 and known[-1][0] - known[-2][0] <= FRESH
+    return "persists" if lately and known[-2][1] else "drifts"
 
 
 def to_search(

@@ -36,6 +36,7 @@ def test_a_model_is_retrained_before_it_is_searched_for() -> None:
     assert drift_state([(night[0], True)], T) == "drifts"
     assert drift_state([(night[0], True), (night[1], False), (night[2], True)], T) == "drifts"
     assert drift_state([(night[1], True), (night[0], True)], T) == "persists"
+    assert drift_state([(night[0] - timedelta(days=40), True), (night[0], True)], T) == "drifts", "another drift"
     # what comes later is not known, and what is old is no news
     assert drift_state([(night[1], True), (night[0], True)], night[1]) == "drifts"
     assert drift_state([(night[3], True)], T) == "steady"
