@@ -147,7 +147,7 @@ def ensembles(
     ).with_columns(pl.col("timestamp", "as_of", "holdout_start", "holdout_end").cast(TS))
     with store.transaction(context.run.run_id) as tx:
         tx.replace("ml.ml_ensembles", rows, as_of=as_of, ignore=["snapshot_id"])
-        for each in best[:ACTIVE_ENSEMBLES]:
+        for each in best:  # of the winners alone, a night would see an ensemble on its good days only
             tx.replace("ml.predictions", _joint_predictions(each, as_of), as_of=as_of, model_name=each.ensemble.name)
         tx.replace(
             "research.ranking_history", _ranks(ranker, ENSEMBLE, as_of, ACTIVE_ENSEMBLES), as_of=as_of, kind=ENSEMBLE

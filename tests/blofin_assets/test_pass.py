@@ -116,6 +116,12 @@ def test_the_active_set_is_the_mean_of_its_members_with_numpys_correlations(done
         assert correlation == pytest.approx(np.corrcoef(both.T)[0, 1], abs=1e-9)
 
 
+def test_every_ensemble_that_was_tried_has_its_predictions_not_only_the_best(done: Platform) -> None:
+    tried = set(done.warehouse.read("SELECT ensemble_name FROM ml.ml_ensembles")["ensemble_name"])
+    assert len(tried) > 3
+    assert tried <= set(done.warehouse.read("SELECT DISTINCT model_name FROM ml.predictions")["model_name"])
+
+
 def test_results_say_for_how_much_of_the_window_there_were_bars(done: Platform) -> None:
     lanes = done.warehouse.read(
         "SELECT timeframe, bars, bars_expected, date_diff('minute', window_start, window_end) AS minutes "
