@@ -48,7 +48,8 @@ STEPS_BACK: Final = 4
 _FINALISTS: Final = "SELECT name, version, parent_version FROM research.finalists WHERE as_of = ? ORDER BY place"
 _EXHAUSTED: Final = "SELECT name, version FROM research.proposals WHERE as_of = ? AND state = 'exhausted'"
 _ATTEMPT: Final = (
-    "SELECT name, version, attempt FROM research.proposals WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL"
+    "SELECT name, version, max(attempt) AS attempt FROM research.proposals "
+    "WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL GROUP BY name, version ORDER BY name, version"
 )
 _PROMPTS: Final = (
     "SELECT name AS strategy_name, version, '*' AS symbol, design_prompt FROM research.strategies "

@@ -61,10 +61,13 @@ STEPS_BACK: Final = 18
 
 NOT_RUN: Final = "not run"
 AUTHORS: Final = ("claude", "tuner")
+DRIFT_DESIGNER: Final = "drift"
+"""Under which challengers that drift called for stand among the proposals of the next cycle."""
 
 _ATTEMPTS: Final = (
     "SELECT name, count(*) AS attempts, max(as_of) AS latest FROM research.proposals "
-    "WHERE stage = 'tuning' AND attempt IS NOT NULL AND as_of < ? GROUP BY name ORDER BY name"
+    "WHERE stage = 'tuning' AND attempt IS NOT NULL AND (as_of < ? OR (as_of = ? AND designer = ?)) "
+    "GROUP BY name ORDER BY name"
 )
 
 
@@ -194,13 +197,16 @@ def seed_of(seed: int, as_of: datetime, name: str) -> int:
 def _due(
     store: Warehouse, played: Sequence[Member], as_of: datetime, window: Window
 ) -> tuple[list[Member], list[Member], dict[str, int]]:
-    """Return who is tuned, who has been tuned often enough, and the attempts in each life so far."""
+    """Return who is tuned, who has been tuned often enough, and the attempts in each life so far.
+
+    Who drifted since the last cycle has been tuned for this exam already.
+    """
     scores = store.read(
         "SELECT strategy AS name, score, trades AS total_trades FROM research.strategy_scores "
         "WHERE as_of = ? AND \"window\" = ? AND symbol = '*'",
         [as_of, _days(window)],
     )
-    so_far = store.read(_ATTEMPTS, [as_of])
+    so_far = store.read(_ATTEMPTS, [as_of, as_of, DRIFT_DESIGNER])
     attempts = {str(name): int(count) for name, count in so_far.select("name", "attempts").iter_rows()}
     waiting = so_far.filter(pl.col("latest") > as_of - EXAM_LENGTH)["name"].to_list()
     members = {each.strategy.name: each for each in played}
