@@ -10,7 +10,7 @@ remembers. Who was asked for lately, and how many of one night, is read from the
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -94,7 +94,20 @@ def failures(instance: dg.DagsterInstance) -> list[Request]:
             found.append(Request(key, night, kind, tuple(rows), seen.description or ""))  # type: ignore[arg-type]  # a JSON list
     latest = max((each.night for each in found), default="")
     fresh = [each for each in found if day_start(latest) - day_start(each.night) < STALE]
-    return sorted(fresh, key=lambda each: (each.night, _doubt(each), each.kind, each.key))
+    return sorted(last_nights(fresh), key=lambda each: (each.night, _doubt(each), each.kind, each.key))
+
+
+def last_nights(found: Sequence[Request]) -> list[Request]:
+    """Return the requests with each name in the last of its nights alone: what an earlier asks for may be over."""
+    last: dict[tuple[str, str], str] = {}
+    for each in found:
+        for row in each.drifted:
+            last[each.kind, row["name"]] = max(each.night, last.get((each.kind, row["name"]), ""))
+    kept = (
+        replace(each, drifted=tuple(row for row in each.drifted if last[each.kind, row["name"]] == each.night))
+        for each in found
+    )
+    return [each for each in kept if each.drifted]
 
 
 def _doubt(asked: Request) -> tuple[float, float]:

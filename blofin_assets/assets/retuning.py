@@ -19,7 +19,7 @@ import polars as pl
 from backtester.windows import Window
 from blofin_assets.assets.common import cycle_as_of, stage_asset, table_preview
 from blofin_assets.assets.drift import drift_tests
-from blofin_assets.assets.tuning import attempted, seed_of
+from blofin_assets.assets.tuning import DRIFT_DESIGNER, attempted, seed_of
 from blofin_assets.evolution.rows import SOUND, Made, Try, proposal_rows, strategy_rows, tries_rows
 from blofin_assets.evolution.windows import forget_panel, search_panel, windows_of
 from blofin_assets.partitions import day_start, days
@@ -33,8 +33,6 @@ from strategies.evolution.selection import ATTEMPTS
 from strategies.evolution.tuning import tune
 
 GROUP: Final = "retuning"
-DESIGNER: Final = "drift"
-"""Under which challengers stand among the proposals of the next cycle."""
 REQUEST_TAG: Final = "blofin/retune"
 """Run tag: the request, as JSON."""
 
@@ -46,6 +44,11 @@ _OTHERS: Final = (
     "SELECT count(*) FROM research.proposals WHERE stage = 'tuning' AND designer = ? AND as_of = ? "
     "AND NOT list_contains(?, name)"
 )
+_HELD: Final = (
+    "SELECT (SELECT count(*) FROM research.finalists WHERE as_of = ?) + "
+    "(SELECT count(*) FROM research.cycle_events WHERE cycle = ? AND state = 'done' AND as_of = ?)"
+)
+_OWN: Final = "SELECT count(*) FROM research.proposals WHERE designer = ? AND as_of = ? AND name = ?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +119,8 @@ def _tuned(
     done = []
     for each in request["drifted"]:
         member = members.get((each["name"], each["version"]))
-        spent = int(store.read(_ATTEMPTS, [each["name"], DESIGNER, _next_exam(night)]).item())
-        why = idle or _hindrance(member, spent)
+        spent = int(store.read(_ATTEMPTS, [each["name"], DRIFT_DESIGNER, _next_exam(night)]).item())
+        why = idle or _too_late(store, each["name"], _next_exam(night)) or _hindrance(member, spent)
         if why or member is None or windows.search is None:
             done.append(_Done(_row(request, each, night, "not run", why)))
             continue
@@ -127,16 +130,25 @@ def _tuned(
             panel, member.strategy, budget=evolution.tuning_budget, seed=seed_of(market.seed, night, each["name"]),
             known=known,
         )  # fmt: skip
-        made = replace(attempted(member, result, spent + 1, 0.0, each["reason"]), designer=DESIGNER)
+        made = replace(attempted(member, result, spent + 1, 0.0, each["reason"]), designer=DRIFT_DESIGNER)
         state = "tuned" if made.state == SOUND else "unchanged"
         row = _row(request, each, night, state, made.changes or made.refusal or "", made.version)
         done.append(_Done(row, made, tuple(Try.of(tried) for tried in result.tried)))
     return windows.search, done
 
 
+def _too_late(store: Warehouse, name: str, exam: datetime) -> str:
+    """Say why no challenger of a name can take an exam any more; one that it was made for may be made again."""
+    held = int(store.read(_HELD, [exam, STRATEGY_CYCLE, exam]).item()) > 0
+    own = int(store.read(_OWN, [DRIFT_DESIGNER, exam, name]).item()) > 0
+    return f"the exam of {exam:%Y-%m-%d} has been held; a later night asks for the next" if held and not own else ""
+
+
 def _hindrance(member: Member | None, spent: int) -> str:
     if member is None:
         return "this version is not on the roster any more"
+    if not member.running:
+        return "it was archived meanwhile, and is only followed to its end"
     if spent >= ATTEMPTS:
         return f"it was tuned {spent} times; the next cycle ranks it as it is"
     return (
@@ -152,9 +164,9 @@ def _store_challengers(
     if not made or window is None:
         return
     exam, names = _next_exam(night), sorted(str(each.name) for each in made)
-    others = int(store.read(_OTHERS, [DESIGNER, exam, names]).item())
+    others = int(store.read(_OTHERS, [DRIFT_DESIGNER, exam, names]).item())
     proposals = proposal_rows(made, exam).with_columns(pl.col("slot") + others)
-    tx.replace("research.proposals", proposals, as_of=exam, stage="tuning", designer=DESIGNER, name=names)
+    tx.replace("research.proposals", proposals, as_of=exam, stage="tuning", designer=DRIFT_DESIGNER, name=names)
     tx.append("research.strategies", strategy_rows(made, night), key=["name", "version"])
     tries = tries_rows(
         [tried for each in done for tried in each.tried], "tuner", night, (window.start, window.end), snapshot

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from blofin_assets.retuning import MAX_ATTEMPTS, MOST_A_NIGHT, Request, choose, run_request, standing
+from blofin_assets.retuning import MAX_ATTEMPTS, MOST_A_NIGHT, Request, choose, last_nights, run_request, standing
 
 
 def failed(key: str, night: str, *names: str, kind: str = "strategy") -> Request:
@@ -49,6 +49,16 @@ def test_a_night_sets_off_only_so_many_the_surest_first() -> None:
     many = [f"s{number}" for number in range(MOST_A_NIGHT + 3)]
     chosen = choose([failed("run:1", "2026-03-12", *many), failed("run:2", "2026-03-12", "m", kind="model")], [])
     assert names(chosen) == [("run:1", many[:MOST_A_NIGHT])]
+
+
+def test_of_several_nights_that_wait_the_last_of_a_name_counts() -> None:
+    asked = [
+        failed("run:1", "2026-03-12", "rsi", "ema"),
+        failed("run:2", "2026-03-13", "rsi"),
+        failed("run:3", "2026-03-13", "ema", kind="model"),
+    ]
+    assert names(last_nights(asked)) == [("run:1", ["ema"]), ("run:2", ["rsi"]), ("run:3", ["ema"])]
+    assert names(last_nights([asked[0], failed("run:4", "2026-03-14", "ema", "rsi")])) == [("run:4", ["ema", "rsi"])]
 
 
 def test_a_name_that_drifts_in_two_metrics_is_asked_for_once() -> None:
