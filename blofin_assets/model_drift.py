@@ -21,6 +21,7 @@ from features import FeatureManager
 from features.bars import TS
 from features.registry import Registry
 from model_zoo.base import ModelError, ModelSpec
+from model_zoo.folds import HOLDOUT_DAYS
 from model_zoo.tuning import (
     BUDGET,
     Challenge,
@@ -49,7 +50,7 @@ _SEARCHED: Final = (
     "GROUP BY model_name"
 )
 _ADOPTED: Final = (
-    "SELECT model_name, spec FROM ml.model_tuning WHERE decision = 'adopted' AND as_of < ? ORDER BY as_of DESC"
+    "SELECT model_name, spec FROM ml.model_tuning WHERE decision = 'adopted' AND as_of <= ? ORDER BY as_of DESC"
 )
 
 
@@ -91,14 +92,15 @@ class Answer:
 def specs_in_force(
     store: Warehouse, defaults: Iterable[ModelSpec], as_of: datetime, known: Registry
 ) -> dict[str, ModelSpec]:
-    """Return by name the specifications that a cycle trains: the last adopted before it, else the default.
+    """Return by name the specifications that a cycle trains: the last adopted before its holdout, else the default.
 
+    The days that a specification was adopted on end where the holdout begins, so that it is unseen by the choice, too.
     One with an input that is unknown, since its text is not taken by the language any more, is passed over.
     """
     patterns = {each.pattern for each in known}
     found = {each.name: each for each in defaults}
     open_names = set(found)
-    for name, text in store.read(_ADOPTED, [as_of]).iter_rows():
+    for name, text in store.read(_ADOPTED, [as_of - HOLDOUT_DAYS]).iter_rows():
         if name not in open_names:  # what is not asked for, or older than what was found, need not be readable any more
             continue
         spec = ModelSpec.from_json(json.loads(text))

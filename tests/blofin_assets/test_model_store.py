@@ -190,7 +190,7 @@ def test_drift_is_answered_first_by_retraining_then_by_a_search(store: Warehouse
     assert [each.action for each in answer_drift(store, SYMBOLS, specs, later)] == ["retrained"]
 
 
-def test_what_was_adopted_is_in_force_from_the_next_cycle_on(store: Warehouse) -> None:
+def test_what_was_adopted_is_in_force_once_the_days_that_chose_it_are_before_the_holdout(store: Warehouse) -> None:
     better = replace(SPEC, type="momentum", hyper={"c": 0.01})
     base = replace(SPEC, type="momentum")
     span = Window(T - timedelta(days=10), T - timedelta(days=3))
@@ -206,8 +206,8 @@ def test_what_was_adopted_is_in_force_from_the_next_cycle_on(store: Warehouse) -
     gone = rows.with_columns(id=pl.lit("gone"), model_name=pl.lit("gone_5m"), spec=pl.lit("no specification any more"))
     with store.transaction("r") as tx:
         tx.append("ml.model_tuning", gone)
-    assert specs_in_force(store, [base], T + timedelta(hours=12), known_features(store))[base.name] == base
-    assert specs_in_force(store, [base], T + timedelta(hours=24), known_features(store))[base.name] == better
+    assert specs_in_force(store, [base], T + timedelta(hours=24), known_features(store))[base.name] == base
+    assert specs_in_force(store, [base], T + timedelta(hours=36), known_features(store))[base.name] == better
     trials = search_trials([Answer("momentum_5m", "searched", "persists", won)], T, 1)
     assert trials.height == 2
     assert trials["version"].n_unique() == 2

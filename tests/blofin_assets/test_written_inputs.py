@@ -163,8 +163,8 @@ def test_a_good_input_makes_a_challenger_that_is_adopted_stored_and_replayed(sto
     assert [each.log_loss for each in again.challenge.tried] == [each.log_loss for each in found.challenge.tried]
     assert again.challenge.gain == found.challenge.gain
 
-    # the next cycle trains it; its files say what the input is, and where it is not known they are refused
-    spec = specs_in_force(store, [BLIND], T + timedelta(hours=12), known_features(store))[BLIND.name]
+    # a day later it is trained; its files say what the input is, and where it is not known they are refused
+    spec = specs_in_force(store, [BLIND], T + timedelta(hours=24), known_features(store))[BLIND.name]
     assert spec == found.challenge.challenger
     assert specs_in_force(store, [BLIND], T, known_features(store))[BLIND.name] == BLIND
     made = T - timedelta(hours=18)
