@@ -3,13 +3,18 @@
 A day of it is in `make test-long`. `BLOFIN_TEST_QUARTER_DAYS=14` with `-m long -s` runs two weeks and prints their
 table; a day takes more than a minute. `BLOFIN_TEST_QUARTER_SEED` is another market. From `LONG` days on, what is looked
 for is found: the market holds an edge that a strategy of the first cycle earns, and that reverses a few days later.
+
+Ninety days take hours. With `BLOFIN_TEST_QUARTER_FOLDER` they may be made in parts: what is in that folder is gone on
+with, as after a restart of the daemon; `BLOFIN_TEST_QUARTER_MINUTES` ends a part at the end of a day.
 """
 
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -28,6 +33,8 @@ from blofin_assets.retuning import REASON_TAG
 
 DAYS: Final = int(os.environ.get("BLOFIN_TEST_QUARTER_DAYS", "1"))
 SEED: Final = int(os.environ.get("BLOFIN_TEST_QUARTER_SEED", "9"))
+FOLDER: Final = os.environ.get("BLOFIN_TEST_QUARTER_FOLDER")
+MINUTES: Final = float(os.environ.get("BLOFIN_TEST_QUARTER_MINUTES", "inf"))
 LONG: Final = 11
 """Days after which the reversal must have been found: seven of the forward ledger, three nights, one to spare."""
 HISTORY: Final = timedelta(days=24)
@@ -47,9 +54,12 @@ needs_days = pytest.mark.skipif(DAYS < LONG, reason=f"set BLOFIN_TEST_QUARTER_DA
 @pytest.fixture(scope="module")
 def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clockwork]:
     """A platform after `DAYS` days under its own schedules and sensors."""
-    root = tmp_path_factory.mktemp("quarter")
-    symbols = ("BTC-USDT",)
-    archive = drifting_archive(root / "archive", symbols, BEGIN - HISTORY, END + timedelta(days=1), REVERSES, SEED)
+    ends = time.monotonic() + 60 * MINUTES
+    root = Path(FOLDER) if FOLDER else tmp_path_factory.mktemp("quarter")
+    state, symbols = root / "clockwork.json", ("BTC-USDT",)
+    archive = root / "archive"
+    if not state.exists():
+        drifting_archive(archive, symbols, BEGIN - HISTORY, END + timedelta(days=1), REVERSES, SEED)
     with platforms(root) as make, pytest.MonkeyPatch.context() as patch:
         keep_surroundings_out(patch, root)
         platform = make(
@@ -57,14 +67,26 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clockwork]:
             start=(BEGIN - HISTORY).date().isoformat(), search_budget=24, tuning_budget=4,
         )  # fmt: skip
         with clockwork(platform) as daemon:
-            with served(Author([design(FADE)])):
-                daemon.tick(BEGIN)
-            for day in moments(BEGIN, END - timedelta(days=1), timedelta(days=1)):
+            for day in moments(_begun(daemon, state), END - timedelta(days=1), timedelta(days=1)):
+                if time.monotonic() > ends:
+                    pytest.skip(f"{day:%Y-%m-%d} is next: the same command goes on")
                 for since in (NIGHT, timedelta(hours=12), timedelta(days=1)):
                     daemon.tick(day + since)
                 _age(daemon)
+                daemon.store(state, day + timedelta(days=1))
                 told(f"{day:%Y-%m-%d}: {len(daemon.runs)} runs, {_disk(daemon):.0f} MB, {_memory():.0f} MB of memory")
+            daemon.move(END)
             yield daemon
+
+
+def _begun(daemon: Clockwork, state: Path) -> datetime:
+    """Begin, or go on after the last day that was written down; return the day that is next."""
+    if state.exists():
+        return daemon.resume(state)
+    with served(Author([design(FADE)])):
+        daemon.tick(BEGIN)
+    daemon.store(state, BEGIN)
+    return BEGIN
 
 
 def test_every_cycle_ran_once_and_on_its_grid(left_alone: Clockwork) -> None:

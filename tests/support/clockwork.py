@@ -4,13 +4,15 @@ Belongs here: driving real definitions through time, and counting what happened.
 happen. Each run is a real run on a real instance; only the waiting is left out.
 """
 
+import json
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -86,6 +88,26 @@ class Clockwork:
     def count(self, job: str, *, success: bool = True) -> Counter[str]:
         """Return how often each key of a job ran to an end of this kind."""
         return Counter(run.key for run in self.runs if run.job == job and run.success is success)
+
+    def store(self, path: Path, through: datetime) -> None:
+        """Write down what the daemon knows at rest, so that another process can go on from this moment."""
+        told = {
+            "through": through.isoformat(),
+            "runs": [asdict(run) | {"at": run.at.isoformat()} for run in self.runs],
+            "cursors": self._cursors,
+            "asked": sorted(self._asked),
+        }
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(told), encoding="utf-8")
+        part.replace(path)
+
+    def resume(self, path: Path) -> datetime:
+        """Go on from what another process wrote down; return the moment up to which it had come."""
+        told = json.loads(path.read_text(encoding="utf-8"))
+        self.runs = [Done(**{**run, "at": datetime.fromisoformat(run["at"])}) for run in told["runs"]]
+        self._cursors = told["cursors"]
+        self._asked = {(origin, key) for origin, key in told["asked"]}
+        return datetime.fromisoformat(told["through"])
 
     def _sensors(self) -> list[str]:
         return [sensor.name for sensor in self.defs.sensors or ()]
