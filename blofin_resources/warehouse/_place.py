@@ -6,11 +6,12 @@ No file of the catalog may be opened other than by DuckDB: a process that closes
 the locks that SQLite holds on it.
 """
 
+import hashlib
 import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,7 +20,7 @@ from duckdb import DuckDBPyConnection
 from filelock import FileLock, Timeout
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _sql
+from blofin_resources.warehouse import _postgres, _sql
 
 ALIAS: Final = "lake"
 """Name under which the warehouse is attached."""
@@ -39,21 +40,32 @@ class Place:
     folder : Path
         Absolute folder; Parquet files lie in its `data`.
     uri : str
-        Catalog as DuckLake names it, such as `sqlite:/data/warehouse/catalog.sqlite`.
+        Catalog as DuckLake names it, such as `sqlite:/data/warehouse/catalog.sqlite`; it holds no password.
     file : Path or None
         The catalog's file; None where the catalog is a server.
+    password : str or None
+        That of the server, where the settings name one.
     """
 
     folder: Path
     uri: str
     file: Path | None
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, folder: Path, catalog: str | None) -> Self:
-        """Return the place of a folder, with the SQLite catalog inside it unless another one is named."""
+        """Return the place of a folder, with the SQLite catalog inside it unless another one is named.
+
+        Raises
+        ------
+        WarehouseError
+            If the catalog is a server's address that cannot be read.
+        """
         root = Path(folder).expanduser().absolute()
-        if catalog is not None and catalog.startswith(("postgres:", "postgresql:")):
-            return cls(root, "postgres:" + catalog.partition(":")[2], None)
+        if catalog is not None and catalog.strip().lower().startswith(_postgres.SCHEMES):
+            server = _postgres.read(catalog.strip())
+            return cls(root, f"postgres:{server.text}", None, server.password)
+        _postgres.refuse_other_server(catalog or "")
         path = (catalog or "").removeprefix("sqlite:")
         file = Path(path).expanduser().absolute() if path else root / "catalog.sqlite"
         return cls(root, f"sqlite:{file}", file)
@@ -104,9 +116,24 @@ class Place:
             options.append("READ_ONLY")
         elif self.file is not None:
             options.append("META_JOURNAL_MODE 'WAL'")
+        if self.password is not None:
+            options.append(f"META_SECRET {_sql.text(self._secret)}")
         if snapshot is not None:
             options.append(f"SNAPSHOT_VERSION {snapshot:d}")
         connection.execute(f"ATTACH {_sql.text('ducklake:' + self.uri)} AS {alias} ({', '.join(options)})")
+
+    def keep_password(self, connection: DuckDBPyConnection) -> None:
+        """Give DuckDB the password as a secret, which it shows nowhere; a connection string it repeats in errors."""
+        if self.password is not None:
+            connection.execute(
+                f"CREATE OR REPLACE TEMPORARY SECRET {_sql.column(self._secret)} "
+                f"(TYPE postgres, PASSWORD {_sql.text(self.password)})"
+            )
+
+    @property
+    def _secret(self) -> str:
+        # a connection may copy from another place with a password of its own
+        return f"catalog_{hashlib.sha256(self.uri.encode()).hexdigest()[:16]}"
 
     def refuse_foreign(self, connection: DuckDBPyConnection) -> None:
         """Refuse a catalog file that holds something else, before DuckLake writes its tables into it."""
@@ -181,9 +208,10 @@ def all_cores(cursor: DuckDBPyConnection, rows: int) -> Iterator[None]:
 
 
 def load_for(connection: DuckDBPyConnection, place: Place) -> None:
-    """Load the extensions that a place's catalog needs."""
+    """Load the extensions that a place's catalog needs, and the password where it has one."""
     for extension in ("ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"):
         _load(connection, extension)
+    place.keep_password(connection)
 
 
 def _load(connection: DuckDBPyConnection, extension: str) -> None:

@@ -479,7 +479,8 @@ def _opened(place: Place, connection: DuckDBPyConnection) -> Iterator[DuckDBPyCo
     except duckdb.Error as error:
         connection.close()
         where = place.file or place.uri.partition(":")[0]
-        msg = f"the warehouse catalog {where} cannot be opened: {_sql.first_line(error)}; restore it from a copy"
+        way_out = "restore it from a copy" if place.file else "start that server, or correct BLOFIN_CATALOG"
+        msg = f"the warehouse catalog {where} cannot be opened: {_sql.first_line(error)}; {way_out}"
         raise WarehouseError(msg) from error
     except BaseException:
         connection.close()
