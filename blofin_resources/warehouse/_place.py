@@ -25,6 +25,9 @@ from blofin_resources.warehouse import _postgres, _sql
 ALIAS: Final = "lake"
 """Name under which the warehouse is attached."""
 
+MARK: Final = "warehouse_id"
+"""File among the data that carries the warehouse's id."""
+
 LOCK_SECONDS: Final = 300.0
 """How long a writer waits for its turn; a commit takes some 20 ms, the merging of files may take seconds."""
 
@@ -74,6 +77,11 @@ class Place:
     def data(self) -> Path:
         """Folder of the Parquet files."""
         return self.folder / "data"
+
+    @property
+    def mark(self) -> Path:
+        """File that carries the id of the warehouse."""
+        return self.data / MARK
 
     def make(self) -> None:
         """Create the folders, or say why they cannot be."""
@@ -156,8 +164,7 @@ class Place:
             raise WarehouseError(msg)
 
     def _refuse_lost_catalog(self) -> None:
-        stored = next(self.data.rglob("*.parquet"), None)
-        if stored is not None:
+        if self.mark.exists() or next(self.data.rglob("*.parquet"), None) is not None:
             msg = f"{self.data} holds data but {self.file} is missing; restore that file, or {_ELSEWHERE}"
             raise WarehouseError(msg)
 

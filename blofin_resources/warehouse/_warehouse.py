@@ -17,7 +17,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _copy, _reads, _schema, _sql, _upkeep
+from blofin_resources.warehouse import _copy, _identity, _reads, _schema, _sql, _upkeep
 from blofin_resources.warehouse._place import ALIAS, Place, connect, load_for, one_thread
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
@@ -64,7 +64,8 @@ class Warehouse:
         Raises
         ------
         WarehouseError
-            If the folder cannot be written, the catalog is something else's or damaged, or holds another market.
+            If the folder cannot be written or belongs to another catalog, or the catalog is something else's or
+            damaged, or holds another market.
         """
         place = Place.of(folder, catalog)
         place.make()
@@ -73,7 +74,8 @@ class Warehouse:
             place.attach(connection, ALIAS)
             connection.execute(f"USE {ALIAS}")
             _refuse_other_lake(place, connection)
-            _prepare(place, connection, market, market_id)
+            _identity.require_files(place, connection)
+            _identity.mark(place, _prepare(place, connection, market, market_id))
             one_thread(connection)  # not where people query: theirs are of many rows
         return cls(place, connection)
 
@@ -84,7 +86,7 @@ class Warehouse:
         Raises
         ------
         WarehouseError
-            If there is none, or it cannot be read.
+            If there is none, it cannot be read, or its folder belongs to another catalog.
         """
         place = Place.of(folder, catalog)
         absent = WarehouseError(f"there is no warehouse in {place.folder}; make one with: blofin run")
@@ -98,6 +100,8 @@ class Warehouse:
             _refuse_other_lake(place, connection)
             if not _schema.columns(connection, "meta.settings"):
                 raise absent
+            _identity.require_files(place, connection)
+            _identity.refuse_other(place, connection)
         return cls(place, connection)
 
     def close(self) -> None:
@@ -356,8 +360,13 @@ class Warehouse:
         Raises
         ------
         WarehouseError
-            If `keep_files` is too short, or the database refuses.
+            If `keep_files` is too short, the folder is not the catalog's any more, or the database refuses.
         """
+        try:
+            _identity.require_same(self._place, self._own_cursor())
+        except duckdb.Error as error:
+            msg = f"the warehouse refused its maintenance: {_sql.first_line(error)}"
+            raise WarehouseError(msg) from error
         cursor = self._connection.cursor()
         try:
             return _upkeep.maintain(
@@ -504,11 +513,14 @@ def _transaction(cursor: DuckDBPyConnection) -> Iterator[list[str]]:
         raise
 
 
-def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_id: str) -> None:
-    """Bring schema, views and the name of the market up to date, or refuse."""
+def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_id: str) -> str:
+    """Bring schema, views, the name of the market and the id up to date, or refuse; return the id."""
     with _transaction(connection) as outcome:
         if _schema.migrate(connection):
             outcome.append("migrated")
+        identity, new = _identity.settle(place, connection)
+        if new:
+            outcome.append("identified")
         known = _schema.settings(connection)
         mine = {"market": market, "market_id": market_id}
         if "market" not in known:
@@ -525,6 +537,7 @@ def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_i
             raise WarehouseError(msg)
         if _schema.renew_views(connection):
             outcome.append("views")
+    return identity
 
 
 def _refuse_other_lake(place: Place, connection: DuckDBPyConnection) -> None:
