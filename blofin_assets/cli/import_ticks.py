@@ -60,7 +60,9 @@ def import_file(path: Path) -> None:
 
 
 def _market(settings: Settings) -> tuple[str, str]:
-    """Return the market of the warehouse: its own where it exists, else the one set, else that of the ticks.
+    """Return market and id of the warehouse: its own where it exists, else the one set, else that of the ticks.
+
+    A new one gets the id that the settings give to that market, since every later command asks for it.
 
     Raises
     ------
@@ -72,7 +74,8 @@ def _market(settings: Settings) -> tuple[str, str]:
             known = dict(store.read("SELECT key, value FROM meta.settings WHERE key LIKE 'market%'").iter_rows())
     except WarehouseError:  # none yet, or broken, which opening it for writing will say
         real = not settings.market.startswith("sample")
-        return (settings.market if real else _TICKS_MARKET), ""
+        named = settings if real else settings.model_copy(update={"market": _TICKS_MARKET})
+        return named.market, named.market_id
     if known["market"].startswith("sample"):
         msg = (
             f"the warehouse {settings.warehouse} holds the synthetic market {known['market']}; "

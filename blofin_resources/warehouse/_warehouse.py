@@ -527,6 +527,9 @@ def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_i
             for key, value in mine.items():
                 _schema.put_setting(connection, key, value)
             outcome.append("named")
+        elif _unnamed(known, market) and market_id:
+            _schema.put_setting(connection, "market_id", market_id)
+            outcome.append("named")
         elif {key: known.get(key) for key in mine} != mine:
             theirs = f"{known['market']} {known.get('market_id', '')}".strip()
             asked = f"{market} {market_id}".strip()
@@ -538,6 +541,14 @@ def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_i
         if _schema.renew_views(connection):
             outcome.append("views")
     return identity
+
+
+def _unnamed(known: Mapping[str, str], market: str) -> bool:
+    """Tell a warehouse that imported ticks began in an older version: its market is real and has no id yet.
+
+    A synthetic market is never without one: its seed is what its bars are made of.
+    """
+    return known["market"] == market and not known.get("market_id") and not market.startswith("sample")
 
 
 def _refuse_other_lake(place: Place, connection: DuckDBPyConnection) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from blofin_resources.errors import WarehouseError
 from blofin_resources.market.import_ticks import import_ticks
 from blofin_resources.market.sample import SampleMarket
 from blofin_resources.market.ticks import TicksFile
+from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
 BLOFIN = Path(sys.executable).with_name("blofin")
@@ -99,6 +101,30 @@ def test_the_command_takes_everything_over_once_and_says_from_where(old: Path) -
     for rows in (bars, scores, knowledge, configs):
         assert set(rows["run_id"]) == {f"blofin import-ticks {old.name}"}
     refused(blofin("run"), "holds the market blofin")
+    with open_as_told() as store:
+        assert store.snapshot_id() > 0
+
+
+@pytest.mark.parametrize("market", ["blofin", "archive"])
+def test_a_warehouse_of_imported_ticks_that_has_no_id_takes_that_of_the_first_to_go_on(old: Path, market: str) -> None:
+    folder = Path("warehouse")
+    Warehouse.open(folder, market=market).close()  # as an older version's import left it
+    Warehouse.open(folder, market=market, market_id="theirs").close()
+    with pytest.raises(WarehouseError, match=f"holds the market {market} theirs, not {market} others"):
+        Warehouse.open(folder, market=market, market_id="others")
+    assert blofin("import-ticks", str(old)).returncode == 0, "it goes into whatever real market is there"
+
+
+def test_a_synthetic_market_takes_no_id_later() -> None:
+    Warehouse.open(Path("warehouse"), market="sample").close()
+    with pytest.raises(WarehouseError, match="holds the market sample, not sample seed=7"):
+        Warehouse.open(Path("warehouse"), market="sample", market_id="seed=7")
+
+
+def open_as_told() -> Warehouse:
+    """Open the warehouse as every command does with the setting that the import ends with."""
+    settings = Settings(market="blofin")
+    return Warehouse.open(Path("warehouse"), market=settings.market, market_id=settings.market_id)
 
 
 def test_an_import_fills_minutes_and_replaces_no_bar_and_makes_due_what_it_changes(old: Path, tmp_path: Path) -> None:
