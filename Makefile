@@ -19,11 +19,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>.venv/install.log \
 	  || { cat .venv/install.log >&2; exit 1; }
-	@mkdir -p warehouse/.dagster && cp dagster.yaml warehouse/.dagster/
-	@test -f .env || echo 'DAGSTER_HOME=$(CURDIR)/warehouse/.dagster' > .env
 	@touch $(READY)
 
-run: $(READY) ## Bring everything up to date and end with the path of the report
+# For commands of `dagster` in this folder, which let it win over the environment; a server has none.
+.env:
+	@mkdir -p warehouse/.dagster && cp dagster.yaml warehouse/.dagster/
+	@echo 'DAGSTER_HOME=$(CURDIR)/warehouse/.dagster' > .env
+
+run: $(READY) .env ## Bring everything up to date and end with the path of the report
 	@$(BIN)/blofin run
 
 test: $(READY) ## Lint, types, layers, fast tests
@@ -39,7 +42,7 @@ test-slow: $(READY) ## The tests that take minutes
 test-long: $(READY) ## The tests that run whole cycles many times over: kills, faults of Claude, disturbances
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m long
 
-ui: $(READY) ## Dagster's UI and daemon on http://127.0.0.1:3000
+ui: $(READY) .env ## Dagster's UI and daemon on http://127.0.0.1:3000
 	@$(BIN)/blofin ui
 
 sql: $(READY) ## A prompt for queries, reading only

@@ -212,6 +212,16 @@ class Settings(BaseSettings):
             return str(self.archive.resolve())
         return f"seed={self.seed}" if self.market.startswith("sample") else urlsplit(self.api_url).hostname or ""
 
+    def environment(self) -> dict[str, str]:
+        """Return what is set, and the warehouse, as variables: they give the same settings in any working folder.
+
+        The values of secrets are among them: for the environment of a child, nothing else.
+        """
+        texts = {name: _as_text(getattr(self, name)) for name in ("warehouse", *sorted(self.model_fields_set))}
+        if self.catalog is not None and not self.catalog.startswith(("postgres:", "postgresql:")):
+            texts["catalog"] = _as_text(Path(self.catalog.removeprefix("sqlite:")).expanduser())
+        return {_variable(name): text for name, text in texts.items() if text}
+
     def start_for(self, as_of: datetime) -> date:
         """Return the first market day (UTC) for a pass as of `as_of`: the one set, else 45 days before.
 
@@ -228,6 +238,26 @@ class Settings(BaseSettings):
         return self.start
 
 
+def variables() -> frozenset[str]:
+    """Return the name of every variable that is a setting, in capitals; any other case is read as well."""
+    return frozenset(_variable(name) for name in Settings.model_fields)
+
+
+def _variable(field: str) -> str:
+    return field.upper() if field.startswith("anthropic") else f"BLOFIN_{field.upper()}"
+
+
+def _as_text(value: object) -> str:
+    """Return a value as a variable holds it, a path from the root on; nothing where it is None."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value.resolve())
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
+
+
 def _rejected(error: ValidationError, given: dict[str, Any]) -> list[tuple[str, object]]:
     """Return (field, value) of everything that was refused, each field once, in the order of the fields."""
     names = {str(field.validation_alias or name): name for name, field in Settings.model_fields.items()}
@@ -242,6 +272,5 @@ def _rejected(error: ValidationError, given: dict[str, Any]) -> list[tuple[str, 
 
 def _describe(problem: tuple[str, object]) -> str:
     name, value = problem
-    variable = name.upper() if name.startswith("anthropic") else f"BLOFIN_{name.upper()}"
     shown = "" if name in _SECRET else f"={value!r}"
-    return f"{variable}{shown} cannot be used; give {_EXAMPLES.get(name, 'another value')}"
+    return f"{_variable(name)}{shown} cannot be used; give {_EXAMPLES.get(name, 'another value')}"

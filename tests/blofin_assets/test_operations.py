@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
 from blofin_assets.definitions import build_defs
+from blofin_assets.instance import PROJECT
 from blofin_assets.status import Item, look
 from blofin_resources.errors import BlofinError
 from blofin_resources.processes import exclusive, exclusive_for_life
@@ -122,9 +123,23 @@ def test_a_lock_for_life_excludes_every_other_and_ends_with_its_process(tmp_path
         pass
 
 
+def test_no_env_file_moves_a_program_of_dagster_to_another_instance(tmp_path: Path) -> None:
+    (tmp_path / "other" / ".dagster").mkdir(parents=True)
+    Path(".env").write_text(f"DAGSTER_HOME={tmp_path}/other/.dagster\nBLOFIN_WAREHOUSE=other\n", encoding="utf-8")
+    code = "from blofin_assets.cli import ui; ui.become(['dagster', 'instance', 'info'], ui._prepared())"
+    environment = {**os.environ, "BLOFIN_WAREHOUSE": "real", "PYTHONPATH": str(PROJECT)}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert f"$DAGSTER_HOME: {tmp_path}/real/.dagster\n" in answer.stdout, answer.stderr
+
+
 @pytest.mark.long
 def test_a_second_daemon_ends_with_one_line_and_the_first_shows_its_health(tmp_path: Path) -> None:
     folder = tmp_path / "warehouse"
+    # as `make` writes it: were it heeded, the daemon would beat in that folder
+    Path(".env").write_text(f"DAGSTER_HOME={tmp_path}/other/.dagster\n", encoding="utf-8")
+    (tmp_path / "other" / ".dagster").mkdir(parents=True)
     environment = {**os.environ, "BLOFIN_WAREHOUSE": str(folder), "BLOFIN_SYMBOLS": "BTC-USDT"}
     with (tmp_path / "daemon.txt").open("w") as output:
         first = subprocess.Popen([BLOFIN, "daemon"], env=environment, stdout=output, stderr=output)

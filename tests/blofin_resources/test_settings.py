@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blofin_resources.errors import SettingsError
-from blofin_resources.settings import MARKETS, Settings
+from blofin_resources.settings import MARKETS, Settings, variables
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,30 @@ def test_environment_wins_over_file_and_file_over_default(monkeypatch: pytest.Mo
     settings = Settings()
     assert settings.seed == 2
     assert settings.start == date(2025, 5, 5)
+
+
+def test_what_is_set_can_be_handed_to_a_process_in_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        "BLOFIN_SEED=1", "BLOFIN_START=2025-05-05", "BLOFIN_ARCHIVE=candles", "BLOFIN_CATALOG=sqlite:lake.sqlite",
+        "BLOFIN_SYMBOLS=SOL-USDT,BTC-USDT", "BLOFIN_MARK_PRICES=off", "ANTHROPIC_API_KEY=sk-ant-1",
+        "BLOFIN_NOTIFY_URL=https://example.com/x", "BLOFIN_AI_BUDGET_USD=0.5",
+    )  # fmt: skip
+    Path(".env").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setenv("BLOFIN_SEED", "2")
+    here, folder = Settings(), Path.cwd()
+    given = here.environment()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    paths = {"archive": folder / "candles", "warehouse": folder / "warehouse", "catalog": str(folder / "lake.sqlite")}
+    assert Settings().model_dump() == {**here.model_dump(), **paths}
+    assert set(given) <= variables()
+
+
+def test_a_server_as_the_catalog_is_handed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOFIN_CATALOG", "postgres:dbname=blofin host=db")
+    assert Settings().environment()["BLOFIN_CATALOG"] == "postgres:dbname=blofin host=db"
 
 
 def test_symbols_are_cleaned_and_kept_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
