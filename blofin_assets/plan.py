@@ -131,7 +131,10 @@ class Progress(Protocol):
         ...
 
     def done(self, job: str) -> frozenset[datetime]:
-        """Return the as-of times at which the job has succeeded or was given up."""
+        """Return the as-of times at which the job has succeeded, or is too old to be made up for.
+
+        One that failed too often for the daemon is not among them: asked for again, it is tried again.
+        """
         ...
 
 

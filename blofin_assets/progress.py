@@ -83,7 +83,11 @@ class WarehouseProgress:
 
     def done(self, job: str) -> frozenset[datetime]:
         """See `plan.Progress.done`."""
-        return self.succeeded(job) | _given_up(self._events(), job)
+        return self.succeeded(job) | self._events()[job, "skipped"]
+
+    def given_up(self, job: str) -> frozenset[datetime]:
+        """Return the as-of times that were skipped, or that failed too often, and have not succeeded since."""
+        return _given_up(self._events(), job) - self.succeeded(job)
 
     def succeeded(self, job: str) -> frozenset[datetime]:
         """Return the as-of times for which the job's last table has rows; a report must show the cycles there are."""
@@ -112,9 +116,11 @@ class WarehouseProgress:
     def mark_due(self, cadence: Cadence, scheduled: datetime, run_id: str) -> tuple[list[Step], list[Step]]:
         """Mark every as-of that is due at a tick, and those that are given up; return both.
 
-        Downtime is caught up here: Dagster launches only the latest missed tick.
+        Downtime is caught up here: Dagster launches only the latest missed tick. What failed too often waits for a
+        person, and `blofin run`.
         """
-        due, skipped = due_times(cadence, scheduled, self.done(cadence.job))
+        settled = self.done(cadence.job) | self.given_up(cadence.job)
+        due, skipped = due_times(cadence, scheduled, settled)
         return (
             self.mark([cadence.step(time) for time in due], "due", run_id),
             self.mark([cadence.step(time) for time in skipped], "skipped", run_id),

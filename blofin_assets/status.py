@@ -35,6 +35,9 @@ LEAST_FREE: Final = 0.05
 
 LOOK_BACK: Final = timedelta(days=1)
 
+SHOWN: Final = 3
+"""How many keys of a cycle a line names."""
+
 _NAMES: Final = {REPORT: "daily report", FORWARD: "forward ledger", DRIFT: "drift checks"}
 
 _AGES: Final = (
@@ -109,24 +112,26 @@ def _age(name: str, dataset: str, store: Warehouse, settings: Settings, now: dat
 
 def _cycles(progress: WarehouseProgress, settings: Settings, now: datetime) -> list[Item]:
     due = plan(now, settings.start_for(now), progress).steps
-    given_up = {cadence.job: progress.done(cadence.job) - progress.succeeded(cadence.job) for cadence in CADENCES}
     found = []
     for cadence in CADENCES:
         done = [time for time in progress.succeeded(cadence.job) if time <= now]
-        open_steps = [step for step in due if step.job == cadence.job]
+        given_up = progress.given_up(cadence.job)
+        open_steps = [step for step in due if step.job == cadence.job and step.as_of not in given_up]
         late = [step for step in open_steps if now - step.as_of > LATE]
         last = f"last {cadence.key(max(done))}" if done else "none yet"
-        recent = [time for time in given_up[cadence.job] if time > now - LOOK_BACK]
+        # of old it no longer matters once a later one is there
+        missing = sorted(time for time in given_up if time <= now and (not done or time > max(done)))
         parts = [last, _due(open_steps) or f"next {_moment(cadence.floor(now) + cadence.every)}"]
-        if recent:
-            parts.append(f"given up: {', '.join(cadence.key(time) for time in sorted(recent))}")
+        if missing:
+            shown = "… " if len(missing) > SHOWN else ""
+            parts.append(f"given up: {shown}{', '.join(cadence.key(time) for time in missing[-SHOWN:])}")
         values = {
             "last": max(done).isoformat() if done else None,
             "due": [step.run_key for step in open_steps],
-            "given_up": [time.isoformat() for time in sorted(recent)],
+            "given_up": [time.isoformat() for time in missing],
         }
         name = _NAMES.get(cadence.job, cadence.job.replace("_", " "))
-        found.append(Item(name, not late and not recent, "; ".join(parts), values))
+        found.append(Item(name, not late and not missing, "; ".join(parts), values))
     market = [step for step in due if step.job == MARKET_DATA]
     days = f"{market[0].first_key} to {market[-1].last_key}" if market else "nothing"
     return [Item("due: market data", True, days, {"runs": [step.run_key for step in market]}), *found]
@@ -135,7 +140,7 @@ def _cycles(progress: WarehouseProgress, settings: Settings, now: datetime) -> l
 def _due(steps: list[Step]) -> str:
     if not steps:
         return ""
-    return f"due: {', '.join(step.first_key for step in steps[:3])}" + (" …" if len(steps) > 3 else "")  # noqa: PLR2004 - what fits
+    return f"due: {', '.join(step.first_key for step in steps[:SHOWN])}" + (" …" if len(steps) > SHOWN else "")
 
 
 def _gaps(store: Warehouse) -> Item:

@@ -233,6 +233,20 @@ def test_a_cycle_that_keeps_failing_is_given_up_and_holds_up_nothing_else(platfo
     assert events.rows() == [(ML_CYCLE, "2026-03-04-12:00")]
 
 
+def test_what_was_given_up_is_made_when_a_person_asks_and_by_nothing_else(platform: Platform) -> None:
+    miss_three_ticks(platform)
+    report = next(step for step in open_steps(platform.progress, platform.settings) if step.job == REPORT)
+    platform.progress.mark([report], "failed", "test")
+    tick(platform, f"{REPORT}_schedule", report.as_of)
+    assert report not in open_steps(platform.progress, platform.settings)
+    assert report in platform.plan(NOW).steps
+    succeed(platform, REPORT, report.as_of + timedelta(days=1))
+    assert report in platform.plan(NOW + timedelta(days=1)).steps, "a hole is made up for as well"
+    succeed(platform, REPORT, report.as_of)
+    assert report not in platform.plan(NOW).steps
+    assert platform.progress.given_up(REPORT) == frozenset()
+
+
 def test_a_report_waits_for_the_cycles_before_it_and_for_no_others() -> None:
     steps = [
         Step(ML_CYCLE, "2026-03-04-12:00", "2026-03-04-12:00", LAST + timedelta(hours=12)),

@@ -21,6 +21,8 @@ from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
 from blofin_assets.definitions import build_defs
 from blofin_assets.instance import PROJECT
+from blofin_assets.plan import CADENCES
+from blofin_assets.progress import say_done
 from blofin_assets.status import Item, look
 from blofin_resources.errors import BlofinError
 from blofin_resources.processes import exclusive, exclusive_for_life
@@ -65,6 +67,26 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     seen = items(platform)
     assert "4.0 h old, ETH-USDT the oldest" in seen["market data"].detail
     assert not seen["features"].well
+
+
+def test_a_cycle_that_was_given_up_needs_a_look_until_a_later_one_is_there(platform: Platform) -> None:
+    cadence = CADENCES[0]
+    failed = cadence.floor(AS_OF)
+    platform.progress.mark([cadence.step(failed)], "failed", "test")
+    name, key = "strategy cycle", cadence.key(failed)
+    for age in (1, 47, 95):  # hours: long after a day, and whatever became due since
+        seen = items(platform, failed + timedelta(hours=age))[name]
+        assert not seen.well
+        assert f"given up: {key}" in seen.detail
+        assert f"due: {key}" not in seen.detail
+    with platform.warehouse.transaction("test") as tx:
+        say_done(tx, cadence.job, "later", failed + cadence.every)
+    assert items(platform, failed + timedelta(hours=47))[name].values["given_up"] == [failed.isoformat()]
+    seen = items(platform, failed + timedelta(hours=49))[name]
+    assert seen.well, seen
+    with platform.warehouse.transaction("test") as tx:
+        say_done(tx, cadence.job, key, failed)
+    assert items(platform, failed + timedelta(hours=47))[name].well
 
 
 def test_drift_is_told_of_the_newest_night(platform: Platform) -> None:
