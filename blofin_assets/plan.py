@@ -6,6 +6,9 @@ Belongs here: cadences, the order of steps, catching up after downtime. Does not
 One Dagster job cannot hold two partition calendars, and schedules of the same minute have no order. So order lives
 here: market data first, then at each as-of the strategy cycle, the ML cycle, the forward ledger of what these made
 active, drift, and the report of the day that ended.
+
+A strategy or ML cycle goes on from the one before it: what it finds active, and what becomes of that, are events in the
+order of their as-ofs. So none of them is made after a later one.
 """
 
 from collections.abc import Sequence
@@ -69,11 +72,14 @@ class Cadence:
         Time between two as-of times.
     catch_up
         Most as-of times that are made up for after downtime; older ones are recorded as skipped.
+    in_order
+        Whether each goes on from the one before it, so that none is made up for once a later one is done.
     """
 
     job: str
     every: timedelta
     catch_up: int
+    in_order: bool = False
 
     def floor(self, moment: datetime) -> datetime:
         """Return the last as-of that is not after `moment`."""
@@ -92,13 +98,16 @@ class Cadence:
 
 
 CADENCES: Final = (
-    Cadence(STRATEGY_CYCLE, timedelta(hours=48), catch_up=3),
-    Cadence(ML_CYCLE, HALF_DAY, catch_up=6),
+    Cadence(STRATEGY_CYCLE, timedelta(hours=48), catch_up=3, in_order=True),
+    Cadence(ML_CYCLE, HALF_DAY, catch_up=6, in_order=True),
     Cadence(FORWARD, HALF_DAY, catch_up=6),
     Cadence(DRIFT, DAY, catch_up=3),
     Cadence(REPORT, DAY, catch_up=7),
 )
 """The cycles, in the order in which they run when they share an as-of."""
+
+IN_ORDER: Final = frozenset(cadence.job for cadence in CADENCES if cadence.in_order)
+"""Jobs of which a key waits for the open ones before it."""
 
 MARKET_CADENCE: Final = timedelta(hours=1)
 """Market data is brought up to the last full hour."""
@@ -153,8 +162,8 @@ def plan(as_of: datetime, start: date, progress: Progress) -> Plan:
     Notes
     -----
     A cycle is due at each of its as-of times after the latest one done, so that downtime is caught up; at an as-of
-    before that, only itself. On a warehouse without history it is due from the as-of of the report that is due,
-    so that the first report has something to report.
+    before that, only itself, since somebody asked for it. On a warehouse without history it is due from the as-of of
+    the report that is due, so that the first report has something to report.
     """
     due: list[tuple[datetime, int, Step]] = []
     skipped: list[Step] = []
@@ -180,17 +189,20 @@ def due_times(
 ) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
     """Return the as-of times of a cadence that are due and those that are given up, each oldest first.
 
-    A time between others that are done is due as well, as long as catching up reaches back to it.
+    A time between others that are done is due as well, as long as catching up reaches back to it, unless the cadence
+    goes in order.
     """
     latest = cadence.floor(as_of)
     earlier = [time for time in done if time < latest]
     if not done:
         first = min(latest, cadence.floor(floor_time(as_of, DAY)))
-    elif earlier and max(done) <= latest:
+    elif not earlier or max(done) > latest:
+        first = latest
+    elif cadence.in_order:
+        first = max(done) + cadence.every
+    else:
         reach = latest - (cadence.catch_up - 1) * cadence.every
         first = min([max(earlier) + cadence.every, *_holes(cadence, max(min(earlier), reach), latest, done)])
-    else:
-        first = latest
     times = [first + n * cadence.every for n in range((latest - first) // cadence.every + 1)]
     open_times = [time for time in times if time not in done]
     return tuple(open_times[-cadence.catch_up :]), tuple(open_times[: -cadence.catch_up])

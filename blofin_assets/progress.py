@@ -98,14 +98,17 @@ class WarehouseProgress:
         return frozenset(as_of for as_of, shown in made.iter_rows() if _up_to_date(shown, _newest(cycles, as_of)))
 
     def open_due(self) -> list[Step]:
-        """Return the cycles that were marked due and are neither done nor given up, in the order to run them."""
+        """Return the cycles that were marked due and are neither done, passed nor given up, in the order to run them.
+
+        Passed is a key of a cadence that goes in order once a later one is done.
+        """
         events = self._events()
         marked = {cadence.job: events[cadence.job, "due"] - _given_up(events, cadence.job) for cadence in CADENCES}
         steps = [
             (as_of, order, cadence.step(as_of))
             for order, cadence in enumerate(CADENCES)
             if marked[cadence.job]
-            for as_of in marked[cadence.job] - self.succeeded(cadence.job)
+            for as_of in _open(cadence, marked[cadence.job], self.succeeded(cadence.job))
         ]
         return [step for _, _, step in sorted(steps, key=lambda item: item[:2])]
 
@@ -160,6 +163,11 @@ def say_done(tx: Transaction, job: str, key: str, as_of: datetime) -> None:
 
 def _given_up(events: Mapping[tuple[str, str], frozenset[datetime]], job: str) -> frozenset[datetime]:
     return events[job, "skipped"] | events[job, "failed"]
+
+
+def _open(cadence: Cadence, marked: frozenset[datetime], done: frozenset[datetime]) -> frozenset[datetime]:
+    last = max(done, default=None) if cadence.in_order else None
+    return frozenset(time for time in marked - done if last is None or time > last)
 
 
 def _newest(cycles: Mapping[str, Sequence[datetime]], as_of: datetime) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ import dagster as dg
 
 from blofin_assets.instance import close_dead_runs
 from blofin_assets.jobs import JOBS
-from blofin_assets.plan import DRIFT, FORWARD, MARKET_DATA, REPORT, Step, market_steps
+from blofin_assets.plan import DRIFT, FORWARD, IN_ORDER, MARKET_DATA, REPORT, Step, market_steps
 from blofin_assets.progress import WarehouseProgress
 from blofin_assets.runner import STEP_TAG, step_tags
 from blofin_resources.dagster_resources import MarketResource, WarehouseResource
@@ -52,8 +52,8 @@ def ready_steps(steps: Sequence[Step]) -> list[Step]:
     """Return the steps that wait for none of the others.
 
     Everything waits for market data; the forward ledger for the cycles up to its as-of, drift for the ledger, a report
-    for all of them. Strategy and ML cycles do not wait for each other, so that one that fails does not hold up the
-    rest.
+    for all of them. A strategy or ML cycle waits for the earlier ones of its kind, until they are given up. The two
+    kinds do not wait for each other, so that one that fails does not hold up the rest.
     """
     if steps and steps[0].job == MARKET_DATA:
         return [steps[0]]
@@ -62,6 +62,8 @@ def ready_steps(steps: Sequence[Step]) -> list[Step]:
 
 def _precedes(other: Step, step: Step) -> bool:
     """Whether a step is made from what another, which has not succeeded, is to make."""
+    if other.job == step.job:
+        return step.job in IN_ORDER and other.as_of < step.as_of
     return _STAGE.get(other.job, 0) < _STAGE.get(step.job, 0) and other.as_of <= step.as_of
 
 

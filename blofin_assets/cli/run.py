@@ -14,7 +14,7 @@ from rich.table import Table
 from blofin_assets.cli.report import open_page, summary_lines
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, MARKET_DATA, REPORT, Plan, Step, plan
+from blofin_assets.plan import CADENCES, IN_ORDER, MARKET_DATA, REPORT, Plan, Step, plan
 from blofin_assets.runner import console, execute
 from blofin_resources.errors import BlofinError
 
@@ -68,9 +68,11 @@ def _execute(made: Plan, session: Session, out: Console) -> list[str]:
     """Run the steps one after the other and return what failed.
 
     Everything needs market data, so its failure ends the pass; after a failed cycle the others and the report go on,
-    and the report says what did not run.
+    and the report says what did not run. Later keys of a cycle that goes in order are left for the next pass, until
+    the one that failed has had its attempts.
     """
     from blofin_assets.definitions import build_defs
+    from blofin_assets.sensors import give_up
 
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -86,7 +88,11 @@ def _execute(made: Plan, session: Session, out: Console) -> list[str]:
                 bars.advance(current[-1])
 
         defs = build_defs(session.settings, console=console(listen))
+        held: set[str] = set()
         for step in made.steps:
+            if step.job in held:
+                errors.append(f"{_label(step)} waits for the one before it: blofin run")
+                continue
             job = defs.resolve_job_def(step.job)
             current.append(bars.add_task(_label(step), total=len(job.graph.node_dict)))
             outcome = execute(step, job, session.instance)
@@ -94,6 +100,8 @@ def _execute(made: Plan, session: Session, out: Console) -> list[str]:
                 errors.append(f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})")
                 if step.job == MARKET_DATA:
                     break
+                if step.job in IN_ORDER and not give_up([step], session.progress, session.instance):
+                    held.add(step.job)
     return errors
 
 

@@ -233,6 +233,37 @@ def test_a_cycle_that_keeps_failing_is_given_up_and_holds_up_nothing_else(platfo
     assert events.rows() == [(ML_CYCLE, "2026-03-04-12:00")]
 
 
+@pytest.mark.parametrize("job", [STRATEGY_CYCLE, ML_CYCLE])
+def test_a_cycle_waits_for_the_one_before_it_and_is_not_made_after_a_later_one(platform: Platform, job: str) -> None:
+    cadence = next(cadence for cadence in CADENCES if cadence.job == job)
+    zero = cadence.floor(LAST)
+    first, second = (cadence.step(zero + n * cadence.every) for n in (1, 2))
+    now = second.as_of + timedelta(minutes=20)
+    have_market(platform, second.as_of)
+    succeed(platform, job, zero)
+    platform.progress.mark([first, second], "due", "test")
+    steps = open_steps(platform.progress, platform.settings)
+    assert steps == [first, second]
+    assert ready_steps(steps) == [first]
+    platform.instance.create_run_for_job(
+        platform.defs.resolve_job_def(job), status=dg.DagsterRunStatus.FAILURE, tags={STEP_TAG: first.run_key}
+    )
+    assert evaluate(platform) is None, "in its pause after a failure, the next one waits as well"
+    platform.progress.mark([first], "failed", "test")
+    assert [step for step in platform.plan(now).steps if step.job == job] == [first, second]
+    succeed(platform, job, second.as_of)
+    assert not [step for step in platform.plan(now).steps if step.job == job]
+    assert open_steps(platform.progress, platform.settings) == []
+
+
+def test_what_was_marked_due_is_passed_once_a_later_one_is_done(platform: Platform) -> None:
+    first, second = (CADENCES[0].step(CADENCES[0].floor(LAST) + n * CADENCES[0].every) for n in (1, 2))
+    have_market(platform, second.as_of)
+    platform.progress.mark([first, second], "due", "test")
+    succeed(platform, STRATEGY_CYCLE, second.as_of)
+    assert open_steps(platform.progress, platform.settings) == []
+
+
 def test_what_was_given_up_is_made_when_a_person_asks_and_by_nothing_else(platform: Platform) -> None:
     miss_three_ticks(platform)
     report = next(step for step in open_steps(platform.progress, platform.settings) if step.job == REPORT)

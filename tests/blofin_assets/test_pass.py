@@ -1,5 +1,6 @@
 """A whole pass on the sample market: real runs, real rows, a report; again and in another place, the same."""
 
+import io
 import json
 from datetime import datetime, timedelta
 
@@ -7,12 +8,16 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from support.platform import AS_OF, Make, Platform, content, differing
 
+from blofin_assets.cli.run import _execute
+from blofin_assets.cli.session import Session
 from blofin_assets.definitions import build_defs
 from blofin_assets.partitions import two_days
-from blofin_assets.plan import DRIFT, FORWARD, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
-from blofin_assets.runner import CONSOLE, execute
+from blofin_assets.plan import CADENCES, DRIFT, FORWARD, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE, Plan
+from blofin_assets.runner import CONSOLE, STEP_TAG, execute
+from blofin_assets.sensors import MAX_ATTEMPTS
 from blofin_resources.dagster_resources import ClockResource
 
 RESULTS = (
@@ -195,6 +200,22 @@ def test_a_cycle_without_its_market_data_fails_and_says_what_to_do(platform: Pla
     outcome = execute(step, platform.defs.resolve_job_def(ML_CYCLE), platform.instance)
     assert any("run: blofin run --as-of 2026-03-13T00:00:00Z" in line for line in outcome.errors)
     assert platform.warehouse.read("SELECT * FROM ml.ml_model_results").is_empty()
+
+
+def test_after_a_failed_cycle_its_later_keys_wait_until_it_is_given_up(platform: Platform) -> None:
+    cadence = next(cadence for cadence in CADENCES if cadence.job == ML_CYCLE)
+    first, second = cadence.step(AS_OF - cadence.every), cadence.step(AS_OF)  # without market data, both fail
+    session = Session(platform.settings, platform.warehouse, platform.instance, platform.progress)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        errors = _execute(Plan((first, second)), session, Console(file=io.StringIO()))
+        tried = {
+            step: platform.instance.get_runs_count(dg.RunsFilter(tags={STEP_TAG: step.run_key}))
+            for step in (first, second)
+        }
+        assert tried == {first: attempt, second: int(attempt == MAX_ATTEMPTS)}
+        assert len(errors) == 2
+        assert ("waits for the one before it" in errors[1]) == (attempt < MAX_ATTEMPTS)
+    assert platform.progress.given_up(ML_CYCLE) == {first.as_of}
 
 
 def test_a_key_in_the_future_is_refused(platform: Platform) -> None:
