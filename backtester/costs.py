@@ -65,7 +65,7 @@ class MarginRules:
     Parameters
     ----------
     max_leverage : float
-        Highest leverage that may be asked for; 1 or more.
+        Highest leverage that is given; what is asked for above it is cut to it. 1 or more.
     tiers : tuple of (float, float)
         Maintenance-margin tiers, ascending: (largest notional in quote currency, maintenance rate as a fraction).
         The first tier that holds the entry's notional counts, the last one for everything above.

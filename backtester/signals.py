@@ -30,8 +30,8 @@ PARAMETER_COLUMNS: Final[tuple[str, ...]] = ("stop", "target", "trail", "time_st
 """Numeric columns of a signal frame, each optional.
 
 `stop`, `target`, `trail` distances as fractions of the entry fill, null none; `time_stop` in bars, null none; `size`
-the fraction of equity at stake, in (0, 1], null 1; `leverage` from 1 to the instrument's maximum, null 1. They are
-read at the bar of the entry signal and frozen; elsewhere they may hold anything.
+the fraction of equity at stake, in (0, 1], null 1; `leverage` 1 or more, null 1, what is above the instrument's maximum
+cut to it. They are read at the bar of the entry signal and frozen; elsewhere they may hold anything.
 """
 
 MOST_BARS: Final = 2.0**31
@@ -101,7 +101,7 @@ class Signals:
         bars : Bars
             The bars that the signals were read from.
         rules : MarginRules, optional
-            The instrument's limits of leverage.
+            The instrument's limits of leverage; more than its maximum is cut to it.
 
         Raises
         ------
@@ -142,6 +142,7 @@ class Signals:
             msg = f"{where}: {len(bits)} rows for {len(bars)} bars"
             raise SignalError(msg)
         checked: dict[str, Floats] = {}
+        allowed = rules or MarginRules()
         entering = (bits & (LONG_ENTRY | SHORT_ENTRY)) != 0
         for name, value in parameters.items():
             if name not in PARAMETER_COLUMNS:
@@ -155,7 +156,9 @@ class Signals:
                 raise SignalError(msg)
             if name in _DEFAULTS:
                 column = np.where(np.isnan(column), _DEFAULTS[name], column)
-            _in_range(name, column, entering if len(column) == len(bars) else None, bars, rules or MarginRules())
+            if name == "leverage":  # an expression may pass the maximum on one calm bar; infinity is refused below
+                column = np.where(np.isfinite(column), np.minimum(column, allowed.max_leverage), column)
+            _in_range(name, column, entering if len(column) == len(bars) else None, bars, allowed)
             checked[name] = column
         return cls(np.ascontiguousarray(bits, dtype=np.uint8), checked)
 
@@ -227,8 +230,7 @@ def _in_range(
     if name == "size":
         good, limit = (column > 0.0) & (column <= 1.0), "a fraction of equity above 0, at most 1"
     elif name == "leverage":
-        most = allowed.max_leverage
-        good, limit = (column >= 1.0) & (column <= most), f"from 1 to the maximum of {bars.symbol}, {most:g}"
+        good, limit = (column >= 1.0) & (column < np.inf), "1 or more"
         too_thin = (column > 1.0) & (column * allowed.highest_rate() >= 1.0)
         if (good & too_thin).any():
             good, limit = good & ~too_thin, f"below 1 / maintenance rate, {1.0 / allowed.highest_rate():g}"

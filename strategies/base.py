@@ -145,7 +145,7 @@ class Signal:
     size : number or Value, optional
         Fraction of equity, in (0, 1]; 1 where omitted.
     leverage : number or Value, optional
-        Multiple of that, from 1; 1 where omitted.
+        Multiple of that, from 1; 1 where omitted. What the instrument does not allow is cut to its maximum.
 
     Notes
     -----

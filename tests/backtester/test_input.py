@@ -98,8 +98,9 @@ def signals(**columns: object) -> pl.DataFrame:
         (signals(time_stop=0), "row 1 .* has time_stop 0; give whole bars"),
         (signals(time_stop=1.5), r"row 1 .* has time_stop 1\.5"),
         (signals(size=1.2), r"row 1 .* has size 1\.2; give a fraction of equity"),
-        (signals(leverage=0.5), r"row 1 .* has leverage 0\.5; give from 1 to the maximum of T-USDT, 20"),
-        (signals(leverage=21.0), "row 1 .* has leverage 21"),
+        (signals(leverage=0.5), r"row 1 .* has leverage 0\.5; give 1 or more"),
+        (signals(leverage=-2.0), "row 1 .* has leverage -2; give 1 or more"),
+        (signals(leverage=float("nan")), "row 1 .* has leverage inf; give 1 or more"),
         (signals(leverage=20.0), "row 1 .* has leverage 20; give below 1 / maintenance rate, 16.6667"),
     ],
 )
@@ -107,6 +108,14 @@ def test_bad_signals_are_refused(frame: pl.DataFrame, message: str) -> None:
     rules = MarginRules(20.0, ((1e4, 0.01), (1e6, 0.06)))
     with pytest.raises(SignalError, match=message):
         Signals.from_frame(frame, Bars.from_frame(candles(), "1m"), rules)
+
+
+def test_leverage_above_what_the_instrument_allows_is_cut_to_it() -> None:
+    bars = Bars.from_frame(candles(), "1m")
+    given = Signals.from_frame(signals(leverage=[1.0, 62.5, None, 3.0, 1e9]), bars, MarginRules(20.0))
+    assert given.parameters["leverage"].tolist() == [1.0, 20.0, 1.0, 3.0, 20.0]
+    one = Signals.from_arrays(given.bits, bars, leverage=75.0)
+    assert one.parameters["leverage"].tolist() == [50.0]
 
 
 def test_parameters_matter_only_where_an_entry_reads_them() -> None:
