@@ -290,7 +290,8 @@ def evaluate(
     trades, equity, replays, capital, threads
         See `backtester.lanes.run_lanes`.
     on_error : {'raise', 'report'}
-        Whether the first strategy whose signals do not fit stops everything, or is returned with its `error`.
+        Whether the first strategy whose signals do not fit stops everything, or is returned with its `error`. What is
+        no `ValueError`, such as a warehouse that cannot be read, always stops everything.
 
     Raises
     ------
@@ -315,7 +316,7 @@ def evaluate(
         try:
             packed.append(pack(each, market, paid, rules, timeframes))
         except Exception as error:
-            if on_error == "raise":
+            if on_error == "raise" or not isinstance(error, ValueError):
                 error.add_note(f"while evaluating {each.name}")
                 raise
             packed.append(f"{type(error).__name__}: {error}")

@@ -155,7 +155,15 @@ def _judge(store: Warehouse, panel: Panel, window: Window, as_of: datetime, seed
 def _taken(store: Warehouse, panel: Panel, as_of: datetime) -> Mapping[str, Positions]:
     """Return every name that exists, with the positions of those that are looked at in the search window."""
     names: dict[str, Positions] = {each.strategy.name: {} for each in roster(store, as_of - TICK)}
-    return {**names, **{each.strategy.name: panel.positions(each.strategy) for each in in_play(store, as_of)}}
+    return {**names, **{each.strategy.name: _positions(panel, each.strategy) for each in in_play(store, as_of)}}
+
+
+def _positions(panel: Panel, strategy: Strategy) -> Positions:
+    """Return a strategy's positions in the search window; none where its signals do not fit (`strategy_scores`)."""
+    try:
+        return panel.positions(strategy)
+    except ValueError:
+        return {}
 
 
 def _prompts(store: Warehouse, panel: Panel, window: Window, as_of: datetime) -> Callable[[str], Prompt]:

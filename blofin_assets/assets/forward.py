@@ -182,24 +182,26 @@ def _followed(
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
     own = written.of(run)
     ledger, equity = _ledger(own, until, symbols)
-    if run.tradable is None or until <= start:
-        blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
-        made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
-    else:
+    blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
+    made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
+    failed = ""
+    if run.tradable is not None and until > start:
         timeframes = run.tradable.timeframes
         manager = FeatureManager(source, until, known)
         found = evaluate(
-            [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source
-        )[0]
-        made = advance(ledger, replay_of(found.trades, pooled_of(found)), until)
+            [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source,
+            on_error="report",
+        )[0]  # fmt: skip
+        failed = found.error
+        made = made if failed else advance(ledger, replay_of(found.trades, pooled_of(found)), until)
     differences = _explained(changed, run, made.differences, own, ledger.horizon, symbols)
     grown = (made.returns["net_return"] + 1.0).cum_prod() * (equity or 1.0)
     last = grown[-1] if grown.len() else equity
     row = {
         **dict(zip(_IDENTITY, (run.kind, run.name, run.version, start), strict=True)),
         "ends_at": run.stretch.end,
-        "state": "followed" if run.tradable is not None else "lost",
-        "detail": run.detail or None,
+        "state": "followed" if run.tradable is not None and not failed else "lost",
+        "detail": run.detail or failed or None,
         "days": (until - start) / timedelta(days=1),
         "trades": _count(own.trades, made.trades, as_of),
         "open_positions": _count(own.entries, made.entries, as_of) - _count(own.trades, made.trades, as_of),

@@ -32,10 +32,14 @@ _FINALISTS: Final = "SELECT * EXCLUDE (run_id) FROM research.finalists WHERE as_
 _PROPOSALS: Final = (
     "SELECT * EXCLUDE (run_id) FROM research.proposals WHERE as_of = ? AND stage = 'tuning' ORDER BY slot"
 )
-_REPEATS: Final = 'SELECT name, version, reason FROM research.strategy_events WHERE "at" = ? AND event = ?'
+_UNRANKED: Final = (
+    'SELECT name, version, reason FROM research.strategy_events WHERE "at" = ? AND event IN (SELECT unnest(?))'
+)
 
 REPEATS: Final = "repeats"
 """Event of what took the exam and was found to do the same as another; it is not ranked."""
+FAILED: Final = "failed"
+"""Event of what took the exam and could not be run on it: its signals do not fit their bars. It is not ranked."""
 
 _EVENTS: Final[dict[str, Any]] = {**dict.fromkeys(("name", "version", "event", "reason"), pl.String), "at": TS}
 _OUTCOMES: Final[dict[str, Any]] = {
@@ -159,7 +163,7 @@ def _gone(
     reasons: dict[Key, str] = {
         (row[0], row[1]): row[2] for row in exhausted.select("name", "version", "refusal").iter_rows()
     }
-    reasons |= {(row[0], row[1]): row[2] for row in store.read(_REPEATS, [as_of, REPEATS]).iter_rows()}
+    reasons |= {(row[0], row[1]): row[2] for row in store.read(_UNRANKED, [as_of, [REPEATS, FAILED]]).iter_rows()}
     ranked = set(rows.select("name", "version").iter_rows())
     unmade = lost(store, as_of - TICK)
     followed = store.read(

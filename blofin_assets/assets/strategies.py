@@ -28,7 +28,7 @@ from blofin_assets.assets.library import (
     verdicts,
 )
 from blofin_assets.assets.results import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
-from blofin_assets.assets.standings import REPEATS, Standings, best_numbers, standings
+from blofin_assets.assets.standings import FAILED, REPEATS, Standings, best_numbers, standings
 from blofin_assets.assets.tuning import strategy_scores, strategy_tuning
 from blofin_assets.evolution.knowledge import distil
 from blofin_assets.evolution.windows import windows_of
@@ -38,6 +38,7 @@ from blofin_assets.roster import TICK, Key, Member, roster
 from blofin_assets.sources import feature_manager
 from blofin_assets.trials import configuration, count_searched, count_trials
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 from strategies.duplicates import Positions, find_duplicate, positions
@@ -74,8 +75,15 @@ def strategy_backtests(
     snapshot, start = store.snapshot_id(), as_of - EXAM
     members = examined(store, as_of)
     sound = validated([each.strategy for each in members], verdicts(store, as_of))
-    run = evaluate(sound, feature_manager(store, as_of), market.symbols, start, as_of, costs=Costs())
-    evaluations, copies = without_copies(run)
+    manager = feature_manager(store, as_of)
+    run = evaluate(sound, manager, market.symbols, start, as_of, costs=Costs(), on_error="report")
+    failed = {(found.name, found.version): found.error for found in run if found.error}
+    if len(failed) == len(run):
+        msg = f"no strategy could be run on the exam: {'; '.join(failed.values()) or 'there is none'}"
+        raise BlofinError(msg)
+    evaluations, copies = without_copies([found for found in run if not found.error])
+    noted = _events(REPEATS, {key: f"its positions repeat those of {known}" for key, known in copies.items()}, as_of)
+    noted = noted.vstack(_events(FAILED, failed, as_of))
     trials = count_trials(store, KIND, start, as_of, {configuration(found, KIND) for found in evaluations})
     searched = count_searched(store, KIND, as_of)
     evidence = evidence_rows(evaluations, KIND, as_of, trials=trials, seed=market.seed, searched=searched)
@@ -88,12 +96,13 @@ def strategy_backtests(
         for author, found in _by_author(evaluations, members).items():
             tx.append("research.trials", trial_rows(found, KIND, author, as_of, snapshot), key=["id"])
         tx.replace("research.evidence", evidence, as_of=as_of, kind=KIND)
-        tx.replace("research.strategy_events", _copy_events(copies, as_of), at=as_of, event=REPEATS)
+        tx.replace("research.strategy_events", noted, at=as_of, event=[REPEATS, FAILED])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": results.height,
             "strategies": len(evaluations),
             "copies": ", ".join(f"{name} repeats {known}" for (name, _), known in copies.items()) or "none",
+            "failed": "; ".join(f"{name}: {why}" for (name, _), why in failed.items()) or "none",
             "trials": trials,
             "search_trials": searched,
             "trades": sum(pooled_of(found).trades for found in evaluations),
@@ -228,9 +237,7 @@ def _told(
     return told.join(prompts, on=[*key, "symbol"], how="left")
 
 
-def _copy_events(copies: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:
-    rows = [
-        (name, version, REPEATS, f"its positions repeat those of {known}") for (name, version), known in copies.items()
-    ]
+def _events(event: str, reasons: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:
+    rows = [(*key, event, reason) for key, reason in reasons.items()]
     schema = dict.fromkeys(("name", "version", "event", "reason"), pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.lit(as_of).cast(TS).alias("at"))

@@ -46,6 +46,7 @@ from blofin_resources.dagster_resources import (
     MarketResource,
     WarehouseResource,
 )
+from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 from strategies.base import Strategy
@@ -90,7 +91,7 @@ def strategy_scores(
     require_market_data(store, market.symbols, window.search.start, as_of)
     panel = search_panel(store, market.symbols, window.search, context.run.run_id)
     snapshot = store.snapshot_id()
-    judged = [judge(panel, each.strategy) for each in in_play(store, as_of)]
+    judged, failed = _judged(panel, [each.strategy for each in in_play(store, as_of)])
     tries = [Try.of(each) for each in judged]
     with store.transaction(context.run.run_id) as tx:
         tx.replace(
@@ -109,6 +110,7 @@ def strategy_scores(
             "dagster/row_count": len(judged),
             "search_window": f"{window.search.start:%Y-%m-%d %H:%M} to {window.search.end:%Y-%m-%d %H:%M} UTC",
             "ranking": table_preview(_table(judged)),
+            "failed": "; ".join(f"{name}: {why}" for name, why in failed.items()) or "none",
             "snapshot": tx.snapshot,
         }
     )
@@ -186,6 +188,27 @@ def in_play(store: Warehouse, as_of: datetime) -> list[Member]:
     members = [found[name] for name in sorted(found)]
     allowed = {(each.name, each.version) for each in validated([each.strategy for each in members], judged)}
     return [each for each in members if each.key in allowed]
+
+
+def _judged(panel: Panel, strategies: Sequence[Strategy]) -> tuple[list[Judged], dict[str, str]]:
+    """Return how each did in the search window, and by name why some could not be run: they do not stop the others.
+
+    Raises
+    ------
+    BlofinError
+        If none could.
+    """
+    judged: list[Judged] = []
+    failed: dict[str, str] = {}
+    for each in strategies:
+        try:
+            judged.append(judge(panel, each))
+        except ValueError as error:
+            failed[each.name] = str(error)
+    if not judged:
+        msg = f"no strategy could be run on the search window: {'; '.join(failed.values()) or 'there is none'}"
+        raise BlofinError(msg)
+    return judged, failed
 
 
 def seed_of(seed: int, as_of: datetime, name: str) -> int:
