@@ -122,7 +122,7 @@ class ModelledSource:
 
     def _versions(self, name: str, timeframe: Timeframe, start: datetime, end: datetime) -> list[Version]:
         kind, _, bare = name.partition(":")
-        _check(kind, bare)
+        check_prediction(kind, bare)
         query = _MODELS if kind == "model" else _ENSEMBLES
         rows = self._store.read(query, [f"{bare}_{timeframe}", start - STALE, end])
         versions = []
@@ -148,8 +148,21 @@ def _loaded(path: Path) -> Artifact:
     return load_artifact(path)
 
 
-def _check(kind: str, bare: str) -> None:
-    """Refuse a name that no model will ever have."""
+def check_prediction(kind: str, bare: str) -> None:
+    """Refuse a name that no model will ever have.
+
+    Parameters
+    ----------
+    kind : {'model', 'ensemble'}
+        What stands before the colon.
+    bare : str
+        What stands behind it, as `direction` or `voting_direction_price`.
+
+    Raises
+    ------
+    LookupError
+        If there is no such model or ensemble; the message says which there are.
+    """
     method = next((each for each in METHODS if bare.startswith(f"{each}_")), None)
     if kind == "model" and bare not in MODELS:
         msg = f"feature model:{bare}: no such model; there is {', '.join(f'model:{each}' for each in MODELS)}"

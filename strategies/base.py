@@ -284,7 +284,7 @@ class Strategy:
     code: ClassVar[str] = ""
     location: ClassVar[str] = ""
 
-    def __init__(self, **values: float) -> None:
+    def __init__(self, /, **values: float) -> None:  # any name may be asked for, "self" too: it is refused by name
         self._check_class()
         self.parameters = self._with_defaults(values)
         self._features = Features(feature_kind)
@@ -339,8 +339,14 @@ class Strategy:
         """Bars before the first signal that `signals` needs in its frame, on top of the features' own warm-up."""
         return max(value.lookback for value in self.signal.values())
 
-    def with_parameters(self, **values: float) -> "Strategy":
-        """Return the same strategy with some parameters changed: another version under the same name."""
+    def with_parameters(self, /, **values: float) -> "Strategy":
+        """Return the same strategy with some parameters changed: another version under the same name.
+
+        Raises
+        ------
+        StrategyError
+            If it has no parameter of a name, whatever the name, or a value is out of range.
+        """
         return type(self)(**{**self.parameters, **values})
 
     def features(self, timeframe: Timeframe | None = None) -> list[str]:  # noqa: ARG002  # every timeframe reads the same

@@ -105,7 +105,7 @@ class _At(Exception):  # noqa: N818  # carries a refusal to where the origin is 
         self.reason = reason
 
 
-def compile_strategy(text: str, origin: str = "<text>", **parameters: float) -> Strategy:
+def compile_strategy(text: str, origin: str = "<text>", /, **parameters: float) -> Strategy:
     """Return the strategy that a text describes, without importing or executing it.
 
     Parameters

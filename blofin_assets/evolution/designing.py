@@ -4,14 +4,16 @@ Belongs here: the order of these things for one design. Does not belong here: th
 (`strategies.evolution.prompting`), compiling and the child process (`strategies.compiler`, `strategies.sandbox`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.rows import REFUSED, SOUND, Made, Try, seen_in_search
 from blofin_assets.evolution.windows import sample_of
+from blofin_assets.predictions import check_prediction
 from blofin_resources.claude import Answer
+from features.engine import needs
 from features.market import Market
 from strategies.base import Strategy, StrategyError
 from strategies.compiler import compile_strategy
@@ -71,12 +73,14 @@ class Judge:
         Raises
         ------
         StrategyError
-            If it is none, if its name is taken, or if it fails in the child process; the message says why.
+            If it is none, if its name is taken, if it reads a symbol or model that there is not, or if it fails in
+            the child process; the message says why.
         """
         found = compile_strategy(code, "your strategy")
         if found.name in self.taken:
             msg = f"the name {found.name} is taken; choose another"
             raise StrategyError(msg)
+        require_known(found, self.panel.symbols)
         verdict = first_evaluation(code, sample_of(self.market(found)), self.limits, seed=self.seed)
         if not verdict.accepted:
             raise StrategyError(verdict.reason)
@@ -102,6 +106,30 @@ class Judge:
             msg = f"its positions are those of {same[0]} (correlation {same[1]:.3f}); it must be different in kind"
             raise StrategyError(msg)
         return found
+
+
+def require_known(strategy: Strategy, symbols: Collection[str]) -> None:
+    """Refuse a strategy that reads a symbol that is not followed, or what no model says.
+
+    The language cannot tell: it knows the form of such names, not which symbols and models there are.
+
+    Raises
+    ------
+    StrategyError
+        Naming it, and which there are.
+    """
+    for timeframe in strategy.timeframes:
+        need = needs(strategy.features(timeframe), timeframe)
+        unknown = sorted({symbol for symbol, _ in need.candles if symbol} - set(symbols))
+        if unknown:
+            msg = f"it reads {', '.join(unknown)}, which is not followed here; there are {', '.join(symbols)}"
+            raise StrategyError(msg)
+        for name in sorted({name for names in need.predictions.values() for name in names}):
+            kind, _, bare = name.partition(":")
+            try:
+                check_prediction(kind, bare)
+            except LookupError as error:
+                raise StrategyError(str(error.args[0])) from error
 
 
 def design_all(
@@ -149,7 +177,7 @@ def _design(asker: Asker, judge_of: Judge, prompt: Prompt, *, share: int, seed: 
         try:
             strategy = judge_of.read(design.code)
             judge_of.examine(strategy)
-        except (StrategyError, ValueError) as error:
+        except (LookupError, ValueError) as error:  # a StrategyError is a ValueError
             problem = str(error)
             refused.append(Made("design", "claude", REFUSED, refusal=problem, **told))
             prompt = prompt.again(design.code, problem)

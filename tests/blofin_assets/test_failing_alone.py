@@ -7,21 +7,30 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
+from support.claude import KEY
+from support.fake_messages import FakeMessages, design
 from support.platform import Platform, platforms
 
-from backtester import SignalError
+from backtester import Costs, SignalError
 from backtester.aggregator import aggregate
 from backtester.windows import Window
 from blofin_assets.assets.tuning import _judged
+from blofin_assets.evolution.asking import Asker
+from blofin_assets.evolution.designing import Judge, design_all
+from blofin_assets.evolution.windows import validation_market
 from blofin_assets.plan import FORWARD, STRATEGY_CYCLE
 from blofin_assets.runner import CONSOLE
+from blofin_assets.sources import feature_manager
+from blofin_resources.claude import Claude
 from blofin_resources.errors import BlofinError
 from blofin_resources.market.factory import open_market
-from features.bars import FrameSource
-from features.feature_manager import FeatureManager
+from blofin_resources.warehouse import Warehouse
 from strategies.compiler import compile_strategy
 from strategies.evolution.panel import Panel
+from strategies.evolution.prompting import Prompt, design_prompt
 from strategies.registry import load_library
+from strategies.sandbox import Limits
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(days=6), END)
@@ -44,13 +53,18 @@ def unfit(*_: object) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def panel() -> Panel:
-    source = open_market("sample", archive=None, api_url="", seed=7)
-    minutes = source.candles_1m(SYMBOLS, END - timedelta(days=12), END)
-    frames = FrameSource(
-        {"1m": minutes, "5m": aggregate(minutes, "5m")}, source.funding(SYMBOLS, END - timedelta(days=12), END)
-    )
-    return Panel.read(FeatureManager(frames, END), SYMBOLS, WINDOW, timeframes=("5m",))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    minutes = open_market("sample", archive=None, api_url="", seed=7).candles_1m(SYMBOLS, END - timedelta(days=12), END)
+    with Warehouse.open(tmp_path_factory.mktemp("store") / "warehouse", market="sample") as opened:
+        with opened.transaction("r") as tx:
+            tx.append("market.candles_1m", minutes)
+            tx.append("market.candles_5m", aggregate(minutes, "5m"))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def panel(store: Warehouse) -> Panel:
+    return Panel.read(feature_manager(store, END), SYMBOLS, WINDOW, timeframes=("5m",))
 
 
 @pytest.fixture
@@ -96,3 +110,29 @@ def test_one_that_cannot_be_run_leaves_ledger_and_exam_to_the_others(
         ("failed", f"SignalError: {WHY}"),
         ("archived", f"SignalError: {WHY}"),
     }
+
+
+def test_a_design_that_reads_what_there_is_not_is_refused_and_the_others_go_on(store: Warehouse, panel: Panel) -> None:
+    foreign = CODE.replace("f.close >", '(f["DOGE-USDT:returns"] > 0) & (f.close >')
+    foreign = foreign.replace("self.bars), long_exit", "self.bars)), long_exit")
+    modelled = CODE.replace("f.close >", '(f["model:trend"] > 0.5) & (f.close >')
+    modelled = modelled.replace("self.bars), long_exit", "self.bars)), long_exit")
+    judge = Judge(panel, lambda reader: validation_market(store, SYMBOLS, END, [reader]), {}, 0, Limits())
+    with FakeMessages([design(foreign), design(modelled), design(CODE)]) as server:
+        client = Claude(
+            store, key=SecretStr(KEY), budget_usd=50.0, base_url=server.url, deadline_seconds=20.0, clock=lambda: END
+        )
+
+        def prompt(wanted: str) -> Prompt:
+            return design_prompt(lessons=[], market=[], known=[], wanted=wanted, costs=Costs())
+
+        made, _ = design_all(Asker(client, END, "run"), judge, prompt, budget=3, seed=1)
+    assert [each.state for each in made[:3]] == ["refused", "refused", "sound"]
+    assert made[0].refusal == "it reads DOGE-USDT, which is not followed here; there are BTC-USDT, SOL-USDT"
+    assert str(made[1].refusal).startswith("feature model:trend: no such model; there is model:")
+
+
+def test_a_parameter_may_have_any_name_that_a_function_has_too() -> None:
+    named = compile_strategy(CODE.replace("bars", "origin"), "a row", origin=9)
+    assert named.parameters == {"origin": 9}
+    assert named.with_parameters(origin=7).parameters == {"origin": 7}

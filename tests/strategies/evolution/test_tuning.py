@@ -92,12 +92,13 @@ def test_the_same_seed_tries_the_same(panel: Panel, strategy: Strategy) -> None:
 
 
 def test_suggestions_come_first_and_bad_ones_are_told(panel: Panel, strategy: Strategy) -> None:
-    first = [{"fall": 0.02}, {"fall": 9.0}, {"__class__": 1.0}, {"bars": 2.5}]
+    first = [{"fall": 0.02}, {"fall": 9.0}, {"__class__": 1.0}, {"bars": 2.5}, {"self": 1.0}]
     found = tune(panel, strategy, budget=4, seed=3, first=first)
     assert found.tried[1].strategy.parameters["fall"] == 0.02
-    assert len(found.refused) == 3
+    assert len(found.refused) == 4
     assert "lies outside its range" in found.refused[0]
     assert "no parameter __class__" in found.refused[1]
+    assert "no parameter self; its parameters are fall, bars, fixed" in found.refused[3]
 
 
 def test_what_took_an_exam_before_is_not_proposed_again(panel: Panel, strategy: Strategy) -> None:
