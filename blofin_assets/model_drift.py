@@ -15,6 +15,7 @@ import polars as pl
 from blofin_assets.assets.results import row_id
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.inputs import AUTHOR, Redesign, importance_known, redesign
+from blofin_assets.trials import SEARCH
 from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
@@ -230,7 +231,7 @@ def tuning_rows(answers: Sequence[Answer], store: Warehouse, as_of: datetime, sn
 
 
 def search_trials(answers: Sequence[Answer], as_of: datetime, snapshot: int) -> pl.DataFrame:
-    """Return `research.trials`: each specification of a search, on the window that it saw."""
+    """Return `research.trials`: each specification of a search, on the window that it saw; no exam's try."""
     rows = [
         {
             "id": row_id("trial", "model", "tuning", as_of, tried.spec.name, fingerprint(tried.spec)),
@@ -244,6 +245,7 @@ def search_trials(answers: Sequence[Answer], as_of: datetime, snapshot: int) -> 
             "window_end": each.challenge.searched.end,
             "snapshot_id": snapshot,
             "lanes": "",
+            "purpose": SEARCH,
         }
         for each in answers
         if each.challenge is not None
@@ -287,5 +289,6 @@ _TRIALS: Final = pl.Schema(
         "window_end": TS,
         "snapshot_id": pl.Int64(),
         "lanes": pl.String(),
+        "purpose": pl.String(),
     }
 )

@@ -11,6 +11,7 @@ import pytest
 from blofin_assets.model_drift import Answer, answer_drift, search_trials, specs_in_force, tuning_rows
 from blofin_assets.predictions import ModelledSource, predictions_for
 from blofin_assets.sources import feature_manager
+from blofin_assets.trials import count_trials
 from blofin_assets.written_inputs import known_features
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
@@ -211,3 +212,6 @@ def test_what_was_adopted_is_in_force_once_the_days_that_chose_it_are_before_the
     trials = search_trials([Answer("momentum_5m", "searched", "persists", won)], T, 1)
     assert trials.height == 2
     assert trials["version"].n_unique() == 2
+    with store.transaction("r") as tx:
+        tx.append("research.trials", trials, key=["id"])
+    assert count_trials(store, "strategy", T - timedelta(days=7), T + timedelta(days=2)) == 0  # they overlap its exam
