@@ -28,7 +28,7 @@ from features.bars import MINUTES, TS
 Place = tuple[Any, ...]
 """Symbol, timeframe, time of the entry, and entry or trade."""
 
-Noted = Mapping[Place | None, tuple[str, str]]
+Noted = Mapping[Place, tuple[str, str]]
 """Attribution and reason of what was seen before."""
 
 ONLY_IN_REPLAY: Final = "only in replay"
@@ -211,7 +211,7 @@ def attribute(
     """
     known = noted or {}
     found = [
-        known.get(_place(row)) or _explained(row, changed_since, other_code, joined)
+        _noted(row, known) or _explained(row, changed_since, other_code, joined)
         for row in differences.iter_rows(named=True)
     ]
     return differences.with_columns(
@@ -247,9 +247,9 @@ def _explained(
     return "look-ahead", "the same code on the same data says something else now that it knows what came later"
 
 
-def _place(row: dict[str, Any]) -> Place | None:
-    """Return what a row that only the replay has is known by; of what was written, each key explains anew."""
-    return (*(row[name] for name in KEY), row["item"]) if row["difference"] == ONLY_IN_REPLAY else None
+def _noted(row: dict[str, Any], noted: Noted) -> tuple[str, str] | None:
+    """Return what was said of a row that only the replay has; what was written is explained anew by each key."""
+    return noted.get((*(row[name] for name in KEY), row["item"])) if row["difference"] == ONLY_IN_REPLAY else None
 
 
 def _bar() -> pl.Expr:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from backtester import evaluate
+from backtester import MarginRules, evaluate
 from backtester.forward import (
     ENTRY_COLUMNS,
     KEY,
@@ -38,6 +38,7 @@ from blofin_assets.assets.models import ensembles, model_ranking
 from blofin_assets.assets.results import pooled_of
 from blofin_assets.assets.strategies import strategy_ranking
 from blofin_assets.following import Followed, following
+from blofin_assets.margin import margin_rules
 from blofin_assets.partitions import half_day_key, half_day_start, half_days
 from blofin_assets.plan import FORWARD
 from blofin_assets.progress import say_done
@@ -93,14 +94,8 @@ def forward_ledger(
     snapshot = store.snapshot_id()
     since = store.read(_LAST, [as_of])["as_of"][0]
     followed = following(store, Path(warehouse.folder) / "models", as_of, since)
-    source, known = RememberedSource(store, as_of), known_features(store)
-    written = _read_written(store, followed)
-
-    @cache  # what began at the same time and was written by the same key asks the same
-    def changed(snapshot: int, start: datetime, end: datetime) -> datetime | None:
-        return first_change(store, snapshot, market.symbols, start, end)
-
-    found = [_followed(each, changed, written, source, known, market.symbols, as_of) for each in followed]
+    written, common = _read_written(store, followed), _common(store, market.symbols, as_of)
+    found = [_followed(each, common, written, as_of) for each in followed]
     stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
     runs = pl.DataFrame([each.row | stamp for each in found], schema_overrides=_RUN_TYPES, infer_schema_length=None)
     with store.transaction(context.run.run_id) as tx:
@@ -134,8 +129,35 @@ _RUN_TYPES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-_Changed = Callable[[int, datetime, datetime], datetime | None]
-"""Since when data in a window is other than it was at a snapshot; None where it is the same."""
+@dataclass(frozen=True, eq=False)
+class _Common:
+    """What all runs of a key are replayed on.
+
+    `rules` gives the margin rules of the symbols at activation; `changed`, of a snapshot, an activation and a key,
+    since when what a replay reads is other than it was then, None where it is the same.
+    """
+
+    source: CandleSource
+    known: Registry
+    symbols: Sequence[str]
+    rules: Callable[[datetime], dict[str, MarginRules]]
+    changed: Callable[[int, datetime, datetime], datetime | None]
+
+
+def _common(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> _Common:
+    """Return what the runs of a key share; those that began at the same time ask the same."""
+
+    @cache
+    def rules(start: datetime) -> dict[str, MarginRules]:
+        return margin_rules(store, symbols, start)
+
+    @cache
+    def changed(snapshot: int, start: datetime, key: datetime) -> datetime | None:
+        if rules(start) != margin_rules(store, symbols, start, snapshot=snapshot):
+            return start  # of the whole replay: an instrument was described only after it was first followed
+        return first_change(store, snapshot, symbols, start - SEARCH_REACH, key)
+
+    return _Common(RememberedSource(store, as_of), known_features(store), symbols, rules, changed)
 
 
 @dataclass(frozen=True)
@@ -171,30 +193,27 @@ class _Found:
 
 def _followed(
     run: Followed,
-    changed: _Changed,
+    common: _Common,
     written: _Written,
-    source: CandleSource,
-    known: Registry,
-    symbols: Sequence[str],
     as_of: datetime,
 ) -> _Found:
     """Replay one run up to the as-of, and hold it against what was written."""
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
-    own = written.of(run)
+    own, source, symbols = written.of(run), common.source, common.symbols
     ledger, equity = _ledger(own, until, symbols)
     blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
     made = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
     failed = ""
     if run.tradable is not None and until > start:
         timeframes = run.tradable.timeframes
-        manager = FeatureManager(source, until, known)
+        manager = FeatureManager(source, until, common.known)
         found = evaluate(
             [run.tradable], manager, symbols, start, until, timeframes=timeframes, replays=False, source=source,
-            on_error="report",
+            rules=common.rules(start), on_error="report",
         )[0]  # fmt: skip
         failed = found.error
         made = made if failed else advance(ledger, replay_of(found.trades, pooled_of(found)), until)
-    differences = _explained(changed, run, made.differences, own, ledger.horizon, symbols)
+    differences = _explained(common, run, made.differences, own, ledger.horizon)
     grown = (made.returns["net_return"] + 1.0).cum_prod() * (equity or 1.0)
     last = grown[-1] if grown.len() else equity
     row = {
@@ -259,12 +278,7 @@ def _ledger(own: _Written, until: datetime, symbols: Sequence[str]) -> tuple[Led
 
 
 def _explained(
-    changed: _Changed,
-    run: Followed,
-    found: pl.DataFrame,
-    own: _Written,
-    horizon: datetime | None,
-    symbols: Sequence[str],
+    common: _Common, run: Followed, found: pl.DataFrame, own: _Written, horizon: datetime | None
 ) -> pl.DataFrame:
     """Return differences with what explains each: since when data is other than a key saw it, and whether code is."""
     read, today = _read_then(own), _in_force(run)
@@ -274,14 +288,14 @@ def _explained(
         key = written_at or horizon
         if key is None or key not in read:
             return None
-        return changed(read[key][0], run.stretch.start - SEARCH_REACH, key)
+        return common.changed(read[key][0], run.stretch.start, key)
 
     def other_code(written_at: datetime | None) -> bool:
         key = written_at or horizon
         return key is not None and key in read and (taken_over or read[key][1] != engine_version())
 
     noted = {tuple(row[:4]): (row[4], row[5]) for row in own.noted.select(*KEY, "item", *_SAID).iter_rows()}
-    return attribute(found, changed_since, other_code, noted, _joined(own, horizon, symbols))
+    return attribute(found, changed_since, other_code, noted, _joined(own, horizon, common.symbols))
 
 
 def _read_then(own: _Written) -> dict[datetime, tuple[int, str]]:

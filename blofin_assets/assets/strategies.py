@@ -32,6 +32,7 @@ from blofin_assets.assets.standings import FAILED, REPEATS, Standings, best_numb
 from blofin_assets.assets.tuning import strategy_scores, strategy_tuning
 from blofin_assets.evolution.knowledge import distil
 from blofin_assets.evolution.windows import windows_of
+from blofin_assets.margin import margin_rules
 from blofin_assets.partitions import day_start, two_days
 from blofin_assets.reporting.plots import curve_names, equity_figure, markdown_png
 from blofin_assets.roster import TICK, Key, Member, roster
@@ -75,8 +76,10 @@ def strategy_backtests(
     snapshot, start = store.snapshot_id(), as_of - EXAM
     members = examined(store, as_of)
     sound = validated([each.strategy for each in members], verdicts(store, as_of))
-    manager = feature_manager(store, as_of)
-    run = evaluate(sound, manager, market.symbols, start, as_of, costs=Costs(), on_error="report")
+    run = evaluate(
+        sound, feature_manager(store, as_of), market.symbols, start, as_of, costs=Costs(),
+        rules=margin_rules(store, market.symbols, as_of), on_error="report",
+    )  # fmt: skip
     failed = {(found.name, found.version): found.error for found in run if found.error}
     if len(failed) == len(run):
         msg = f"no strategy could be run on the exam: {'; '.join(failed.values()) or 'there is none'}"

@@ -23,6 +23,7 @@ from backtester.page import backtest_page
 from blofin_assets.assets.reports import write_whole
 from blofin_assets.assets.results import pooled_of, trial_rows
 from blofin_assets.cli.session import Session, open_session
+from blofin_assets.margin import margin_rules
 from blofin_assets.sources import feature_manager
 from blofin_assets.trials import count_trials
 from blofin_resources.errors import BlofinError
@@ -58,7 +59,8 @@ def run_backtest(request: Request) -> None:
     end = _end(session, symbols, request.as_of)
     start = end - timedelta(days=_days(request.days))
     manager = feature_manager(session.warehouse, end)
-    evaluation = evaluate([strategy], manager, symbols, start, end, Costs(), timeframes=timeframes)[0]
+    rules = margin_rules(session.warehouse, symbols, end)
+    evaluation = evaluate([strategy], manager, symbols, start, end, Costs(), timeframes=timeframes, rules=rules)[0]
     evidence = gather(evaluation, seed=session.settings.seed)
     sharpe = _ledger(session, evaluation, evidence, end)
     candles = pl.concat(

@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from backtester.windows import CycleWindows, Window, cycle_windows
+from blofin_assets.margin import margin_rules
 from blofin_assets.predictions import predictions_for
 from blofin_assets.sources import feature_manager
 from blofin_resources.warehouse import Warehouse
@@ -56,7 +57,9 @@ def forget_panel() -> None:
 
 @lru_cache(maxsize=1)
 def _panel(store: Warehouse, symbols: tuple[str, ...], window: Window, _run_id: str) -> Panel:
-    return Panel.read(feature_manager(store, window.end), symbols, window)
+    return Panel.read(
+        feature_manager(store, window.end), symbols, window, rules=margin_rules(store, symbols, window.end)
+    )
 
 
 def validation_market(store: Warehouse, symbols: Sequence[str], until: datetime, readers: Sequence[Strategy]) -> Market:

@@ -1,0 +1,143 @@
+"""Margin rules are those of the instruments as of a time, wherever a strategy is run, and stay what they were."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from support.platform import AS_OF, Platform, platforms
+
+from backtester import MarginRules
+from backtester.windows import Window
+from blofin_assets.assets.forward import _explain, _ledger, _read_written
+from blofin_assets.evolution.windows import search_panel
+from blofin_assets.following import Followed, Stretch
+from blofin_assets.margin import margin_rules
+from blofin_assets.plan import FORWARD, STRATEGY_CYCLE
+from blofin_assets.runner import CONSOLE
+from blofin_resources.warehouse import Warehouse
+from strategies.compiler import compile_strategy
+
+DAY = timedelta(days=1)
+T = datetime(2025, 6, 1, tzinfo=UTC)
+SYMBOLS = ("A-USDT", "B-USDT", "C-USDT")
+GEARED = '''class Geared(Strategy):
+    """Follow the last bars with twenty times what one has. Edge: none. Fails: always."""
+
+    name = "geared"
+    timeframes = ("5m",)
+
+    def detect(self, f):
+        return Signal(long_entry=crossed_above(f.close, mean(f.close, 30)), time_stop=6, leverage=20)
+'''
+
+
+def rules(most: float, rate: float) -> MarginRules:
+    return MarginRules(most, ((float("inf"), rate),))
+
+
+def described(store: Warehouse, *rows: tuple[str, datetime, float | None, float | None]) -> None:
+    names = ["symbol", "as_of", "max_leverage", "maintenance_margin_rate"]
+    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.lit("test").alias("origin"))
+    with store.transaction("test") as tx:
+        tx.append("market.instruments", frame)
+
+
+@pytest.fixture
+def passed(first_pass: Path, tmp_path: Path) -> Iterator[Platform]:
+    """A platform after one whole pass, for one test alone."""
+    shutil.copytree(first_pass / "warehouse", tmp_path / "warehouse", symlinks=True)
+    with platforms(tmp_path) as make:
+        yield make()
+
+
+def test_terms_are_those_in_force_or_else_the_first(platform: Platform) -> None:
+    store = platform.warehouse
+    assert margin_rules(store, SYMBOLS, T) == {}
+    described(store, ("A-USDT", T + DAY, 75.0, 0.01), ("A-USDT", T + 3 * DAY, 20.0, 0.02), ("B-USDT", T, None, None))
+    seen = [margin_rules(store, SYMBOLS, T + number * DAY)["A-USDT"] for number in range(5)]
+    assert seen == [rules(75.0, 0.01)] * 3 + [rules(20.0, 0.02)] * 2
+    assert margin_rules(store, SYMBOLS, T)["B-USDT"] == MarginRules()
+    before = store.snapshot_id()
+    described(store, ("A-USDT", T + 4 * DAY, 5.0, 0.1))
+    assert margin_rules(store, SYMBOLS, T + 4 * DAY)["A-USDT"] == rules(5.0, 0.1)
+    assert margin_rules(store, SYMBOLS, T + 4 * DAY, snapshot=before)["A-USDT"] == rules(20.0, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("most", "rate", "expected"),
+    [
+        (0.0, -0.01, MarginRules()),
+        (float("inf"), 1.0, MarginRules()),
+        (100.0, 0.02, rules(25.0, 0.02)),
+        (None, 0.8, rules(1.0, 0.8)),
+        (150.0, None, MarginRules(150.0)),
+    ],
+)
+def test_terms_without_sense_do_not_stop_a_cycle(
+    platform: Platform, most: float | None, rate: float | None, expected: MarginRules
+) -> None:
+    described(platform.warehouse, ("A-USDT", T, most, rate))
+    assert margin_rules(platform.warehouse, SYMBOLS, T) == {"A-USDT": expected}
+
+
+def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_ahead(platform: Platform) -> None:
+    store = platform.warehouse
+    run = Followed("strategy", "geared", "1", Stretch(T, None), compile_strategy(GEARED))
+    shared = {"kind": "strategy", "name": "geared", "version": "1", "activated_at": T, "state": "followed"}
+    numbers = {"days": 1.0, **dict.fromkeys(("trades", "open_positions", "compared"), 0)}
+    numbers |= dict.fromkeys(("data_revisions", "version_changes", "look_ahead"), 0)
+    row = {**shared, **numbers, "as_of": T + DAY, "snapshot_id": store.snapshot_id(), "engine": "e"}
+    with store.transaction("test") as tx:
+        tx.append("research.forward_runs", pl.DataFrame([row]))
+
+    def changed() -> datetime | None:
+        own = _read_written(store, [run]).of(run)
+        ledger, _ = _ledger(own, T + DAY)
+        return _explain(store, run, ledger, own, ["A-USDT"])[0](T + DAY)
+
+    assert changed() is None
+    described(store, ("A-USDT", T + 2 * DAY, 75.0, 0.01))
+    assert changed() == T
+    with store.transaction("test") as tx:
+        replaced = {**row, "snapshot_id": store.snapshot_id()}
+        tx.replace("research.forward_runs", pl.DataFrame([replaced]), as_of=T + DAY)
+    described(store, ("A-USDT", T + 3 * DAY, 20.0, 0.02))
+    assert changed() is None
+
+
+def test_exam_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
+    store, at = passed.warehouse, AS_OF - 2 * DAY
+    made = compile_strategy(GEARED)
+    key = {"name": made.name, "version": made.version}
+    row = {**key, "source": "designed", "author": "claude", "code": GEARED, "parameters": "{}", "created_at": at}
+    with store.transaction("test") as tx:
+        tx.append("research.strategies", pl.DataFrame([row]))
+        tx.append(
+            "research.strategy_events",
+            pl.DataFrame([{**key, "event": each, "at": at} for each in ("validated", "active")]),
+        )
+    described(store, ("BTC-USDT", at, 2.0, 0.01))
+    for job, on in ((FORWARD, "2026-03-13-00:00"), (STRATEGY_CYCLE, "2026-03-12")):
+        result = passed.defs.resolve_job_def(job).execute_in_process(
+            instance=passed.instance, partition_key=on, run_config=CONSOLE, raise_on_error=False,
+            asset_selection=[dg.AssetKey("strategy_backtests")] if job == STRATEGY_CYCLE else None,
+        )  # fmt: skip
+        assert result.success, job
+    lanes = store.read(
+        "SELECT symbol, turnover / (2 * total_trades) AS times FROM research.strategy_backtest_results "
+        "WHERE strategy_name = 'geared' AND timeframe = '5m' ORDER BY symbol"
+    )
+    lived = store.read(
+        "SELECT symbol, max(quantity * entry_price) / 10000 AS times FROM research.forward_entries "
+        "WHERE name = 'geared' GROUP BY symbol ORDER BY symbol"
+    )
+    for found in (lanes, lived):
+        assert found["symbol"].to_list() == ["BTC-USDT", "ETH-USDT"]
+        assert 1.0 < found["times"][0] < 2.5
+        assert found["times"][1] > 4.0
+    window = Window(AS_OF - 5 * DAY, at)
+    assert search_panel(store, ["BTC-USDT"], window, "run").rules == {"BTC-USDT": rules(2.0, 0.01)}
