@@ -114,10 +114,12 @@ def strategy_finalists(
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
     sound = store.read(_SOUND, [as_of])
-    chosen = choose_finalists([_proposal(row) for row in sound.iter_rows(named=True)])
     forget_panel()
     judged = verdicts(store, as_of)
     known = {each.key: each.strategy for each in roster(store, as_of)}
+    proposed = [_proposal(row) for row in sound.iter_rows(named=True)]
+    # a version that was tuned in the nights before may be another by now: a feature that it reads was defined anew
+    chosen = choose_finalists([each for each in proposed if (each.name, each.version) in known])
     waiting = [known[each.name, each.version] for each in chosen if (each.name, each.version) not in judged]
     windows = windows_of(store, market.symbols, as_of)
     data = validation_market(store, market.symbols, windows.exam.start, waiting) if waiting else None
@@ -140,6 +142,10 @@ def strategy_finalists(
             "dagster/row_count": rows.height,
             "finalists": table_preview(rows.select("place", "stage", "designer", "name", "version")),
             "refused": ", ".join(f"{name} {version}" for name, version in sorted(refused)) or "none",
+            "lost": ", ".join(
+                f"{each.name} {each.version}" for each in proposed if (each.name, each.version) not in known
+            )
+            or "none",
             "snapshot": tx.snapshot,
         }
     )

@@ -85,7 +85,8 @@ def standings(store: Warehouse, as_of: datetime) -> Standings:
     ranked, beaten = _one_version_each(results, newcomers, before)
     ranker = StrategyRanker(ranked)
     rows = _ranking_rows(ranker, as_of)
-    gone = {**beaten, **_gone(store, before, proposals, rows, beaten, as_of)}
+    unmade = {key: why for key, why in lost(store, as_of).items() if key in newcomers}
+    gone = {**unmade, **beaten, **_gone(store, before, proposals, rows, beaten, as_of)}
     placed = {(row["name"], row["version"]): row for row in rows.iter_rows(named=True)}
     outcomes = _outcomes(results, finalists, placed, gone, before, as_of)
     shown = ("rank", "name", "version", "score", "total_trades", "total_pnl_pct", "sharpe", "sharpe_se", "win_rate")
@@ -244,18 +245,32 @@ def _outcomes(
                 "supported": score.get("supported"),
                 "accepted": accepted,
                 "replaces": row["name"] if accepted and row["parent_version"] else made_room.get(key),
-                "reason": f"rank {rank['rank']} on the exam" if rank else gone.get(key, "not run: it repeats another"),
+                "reason": _outcome(row, rank, gone, before),
             }
         )
     return found
 
 
+def _outcome(
+    row: Mapping[str, Any], rank: Mapping[str, Any], gone: Mapping[Key, str], before: Mapping[Key, Member]
+) -> str:
+    """Return what became of a finalist, in words; that the version it was tuned from is gone, where it is."""
+    name, parent = row["name"], row["parent_version"]
+    usual = "not run: it repeats another"
+    told = f"rank {rank['rank']} on the exam" if rank else gone.get((name, row["version"]), usual)
+    if parent is None or (name, parent) in before:
+        return told
+    return f"{told}; version {parent}, which it was tuned from, is not there any more to be compared with"
+
+
 def _configs(
     store: Warehouse, outcomes: Iterable[Mapping[str, Any]], proposals: pl.DataFrame, as_of: datetime
 ) -> pl.DataFrame:
-    """Return old and new parameters of every tuned finalist."""
+    """Return old and new parameters of every tuned finalist; null of a version that cannot be made any more."""
     made = {(row["name"], row["version"]): row for row in proposals.iter_rows(named=True)}
-    everyone = {each.key: each.strategy.parameters for each in roster(store, as_of)}
+    everyone = {
+        each.key: json.dumps(each.strategy.parameters, sort_keys=True) for each in roster(store, as_of)
+    }  # a version that cannot be made any more has none
     rows = []
     for each in outcomes:
         row = made.get((each["name"], each["version"]))
@@ -271,8 +286,8 @@ def _configs(
                 "strategy": each["name"],
                 "version": each["version"],
                 "previous_version": row["parent_version"],
-                "config_json": json.dumps(everyone[each["name"], each["version"]], sort_keys=True),
-                "previous_json": json.dumps(everyone[each["name"], row["parent_version"]], sort_keys=True),
+                "config_json": everyone.get((each["name"], each["version"])),
+                "previous_json": everyone.get((each["name"], row["parent_version"])),
                 "source": row["designer"],
                 "note": f"{row['changes']}; {verdict}: {each['reason']}",
             }

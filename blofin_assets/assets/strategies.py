@@ -183,7 +183,8 @@ def examined(store: Warehouse, as_of: datetime) -> list[Member]:
     """Return who takes the exam of a cycle, in order of precedence: of two that do the same, the first stays.
 
     What was followed until now, the library's candidates, the versions that tuned ones would replace, the finalists;
-    not those whose attempts to be tuned are used up.
+    not those whose attempts to be tuned are used up, nor what cannot be made any more: a version that was tuned in the
+    nights before may have lost its parent by now, and takes the exam without it.
     """
     everyone = {each.key: each for each in roster(store, as_of)}
     before = {each.key: each for each in roster(store, as_of - TICK)}
@@ -191,8 +192,8 @@ def examined(store: Warehouse, as_of: datetime) -> list[Member]:
     followed = [each for each in before.values() if each.running]
     candidates = [each for each in before.values() if each.source == "library" and each.state == "candidate"]
     chosen = list(store.read(_FINALISTS, [as_of]).iter_rows())
-    parents = [everyone[name, parent] for name, _, parent in chosen if parent is not None]
-    finalists = [everyone[name, version] for name, version, _ in chosen]
+    parents = [everyone[name, parent] for name, _, parent in chosen if (name, parent) in everyone]
+    finalists = [everyone[name, version] for name, version, _ in chosen if (name, version) in everyone]
     found: dict[Key, Member] = {}
     for each in [*followed, *candidates, *parents, *finalists]:
         if each.key not in exhausted:

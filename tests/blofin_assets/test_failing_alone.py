@@ -15,6 +15,8 @@ from support.platform import Platform, platforms
 from backtester import Costs, SignalError
 from backtester.aggregator import aggregate
 from backtester.windows import Window
+from blofin_assets.assets.standings import standings
+from blofin_assets.assets.strategies import examined
 from blofin_assets.assets.tuning import _judged
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.designing import Judge, design_all
@@ -136,3 +138,38 @@ def test_a_parameter_may_have_any_name_that_a_function_has_too() -> None:
     named = compile_strategy(CODE.replace("bars", "origin"), "a row", origin=9)
     assert named.parameters == {"origin": 9}
     assert named.with_parameters(origin=7).parameters == {"origin": 7}
+
+
+def test_a_challenger_whose_parent_is_gone_takes_the_exam_without_it(platform: Platform) -> None:
+    made, as_of = compile_strategy(CODE, bars=9), END
+    key = {"name": made.name, "version": made.version}
+    gone = {"name": "vanished", "version": "0" * 12}
+    shared = {"stage": "tuning", "designer": "drift", "parent_version": "f" * 12}
+    rows = [{**each, **shared, "as_of": as_of, "place": place} for place, each in enumerate((key, gone), 1)]
+    result = {
+        "id": "1", "strategy_name": made.name, "version": made.version, "timestamp": as_of, "as_of": as_of,
+        "backtest_period": "7d", "symbol": "*", "timeframe": "*", "window_start": WINDOW.start, "window_end": END,
+        "snapshot_id": 1, "total_trades": 30, "score": 12.0, "sharpe": 1.0, "win_rate": 0.6, "total_pnl_pct": 2.0,
+        "avg_pnl_pct": 0.1, "max_drawdown": 0.01,
+    }  # fmt: skip
+    store = platform.warehouse
+    with store.transaction("test") as tx:
+        texts = [{**key, "code": CODE, "parameters": '{"bars": 9}'}, {**gone, "code": CODE, "parameters": "{}"}]
+        stored = {"source": "tuned", "author": "tuner", "created_at": as_of - timedelta(days=1)}
+        tx.append("research.strategies", pl.DataFrame([{**each, **stored} for each in texts]))
+        proposals = [{**row, "slot": row["place"], "state": "sound", "attempt": 1} for row in rows]
+        numbers = {"changes": '{"bars": "6→9"}', "evaluations": 4, "cost_usd": 0.0}
+        tx.append("research.proposals", pl.DataFrame([{**row, **numbers} for row in proposals]).drop("place"))
+        tx.append("research.finalists", pl.DataFrame(rows))
+        tx.append("research.strategy_backtest_results", pl.DataFrame([result]))
+    takes = {each.key for each in examined(store, as_of) if each.source == "tuned"}
+    assert takes == {(made.name, made.version)}
+    found = standings(store, as_of)
+    told = dict(found.outcomes.select("name", "reason").iter_rows())
+    missing = f"; version {'f' * 12}, which it was tuned from, is not there any more to be compared with"
+    assert told["follower"] == f"rank 1 on the exam{missing}"
+    assert "is version" in told["vanished"]
+    assert found.configs.filter(strategy="follower").select("config_json", "previous_json").row(0) == (
+        '{"bars": 9}',
+        None,
+    )
