@@ -78,7 +78,9 @@ def _ledger(report: Json) -> Iterator[Point]:
 
 
 def _drift(report: Json) -> Iterator[Point]:
-    drifted = [test for test in report["performance"]["backtest_vs_live"]["tests"] if test["decision"] == "drift"]
+    found = report["performance"]["backtest_vs_live"]
+    # tests of an older night have been told of then
+    drifted = [test for test in found["tests"] if found["drift_detected"] and test["decision"] == "drift"]
     for test in sorted(drifted, key=lambda test: -(test["effect"] or 0.0))[:_NAMED]:
         what = "net return an hour" if test["metric"] == "net_return" else test["metric"].replace("_", " ")
         yield Point(

@@ -14,6 +14,9 @@ from support.platform import AS_OF, Platform
 
 from blofin_assets.cli.report import WIDTH, summary_lines
 from blofin_assets.reporting import ReportData, build_document, checked, collect, render_page
+from blofin_assets.reporting.collect.forward import collect_forward
+from blofin_assets.reporting.collect.stages import collect_stages
+from blofin_assets.reporting.rules import rule_review
 from features.bars import TS
 
 PROVENANCE = {
@@ -24,6 +27,8 @@ PROVENANCE = {
     "tuning_budget": 4,
     "made_at": "2026-03-13T00:00:00+00:00",
 }
+
+FAILED = "was due at 2026-03-13 00:00 UTC but has not succeeded"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,44 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
     assert "By how much 1 results are worse than promised; 1 of 1 drift" in page
     assert "Too little data so far (1)" in page
     assert page == render_page({**report, "provenance": PROVENANCE}, known)
+
+
+def test_the_tests_of_an_older_night_are_not_this_ones(data: ReportData) -> None:
+    known = _with_forward(data, *data.cycles.strategy_ranking.head(2).to_dicts())
+    assert build_document(known)["performance"]["backtest_vs_live"]["night"] == AS_OF.isoformat()
+    older = known.forward.drift.with_columns(pl.lit(AS_OF - timedelta(days=1)).cast(TS).alias("as_of"))
+    stale = dataclasses.replace(known, forward=dataclasses.replace(known.forward, drift=older))
+    report = checked(build_document(stale))
+    live = report["performance"]["backtest_vs_live"]
+    assert live["night"] == (AS_OF - timedelta(days=1)).isoformat()
+    assert live["drift_detected"] is None
+    assert live["state"] == "not tested this night; shown as of 2026-03-12 00:00 UTC"
+    assert report["performance"]["top_5_strategies"][0]["live"]["detail"] == "as of 2026-03-12 00:00 UTC: far below"
+    assert not any("drifts" in finding.text for finding in rule_review(report).findings)
+    page = render_page({**report, "provenance": PROVENANCE}, stale)
+    assert "the tests below are as of 2026-03-12 00:00 UTC" in page
+
+
+def test_the_forward_side_is_of_the_newest_keys_that_are_done(done: Platform) -> None:
+    later, earlier = (collect_forward(done.warehouse, AS_OF + days * timedelta(days=1)) for days in (1, -1))
+    assert (later.ledger_time, later.drift_time) == (AS_OF, AS_OF)
+    assert (earlier.ledger_time, earlier.drift_time) == (None, None)
+
+
+def test_a_stage_of_the_night_that_did_not_succeed_says_so(data: ReportData) -> None:
+    known = _with_forward(data, *data.cycles.strategy_ranking.head(2).to_dicts())
+    half_a_day, day = AS_OF - timedelta(hours=12), AS_OF - timedelta(days=1)
+    late = dataclasses.replace(known.forward, ledger_time=half_a_day, drift_time=day)
+    nothing = dataclasses.replace(known.forward, ledger_time=None, drift_time=None)
+    for forward, ledger, tests in (
+        (known.forward, "2 followed, as of 2026-03-13 00:00 UTC", "1 drift, 0 steady, 1 insufficient, as of"),
+        (late, f"{FAILED}; shown as of 2026-03-12 12:00 UTC", f"{FAILED}; shown as of 2026-03-12 00:00 UTC"),
+        (nothing, f"{FAILED}; nothing to show", f"{FAILED}; nothing to show"),
+    ):
+        made = {stage.name: stage for stage in collect_stages(AS_OF, data.cycles, data.changes, forward, None)}
+        for name, told in (("forward ledger", ledger), ("drift tests", tests)):
+            assert made[name].state == ("done" if forward is known.forward else "not run")
+            assert made[name].detail.startswith(told)
 
 
 @pytest.mark.slow

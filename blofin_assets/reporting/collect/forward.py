@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from blofin_assets.partitions import DAY
+from blofin_assets.plan import DRIFT, FORWARD
 from blofin_resources.warehouse import Warehouse
 
 _RUNS: Final = (
@@ -32,6 +33,7 @@ _RETUNES: Final = (
     "SELECT as_of, kind, name, version, reason, state, new_version, detail FROM research.retunes "
     "WHERE as_of > ? AND as_of <= ? ORDER BY as_of, kind, name"
 )
+_DONE: Final = "SELECT max(as_of) AS as_of FROM research.cycle_events WHERE cycle = ? AND state = 'done' AND as_of <= ?"
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,17 @@ class Forward:
         The newest night's tests, those that found drift first.
     retunes : DataFrame
         What drift set off within the day.
+    ledger_time, drift_time : datetime or None
+        As-of of the newest key of the ledger that is done, and of the newest night of drift tests; None where none is.
+        The rows may be older, where nothing was followed.
     """
 
     runs: pl.DataFrame
     equity: pl.DataFrame
     drift: pl.DataFrame
     retunes: pl.DataFrame
+    ledger_time: datetime | None
+    drift_time: datetime | None
 
 
 def collect_forward(warehouse: Warehouse, as_of: datetime) -> Forward:
@@ -63,4 +70,6 @@ def collect_forward(warehouse: Warehouse, as_of: datetime) -> Forward:
         equity=warehouse.read(_EQUITY, [as_of]),
         drift=warehouse.read(_DRIFT, [as_of]),
         retunes=warehouse.read(_RETUNES, [as_of - DAY, as_of]),
+        ledger_time=warehouse.read(_DONE, [FORWARD, as_of])["as_of"][0],
+        drift_time=warehouse.read(_DONE, [DRIFT, as_of])["as_of"][0],
     )

@@ -3,14 +3,14 @@
 Belongs here: reading states off what is stored. Does not belong here: deciding what is due (`blofin_assets.plan`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import polars as pl
 
 from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, Cadence
+from blofin_assets.plan import CADENCES, DRIFT, FORWARD, ML_CYCLE, STRATEGY_CYCLE, Cadence
 from blofin_assets.reporting.collect.changes import Changes
 from blofin_assets.reporting.collect.cycles import Cycles
 from blofin_assets.reporting.collect.forward import Forward
@@ -19,6 +19,8 @@ from blofin_assets.reporting.collect.review import Review
 State = Literal["done", "partial", "not run"]
 
 HOUR: Final = timedelta(hours=1)
+
+_OF: Final = {cadence.job: cadence for cadence in CADENCES}
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,15 @@ def collect_stages(
     as_of: datetime, cycles: Cycles, changes: Changes, forward: Forward, review: Review | None
 ) -> tuple[Stage, ...]:
     """Return the stages in the order in which they run; the review's only where there is one."""
-    strategy = _cycle("strategy scores and ranking", cycles.strategy_time, as_of, CADENCES[0])
+    strategy = _cycle("strategy scores and ranking", cycles.strategy_time, as_of, _OF[STRATEGY_CYCLE])
     return (
         strategy,
         _designed("strategy tuning", "tuning", changes, strategy),
         _designed("strategy design", "design", changes, strategy),
-        _cycle("models: training, validation and ranking", cycles.model_time, as_of, CADENCES[1]),
-        _cycle("ensembles", cycles.model_time, as_of, CADENCES[1]),
+        _cycle("models: training, validation and ranking", cycles.model_time, as_of, _OF[ML_CYCLE]),
+        _cycle("ensembles", cycles.model_time, as_of, _OF[ML_CYCLE]),
         _followed(as_of, forward),
+        _tested(as_of, forward),
         *((_reviewed(review),) if review else ()),
     )
 
@@ -75,19 +78,22 @@ def _designed(name: str, stage: str, changes: Changes, cycle: Stage) -> Stage:
 
 
 def _followed(as_of: datetime, forward: Forward) -> Stage:
-    name = "forward ledger and drift"
-    if forward.runs.is_empty():
-        return Stage(
-            name, "not run", "nothing has been followed yet: what this day made active is followed from now on"
-        )
-    made: datetime = forward.runs["as_of"][0]
-    counts = {
-        key: forward.drift.filter(pl.col("decision") == key).height for key in ("drift", "steady", "insufficient")
-    }
-    told = f"{forward.runs.height} followed as of {made:%Y-%m-%d %H:%M} UTC"
-    tests = ", ".join(f"{number} {key}" for key, number in counts.items()) if forward.drift.height else "none"
-    state: State = "done" if made > as_of - DAY else "not run"
-    return Stage(name, state, f"{told}; tests of drift: {tests}")
+    stage = _cycle("forward ledger", forward.ledger_time, as_of, _OF[FORWARD])
+    if stage.state != "done":
+        return stage
+    followed = forward.runs.filter(pl.col("as_of") == as_of).height
+    if not followed:
+        return replace(stage, detail="nothing to follow: what this day made active is followed from now on")
+    return replace(stage, detail=f"{followed} followed, {stage.detail}")
+
+
+def _tested(as_of: datetime, forward: Forward) -> Stage:
+    stage = _cycle("drift tests", forward.drift_time, as_of, _OF[DRIFT])
+    if stage.state != "done":
+        return stage
+    found = forward.drift.filter(pl.col("as_of") == as_of)["decision"]
+    counts = [f"{found.eq(key).sum()} {key}" for key in ("drift", "steady", "insufficient")]
+    return replace(stage, detail=f"{', '.join(counts) if found.len() else 'nothing to test'}, {stage.detail}")
 
 
 def _reviewed(review: Review) -> Stage:

@@ -3,6 +3,7 @@
 Belongs here: saying how far the forward side has come. Does not belong here: the tests themselves.
 """
 
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -42,17 +43,21 @@ def live_of(kind: str, name: str, version: str, data: ReportData) -> schema.Live
     test = tests[-1]
     if test["decision"] == "insufficient":
         return schema.Live(state="insufficient", detail=f"not yet: {_progress(kind, run)}", **numbers)
-    return schema.Live(state=test["decision"], detail=test["reason"] or test["decision"], **numbers)
+    old = "" if test["as_of"] == data.as_of else f"as of {test['as_of']:%Y-%m-%d %H:%M} UTC: "
+    return schema.Live(state=test["decision"], detail=f"{old}{test['reason'] or test['decision']}", **numbers)
 
 
 def backtest_vs_live(data: ReportData) -> schema.BacktestVsLive:
-    """Return the night's tests as a whole."""
+    """Return the newest night's tests as a whole; whether there is drift only where that is the report's own night."""
     runs, drift = data.forward.runs, data.forward.drift
+    night: datetime | None = drift["as_of"].max()  # type: ignore[assignment]
     decided = drift.filter(pl.col("decision") != "insufficient")
+    tonight = decided.filter(pl.col("as_of") == data.as_of)
     accuracy = drift.filter(pl.col("metric") == "accuracy")["forward"].mean()
     return schema.BacktestVsLive(
-        state=_state(runs, decided),
-        drift_detected=bool((decided["decision"] == "drift").any()) if decided.height else None,
+        state=_state(runs, decided, night, data.as_of),
+        night=plain(night),
+        drift_detected=bool((tonight["decision"] == "drift").any()) if tonight.height else None,
         avg_accuracy=plain(accuracy),
         followed=runs.height,
         tested=decided.height,
@@ -65,9 +70,11 @@ def backtest_vs_live(data: ReportData) -> schema.BacktestVsLive:
     )
 
 
-def _state(runs: pl.DataFrame, decided: pl.DataFrame) -> str:
+def _state(runs: pl.DataFrame, decided: pl.DataFrame, night: datetime | None, as_of: datetime) -> str:
     if runs.is_empty():
         return "not run"
+    if night is not None and night != as_of:
+        return f"not tested this night; shown as of {night:%Y-%m-%d %H:%M} UTC"
     if decided.is_empty():
         longest = float(runs["days"].max() or 0.0)  # type: ignore[arg-type]
         return f"not yet: the longest has {longest:.1f} of {FORWARD_DAYS} forward days"

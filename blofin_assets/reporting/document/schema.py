@@ -331,9 +331,14 @@ class Retune(_Part):
 
 
 class BacktestVsLive(_Part):
-    """`drift_detected` is null while nothing has been tested; `avg_accuracy` is of models' forward predictions."""
+    """What came of promises, by the newest tests up to the report, which are of `night`.
+
+    `drift_detected` is null while nothing has been tested, and where `night` is not the report's own (its `as_of`).
+    `avg_accuracy` is of models' forward predictions.
+    """
 
     state: str
+    night: Time | None
     drift_detected: bool | None
     avg_accuracy: Share
     followed: Count
