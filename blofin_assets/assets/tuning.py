@@ -304,7 +304,8 @@ def _versions(store: Warehouse, name: str, as_of: datetime) -> list[str]:
 
 
 def _days(window: Window) -> str:
-    return f"{window.length.days}d"
+    """Return what a search window is called; never as the exam, whose scores have the same key but for this."""
+    return f"search_{window.length.days}d"
 
 
 def _table(judged: Sequence[Judged]) -> pl.DataFrame:

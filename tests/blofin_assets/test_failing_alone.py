@@ -17,7 +17,7 @@ from backtester.aggregator import aggregate
 from backtester.windows import Window
 from blofin_assets.assets.standings import standings
 from blofin_assets.assets.strategies import examined
-from blofin_assets.assets.tuning import _judged
+from blofin_assets.assets.tuning import _days, _judged, _score_rows
 from blofin_assets.evolution.asking import Asker
 from blofin_assets.evolution.designing import Judge, design_all
 from blofin_assets.evolution.windows import validation_market
@@ -173,3 +173,13 @@ def test_a_challenger_whose_parent_is_gone_takes_the_exam_without_it(platform: P
         '{"bars": 9}',
         None,
     )
+
+
+def test_scores_of_a_short_search_window_outlive_those_of_the_exam(store: Warehouse, panel: Panel) -> None:
+    judged, _ = _judged(panel, [compile_strategy(CODE)])
+    short = Window(END - timedelta(days=7, hours=8), END)
+    searched = _score_rows(judged, END, short)
+    with store.transaction("test") as tx:
+        tx.replace("research.strategy_scores", searched, as_of=END, window=_days(short))
+        tx.replace("research.strategy_scores", searched.with_columns(window=pl.lit("7d")), as_of=END, window="7d")
+    assert set(store.read('SELECT "window" FROM research.strategy_scores')["window"]) == {"search_7d", "7d"}

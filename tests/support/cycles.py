@@ -276,7 +276,7 @@ def last_fifth(platform: Platform, as_of: datetime) -> list[str]:
     """Return the names that do worst in the search window of a cycle, the worst first."""
     scores = platform.warehouse.read(
         "SELECT strategy AS name, score, trades AS total_trades FROM research.strategy_scores "
-        "WHERE as_of = ? AND \"window\" <> '7d' AND symbol = '*'",
+        "WHERE as_of = ? AND \"window\" LIKE 'search_%' AND symbol = '*'",
         [as_of],
     )
     order = ranked(scores)["name"].to_list()
