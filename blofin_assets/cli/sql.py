@@ -6,9 +6,10 @@ itself makes.
 
 import contextlib
 import shutil
+from typing import Final
 
-import duckdb
 import polars as pl
+import polars.selectors as cs
 import typer
 
 from blofin_resources.errors import BlofinError
@@ -20,6 +21,10 @@ _TABLES = (
     "SELECT schema_name || '.' || table_name AS \"table\", comment FROM duckdb_tables() "
     "WHERE schema_name IN ('market', 'features', 'research', 'ml', 'reports') ORDER BY ALL"
 )
+
+_DAY_IN: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_MOST_DAYS: Final = 95_000_000
+"""Some 260,000 years from 1970, up to which polars prints dates."""
 
 
 def run_sql(query: str | None) -> None:
@@ -52,11 +57,20 @@ def _answer_or_complain(warehouse: Warehouse, line: str) -> None:
 
 
 def _answer(warehouse: Warehouse, query: str) -> str:
-    try:
-        frame = warehouse.read(query)
-    except duckdb.Error as error:
-        msg = f"{str(error).splitlines()[0]}"
-        raise BlofinError(msg) from None
+    frame = warehouse.read(query)
+    if not frame.width:  # a comment, or nothing at all
+        return "no rows"
+    _refuse_endless(frame)
     width = shutil.get_terminal_size((120, 40)).columns
     with pl.Config(tbl_width_chars=width, tbl_rows=50, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
         return str(frame)
+
+
+def _refuse_endless(frame: pl.DataFrame) -> None:
+    """Refuse a date or time that polars holds and cannot print: it would end the program."""
+    for column in frame.select(cs.date() | cs.datetime()):
+        a_day = _DAY_IN.get(getattr(column.dtype, "time_unit", ""), 1)
+        days = column.to_physical().drop_nulls() // a_day
+        if not days.is_between(-_MOST_DAYS, _MOST_DAYS).all():
+            msg = f"column {column.name} holds a time that no table shows, such as infinity; cast it: ...::VARCHAR"
+            raise BlofinError(msg)

@@ -4,8 +4,12 @@ Belongs here: parsing arguments of commands. Does not belong here: anything else
 """
 
 from datetime import UTC, date, datetime
+from typing import Final
 
 from blofin_resources.errors import BlofinError
+
+_YEARS: Final = range(1970, 9999)
+"""From the epoch on, and short of the last year, so that days before and after can be reckoned with."""
 
 
 def parse_moment(text: str | None) -> datetime:
@@ -21,10 +25,13 @@ def parse_moment(text: str | None) -> datetime:
         return now
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         msg = f"--as-of {text!r} is no time; give one such as 2025-06-12T00:00:00Z"
         raise BlofinError(msg) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.year < _YEARS.start:
+        msg = f"--as-of {text} is before {_YEARS.start}; give a time such as 2025-06-12T00:00:00Z"
+        raise BlofinError(msg)
     if moment > now:
         msg = f"--as-of {text} lies in the future; it is {now:%Y-%m-%dT%H:%MZ}"
         raise BlofinError(msg)
@@ -37,10 +44,14 @@ def parse_day(text: str) -> date:
     Raises
     ------
     BlofinError
-        If it is no day.
+        If it is no day, or one before 1970 or after 9998.
     """
     try:
-        return date.fromisoformat(text.strip())
+        day = date.fromisoformat(text.strip())
     except ValueError:
         msg = f"{text!r} is no day; give one such as 2025-06-11"
         raise BlofinError(msg) from None
+    if day.year not in _YEARS:
+        msg = f"{day} is out of range, which is the years {_YEARS.start} to {_YEARS[-1]}; give a day such as 2025-06-11"
+        raise BlofinError(msg)
+    return day

@@ -4,6 +4,7 @@ Belongs here: opening and closing, when the lock is held, transactions, snapshot
 reads (`_reads`), of writes (`_transaction`) or of the schema (`_schema`).
 """
 
+import re
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,12 @@ from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
 
 _INSTANCE_FILE: Final = "warehouse_instance_id"
+
+_UNHELD: Final = re.compile(r"\b(INTERVAL|UNION)\b")
+"""Types of DuckDB, also within others, that polars has not."""
+
+_QUOTED: Final = re.compile(r"""'[^']*'|\"[^\"]*\"""")
+"""Names and values within a type, such as those of an enum."""
 
 
 class Warehouse:
@@ -143,16 +150,16 @@ class Warehouse:
         Returns
         -------
         DataFrame
-            Times as `Datetime("us", "UTC")`, SQL null as null.
+            Times as `Datetime("us", "UTC")`, SQL null as null; without columns where nothing but a comment was asked.
 
         Raises
         ------
         WarehouseError
-            If DuckDB refuses the query, with its reason.
+            If DuckDB refuses the query, with its reason, or a column is of a type that a frame cannot hold.
         """
         try:
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            return self._own_cursor().execute(sql, params or []).pl()
+            return _frame(self._own_cursor().execute(sql, params or []))
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
@@ -173,7 +180,7 @@ class Warehouse:
             self._place.attach(cursor, alias, snapshot=snapshot)
             try:
                 cursor.execute(f"USE {alias}")
-                return cursor.execute(sql, params or []).pl()
+                return _frame(cursor.execute(sql, params or []))
             finally:
                 cursor.execute("USE memory")
                 cursor.execute(f"DETACH {alias}")
@@ -478,6 +485,18 @@ class Warehouse:
     def _find_key(self, table: str) -> tuple[str, ...]:
         found = self.read("SELECT columns FROM meta.table_keys WHERE table_name = ?", [table])
         return tuple(found["columns"].item()) if found.height else ()
+
+
+def _frame(result: DuckDBPyConnection | None) -> pl.DataFrame:
+    """Return the rows of what was executed: none, and no columns, where that was a comment or nothing."""
+    if result is None:
+        return pl.DataFrame()
+    for name, kind, *_ in result.description or []:
+        # looked for beforehand: polars refuses some of these and ends the program at others
+        if _UNHELD.search(_QUOTED.sub("", str(kind))):
+            msg = f"column {name} is of type {kind}, which a table cannot hold; cast it: ...::VARCHAR"
+            raise WarehouseError(msg)
+    return result.pl()
 
 
 @contextmanager

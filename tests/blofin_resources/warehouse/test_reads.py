@@ -219,3 +219,25 @@ def _trial(number: int, moment: datetime) -> pl.DataFrame:
     return pl.DataFrame(
         [{"id": str(number), "kind": "strategy", "author": "search", "name": "a", "version": "1", **times}]
     )
+
+
+@pytest.mark.parametrize("nothing", ["", " ; ", "-- only a comment", "/* the same */"])
+def test_what_asks_for_nothing_gets_nothing(history: tuple[Warehouse, FrameSource], nothing: str) -> None:
+    assert history[0].read(nothing).shape == (0, 0)
+    assert history[0].read_at(history[0].snapshot_id(), nothing).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "value", ["INTERVAL 1 DAY", "[INTERVAL 1 DAY]", "{'a': INTERVAL 1 DAY}", "union_value(k := 1)", "now() - now()"]
+)
+def test_a_type_that_no_frame_holds_is_refused_with_the_way_out(
+    history: tuple[Warehouse, FrameSource], value: str
+) -> None:
+    with pytest.raises(WarehouseError, match=r"column odd is of type .*(INTERVAL|UNION).*; cast it: \.\.\.::VARCHAR"):
+        history[0].read(f"SELECT 1 AS fine, {value} AS odd")
+    assert history[0].read(f"SELECT ({value})::VARCHAR AS odd").height == 1
+
+
+def test_a_name_within_a_type_is_none(history: tuple[Warehouse, FrameSource]) -> None:
+    frame = history[0].read("""SELECT 'a'::ENUM('a', 'x INTERVAL y') AS e, {'UNION': 1} AS s""")
+    assert frame.width == 2
