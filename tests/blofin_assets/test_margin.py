@@ -12,9 +12,8 @@ from support.platform import AS_OF, Platform, platforms
 
 from backtester import MarginRules
 from backtester.windows import Window
-from blofin_assets.assets.forward import _explain, _ledger, _read_written
+from blofin_assets.assets.forward import _common
 from blofin_assets.evolution.windows import search_panel
-from blofin_assets.following import Followed, Stretch
 from blofin_assets.margin import margin_rules
 from blofin_assets.plan import FORWARD, STRATEGY_CYCLE
 from blofin_assets.runner import CONSOLE
@@ -86,27 +85,17 @@ def test_terms_without_sense_do_not_stop_a_cycle(
 
 def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_ahead(platform: Platform) -> None:
     store = platform.warehouse
-    run = Followed("strategy", "geared", "1", Stretch(T, None), compile_strategy(GEARED))
-    shared = {"kind": "strategy", "name": "geared", "version": "1", "activated_at": T, "state": "followed"}
-    numbers = {"days": 1.0, **dict.fromkeys(("trades", "open_positions", "compared"), 0)}
-    numbers |= dict.fromkeys(("data_revisions", "version_changes", "look_ahead"), 0)
-    row = {**shared, **numbers, "as_of": T + DAY, "snapshot_id": store.snapshot_id(), "engine": "e"}
-    with store.transaction("test") as tx:
-        tx.append("research.forward_runs", pl.DataFrame([row]))
 
-    def changed() -> datetime | None:
-        own = _read_written(store, [run]).of(run)
-        ledger, _ = _ledger(own, T + DAY)
-        return _explain(store, run, ledger, own, ["A-USDT"])[0](T + DAY)
+    def changed(snapshot: int) -> datetime | None:
+        return _common(store, ["A-USDT"], T + DAY).changed(snapshot, T, T + DAY)
 
-    assert changed() is None
+    written = store.snapshot_id()
+    assert changed(written) is None
     described(store, ("A-USDT", T + 2 * DAY, 75.0, 0.01))
-    assert changed() == T
-    with store.transaction("test") as tx:
-        replaced = {**row, "snapshot_id": store.snapshot_id()}
-        tx.replace("research.forward_runs", pl.DataFrame([replaced]), as_of=T + DAY)
+    assert changed(written) == T
+    written = store.snapshot_id()
     described(store, ("A-USDT", T + 3 * DAY, 20.0, 0.02))
-    assert changed() is None
+    assert changed(written) is None
 
 
 def test_exam_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
