@@ -87,6 +87,7 @@ def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(pa
         _judged(panel, [bad])
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_run_leaves_ledger_and_exam_to_the_others(
     passed: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def verdicts(platform: Platform) -> dict[datetime, dict[str, int]]:
     return {row.pop("as_of"): row for row in rows.iter_rows(named=True)}
 
 
+@pytest.mark.slow
 def test_a_revision_is_explained_at_every_later_key_and_when_an_earlier_one_is_made_again(begun: Platform) -> None:
     follow(begun, *KEYS[:2])
     revise(begun)
@@ -67,6 +68,7 @@ def test_a_revision_is_explained_at_every_later_key_and_when_an_earlier_one_is_m
     assert set(noted["attribution"]) == {"data revision"}
 
 
+@pytest.mark.slow
 def test_symbols_may_leave_and_come_back(begun: Platform, make_platform: Make) -> None:
     follow(begun, *KEYS[:2])
     fewer = make_platform(symbols="BTC-USDT")

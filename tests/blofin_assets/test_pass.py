@@ -203,6 +203,7 @@ def test_a_cycle_without_its_market_data_fails_and_says_what_to_do(platform: Pla
     assert platform.warehouse.read("SELECT * FROM ml.ml_model_results").is_empty()
 
 
+@pytest.mark.slow
 def test_after_a_failed_cycle_its_later_keys_wait_until_it_is_given_up(platform: Platform) -> None:
     cadence = next(cadence for cadence in CADENCES if cadence.job == ML_CYCLE)
     first, second = cadence.step(AS_OF - cadence.every), cadence.step(AS_OF)  # without market data, both fail

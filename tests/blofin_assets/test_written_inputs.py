@@ -325,7 +325,7 @@ def test_the_cycle_asks_stores_and_reports_and_made_again_needs_no_key(
     assert searched.height == first["ml.model_tuning"]["trials"][0]
     assert searched["version"].n_unique() == searched.height
 
-    # adopted in the cycle before, it is trained, joined and ranked like any other
+    # adopted a day before, it is trained, joined and ranked like any other
     (name, text) = answers.filter(pl.col("state") == "sound").select("name", "text").row(0)
     plain = default_spec("direction", "60m", done.settings.seed)
     spec = replace(
@@ -337,7 +337,7 @@ def test_the_cycle_asks_stores_and_reports_and_made_again_needs_no_key(
         pl.lit("adopted").alias("decision"),
         pl.lit("before").alias("id"),
         pl.lit(json.dumps(spec.to_json())).alias("spec"),
-        pl.lit(AS_OF - timedelta(hours=12)).cast(TS).alias("as_of"),
+        pl.lit(AS_OF - timedelta(hours=24)).cast(TS).alias("as_of"),
     )
     with store.transaction("planted") as tx:
         tx.append("ml.model_tuning", row)
