@@ -6,6 +6,7 @@ itself makes.
 
 import contextlib
 import shutil
+import textwrap
 from typing import Final
 
 import polars as pl
@@ -21,6 +22,11 @@ _TABLES = (
     "SELECT schema_name || '.' || table_name AS \"table\", comment FROM duckdb_tables() "
     "WHERE schema_name IN ('market', 'features', 'research', 'ml', 'reports') ORDER BY ALL"
 )
+
+_LEAST_WIDTH: Final = 10
+"""Characters that a column takes at least; with less for each, rows are shown one below the other."""
+_RECORDS: Final = 20
+"""Rows that are shown so."""
 
 _DAY_IN: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _MOST_DAYS: Final = 95_000_000
@@ -62,8 +68,29 @@ def _answer(warehouse: Warehouse, query: str) -> str:
         return "no rows"
     _refuse_endless(frame)
     width = shutil.get_terminal_size((120, 40)).columns
+    if frame.width * _LEAST_WIDTH > width:
+        return _one_below_the_other(frame, width)
     with pl.Config(tbl_width_chars=width, tbl_rows=50, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
         return str(frame)
+
+
+def _one_below_the_other(frame: pl.DataFrame, width: int) -> str:
+    """Return the first rows with a line for each column: beside each other so many columns would not be readable."""
+    if frame.is_empty():
+        return textwrap.fill(f"no rows of {', '.join(frame.columns)}", width)
+    longest = max(len(name) for name in frame.columns)
+    lines = []
+    for number, row in enumerate(frame.head(_RECORDS).iter_rows(named=True), 1):
+        lines.append(f"row {number} of {frame.height}")
+        for name, value in row.items():
+            told = "null" if value is None else " ".join(str(value).split())
+            lines.append(_fitting(f"  {name:<{longest}}  {told}", width))
+    return "\n".join(lines)
+
+
+def _fitting(line: str, width: int) -> str:
+    """Return a line that fits a width."""
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _refuse_endless(frame: pl.DataFrame) -> None:

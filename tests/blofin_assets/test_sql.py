@@ -41,3 +41,23 @@ def test_an_empty_statement_has_no_rows(
     Warehouse.open(tmp_path / "w", market="sample").close()
     run_sql("")
     assert capsys.readouterr().out == "no rows\n"
+
+
+def test_many_columns_are_shown_one_below_the_other_and_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(tmp_path / "w"))
+    monkeypatch.setenv("COLUMNS", "80")
+    Warehouse.open(tmp_path / "w", market="sample").close()
+    run_sql("SELECT * FROM research.llm_calls")
+    assert capsys.readouterr().out.startswith("no rows of id, role, model")
+    columns = ", ".join(f"{n} AS c{n}" for n in range(9))
+    run_sql(f"SELECT {columns}, NULL AS absent, repeat('long\n', 99) AS text FROM range(2)")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "row 1 of 2"
+    assert lines[1].split() == ["c0", "0"]
+    assert lines[10].split() == ["absent", "null"]
+    assert lines[11].split()[:3] == ["text", "long", "long"]
+    assert len(lines[11]) == 80
+    assert lines[12] == "row 2 of 2"
+    assert max(map(len, lines)) == 80
