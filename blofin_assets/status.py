@@ -53,7 +53,8 @@ _DRIFT: Final = (
     "FROM research.drift WHERE as_of = (SELECT max(as_of) FROM research.drift) GROUP BY ALL"
 )
 _SPENT: Final = (
-    "SELECT coalesce(sum(cost_usd), 0) AS usd, count(*) AS calls FROM research.llm_calls WHERE called_at >= ?"
+    "SELECT coalesce(sum(cost_usd), 0) AS usd, count(*) FILTER (outcome NOT IN ('no_key', 'budget')) AS calls "
+    "FROM research.llm_calls WHERE called_at >= ?"
 )
 _GROWTH: Final = 'SELECT "at", bytes FROM meta.storage WHERE table_name = \'*\' ORDER BY "at"'
 
@@ -169,7 +170,8 @@ def _claude(store: Warehouse, settings: Settings, now: datetime) -> Item:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     row = store.read(_SPENT, [midnight]).row(0, named=True)
     key = settings.anthropic_api_key is not None
-    told = f"{row['usd']:.2f} of {settings.ai_budget_usd:.2f} USD spent today in {row['calls']} calls"
+    calls = f"{row['calls']} call{'' if row['calls'] == 1 else 's'}"
+    told = f"{row['usd']:.2f} of {settings.ai_budget_usd:.2f} USD spent today in {calls}"
     values = {"spent_usd": row["usd"], "budget_usd": settings.ai_budget_usd, "calls": row["calls"], "key": key}
     return Item("Claude", True, told if key else f"no key is set; {told}", values)
 

@@ -36,6 +36,14 @@ def items(platform: Platform, now: datetime = AS_OF) -> dict[str, Item]:
     return {item.name: item for item in look(platform.warehouse, platform.instance, platform.settings, now)}
 
 
+def call(name: str, outcome: str, cost: float) -> dict[str, object]:
+    texts = dict.fromkeys(("role", "model", "prompt_name", "prompt_hash", "prompt"), "x")
+    return {
+        **texts, "id": name, "outcome": outcome, "cost_usd": cost, "worst_case_usd": 1.0, "prompt_version": 1,
+        "sequence": 0, "round": 0, "as_of": AS_OF, "called_at": AS_OF,
+    }  # fmt: skip
+
+
 def test_an_empty_platform_says_what_is_absent_and_that_somebody_should_look(platform: Platform) -> None:
     seen = items(platform)
     assert not seen["market data"].well
@@ -58,6 +66,7 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     with platform.warehouse.transaction("test") as tx:
         tx.append("market.coverage", pl.DataFrame(coverage))
         tx.append("market.gaps", pl.DataFrame([{**gap, "bars": 60, "kind": "unknown", "found_at": now}]))
+        tx.append("research.llm_calls", pl.DataFrame([call("a", "answered", 0.5), call("b", "no_key", 0.0)]), ["id"])
     job = platform.defs.resolve_job_def("maintenance")
     run = platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
     seen = items(platform, max(now, datetime.now(UTC)))
@@ -67,6 +76,7 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     seen = items(platform)
     assert "4.0 h old, ETH-USDT the oldest" in seen["market data"].detail
     assert not seen["features"].well
+    assert "0.50 of 5.00 USD spent today in 1 call" in seen["Claude"].detail, "what was not sent is no call"
 
 
 def test_a_cycle_that_was_given_up_needs_a_look_until_a_later_one_is_there(platform: Platform) -> None:
