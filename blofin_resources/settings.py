@@ -218,7 +218,7 @@ class Settings(BaseSettings):
         The values of secrets are among them: for the environment of a child, nothing else.
         """
         texts = {name: _as_text(getattr(self, name)) for name in ("warehouse", *sorted(self.model_fields_set))}
-        if self.catalog is not None and not self.catalog.startswith(("postgres:", "postgresql:")):
+        if self.catalog is not None and not self.catalog.strip().lower().startswith(("postgres:", "postgresql:")):
             texts["catalog"] = _as_text(Path(self.catalog.removeprefix("sqlite:")).expanduser())
         return {_variable(name): text for name, text in texts.items() if text}
 

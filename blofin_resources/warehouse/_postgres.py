@@ -1,7 +1,7 @@
 """PostgreSQL's connection strings, the password apart from the rest.
 
-Belongs here: reading both forms that [libpq](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING)
-knows. Does not belong here: connecting.
+Belongs here: taking apart what [libpq](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING)
+reads, pairs or an address. Does not belong here: connecting.
 
 DuckDB repeats a connection string in its errors and in `duckdb_databases()`, and never what is in a secret of its own:
 the password goes there. No error from here repeats any part of the string.
@@ -9,22 +9,13 @@ the password goes there. No error from here repeats any part of the string.
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from blofin_resources.errors import WarehouseError
 
 SCHEMES: Final = ("postgres:", "postgresql:")
 
-_KEY_AND_VALUE: Final = re.compile(
-    r"\s*(?P<key>[^\s=']+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<bare>(?!')(?:[^\s\\]|\\.)*))(?=\s|$)", re.DOTALL
-)
-_URL: Final = re.compile(
-    r"(?:(?P<user>[^:@/?]*)(?::(?P<password>[^@/?]*))?@)?(?P<hosts>[^@/?]*)(?:/(?P<dbname>[^@?]*))?(?:\?(?P<query>[^@]*))?"
-)
-_HOST: Final = re.compile(r"(?:\[(?P<ip6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d*))?")
-
-_SECRET: Final = re.compile(r"(?!password$|passfile$).*(pass|pwd|secret)", re.IGNORECASE)
-"""Names of secrets that libpq knows and DuckDB's secrets do not, such as `sslpassword`, or that are misspelt."""
+_SECRETS: Final = ("sslpassword", "oauth_client_secret")
+"""Secrets that libpq knows and DuckDB's secrets do not."""
 
 
 class Connection(NamedTuple):
@@ -40,22 +31,20 @@ def read(catalog: str) -> Connection:
     Raises
     ------
     WarehouseError
-        If it is neither, or holds a secret that could not be kept out of errors.
+        If it is neither, or holds a secret that could not be kept out of errors, or the `postgres` extra is missing.
     """
     rest = catalog.partition(":")[2]
-    url = catalog if rest.startswith("//") else rest.strip()  # DuckDB's own form of a URL is postgres:postgresql://…
-    if url.lower().startswith(tuple(f"{scheme}//" for scheme in SCHEMES)):
-        parts = _of_url(url.partition("//")[2])
-    else:
-        parts = _of_pairs(rest)
-    secret = sorted(key for key in parts if _SECRET.match(key))
+    parts = _parts(catalog if rest.startswith("//") else rest.strip())  # DuckDB's own form is postgres:postgresql://…
+    secret = sorted(parts.keys() & set(_SECRETS))
     if secret:
         msg = f"BLOFIN_CATALOG sets {', '.join(secret)}, which errors would show; the one secret it may set is password"
         raise WarehouseError(msg)
-    if any("://" in value for value in parts.values()):  # an address, with a password perhaps, in a wrong place
-        raise _unreadable()
     password = parts.pop("password", None)
-    return Connection(" ".join(f"{key}={_quoted(value)}" for key, value in parts.items()), password or None)
+    if any("@" in parts.get(name, "") for name in ("host", "port", "dbname")):  # the rest of a password, or an address
+        raise _unreadable()
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - of an extra
+
+    return Connection(make_conninfo(**parts), password or None)
 
 
 def refuse_other_server(catalog: str) -> None:
@@ -64,47 +53,20 @@ def refuse_other_server(catalog: str) -> None:
         raise _unreadable()
 
 
-def _of_pairs(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    at, end = 0, len(text.rstrip())
-    while at < end:
-        pair = _KEY_AND_VALUE.match(text, at)
-        if pair is None:
-            raise _unreadable()
-        value = pair["bare"] if pair["quoted"] is None else pair["quoted"]
-        parts[pair["key"]] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
-        at = pair.end()
-    return parts
-
-
-def _of_url(text: str) -> dict[str, str]:
-    url = _URL.fullmatch(text.strip())
-    hosts = [_HOST.fullmatch(host) for host in url["hosts"].split(",")] if url else [None]
-    if url is None or None in hosts:
-        raise _unreadable()
-    found = [host for host in hosts if host is not None]
-    ports = [host["port"] or "" for host in found]
-    parts = {
-        "host": ",".join(host["name"] if host["ip6"] is None else host["ip6"] for host in found),
-        "port": ",".join(ports) if any(ports) else "",
-        **{key: url[key] or "" for key in ("dbname", "user", "password")},
-    }
-    for pair in (url["query"] or "").split("&"):
-        key, _, value = pair.partition("=")
-        parts[key] = value
-    return {unquote(key): unquote(value) for key, value in parts.items() if value}
-
-
-def _quoted(value: str) -> str:
-    if re.fullmatch(r"[^\s'\\]+", value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _parts(text: str) -> dict[str, str]:
+    try:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - of an extra
+    except ImportError:
+        msg = "a PostgreSQL catalog needs the extra: pip install -e '.[postgres]'"
+        raise WarehouseError(msg) from None
+    try:
+        return {key: str(value) for key, value in conninfo.conninfo_to_dict(text).items()}
+    except ProgrammingError:
+        raise _unreadable() from None
 
 
 def _unreadable() -> WarehouseError:
     return WarehouseError(
         "BLOFIN_CATALOG is no file and cannot be read as PostgreSQL's; write postgres:dbname=blofin host=… user=… "
-        "password='…' (before ' and \\ in the quotes a \\), or postgresql://user:…@host/blofin "
-        "(@ as %40, : as %3A, / as %2F, ? as %3F and % as %25)"
+        "password='…' (before ' and \\ in the quotes a \\), or postgresql://user:…@host/blofin (@ as %40, / as %2F)"
     )
