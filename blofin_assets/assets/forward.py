@@ -191,12 +191,7 @@ class _Found:
     differences: pl.DataFrame
 
 
-def _followed(
-    run: Followed,
-    common: _Common,
-    written: _Written,
-    as_of: datetime,
-) -> _Found:
+def _followed(run: Followed, common: _Common, written: _Written, as_of: datetime) -> _Found:
     """Replay one run up to the as-of, and hold it against what was written."""
     start, until = run.stretch.start, min(as_of, run.stretch.end or as_of)
     own, source, symbols = written.of(run), common.source, common.symbols
@@ -258,7 +253,7 @@ def _read_written(store: Warehouse, followed: Sequence[Followed]) -> _Written:
         rows((*TRADE_COLUMNS, *stamp), "forward_trades"),
         rows(("ts", "equity"), "forward_equity"),
         rows((*stamp, "symbols"), "forward_runs", f"state = 'followed' AND {_OWN}"),
-        rows((*KEY, "item", "attribution", "reason"), "forward_validation", f"{_UNLIVED} AND {_OWN}"),
+        rows((*KEY, "item", *_SAID), "forward_validation", f"{_UNLIVED} AND {_OWN}"),
     )
 
 

@@ -42,6 +42,13 @@ def first_pass(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def passed(first_pass: Path, tmp_path: Path, make_platform: Make) -> Platform:
+    """A platform after one whole pass, for one test alone."""
+    shutil.copytree(first_pass / "warehouse", tmp_path / "warehouse", symlinks=True)
+    return make_platform()
+
+
 @pytest.fixture(scope="module")
 def done(first_pass: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform after one whole pass, for tests that add nothing to it or only what is there already."""

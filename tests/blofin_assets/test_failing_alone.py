@@ -1,16 +1,14 @@
 """What cannot be run or is refused stops itself alone, with the reason where people look, and never the stage."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 from pydantic import SecretStr
 from support.claude import KEY
 from support.fake_messages import FakeMessages, design
-from support.platform import Platform, platforms
+from support.platform import Platform
 
 from backtester import Costs, SignalError
 from backtester.aggregator import aggregate
@@ -67,14 +65,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 @pytest.fixture(scope="module")
 def panel(store: Warehouse) -> Panel:
     return Panel.read(feature_manager(store, END), SYMBOLS, WINDOW, timeframes=("5m",))
-
-
-@pytest.fixture
-def passed(first_pass: Path, tmp_path: Path) -> Iterator[Platform]:
-    """A platform after one whole pass, for one test alone."""
-    shutil.copytree(first_pass / "warehouse", tmp_path / "warehouse", symlinks=True)
-    with platforms(tmp_path) as make:
-        yield make()
 
 
 def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(panel: Panel) -> None:

@@ -1,8 +1,6 @@
 """The forward ledger on stored data: what changes under it is noted and explained, at every later key as well."""
 
-import shutil
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -18,12 +16,10 @@ HOUR = AS_OF + timedelta(hours=5)
 
 
 @pytest.fixture
-def begun(first_pass: Path, tmp_path: Path, make_platform: Make) -> Platform:
+def begun(passed: Platform) -> Platform:
     """A platform whose first pass made something active, with market data of two days more."""
-    shutil.copytree(first_pass / "warehouse", tmp_path / "warehouse", symlinks=True)
-    platform = make_platform()
-    platform.run(KEYS[-1], (MARKET_DATA,))
-    return platform
+    passed.run(KEYS[-1], (MARKET_DATA,))
+    return passed
 
 
 def follow(platform: Platform, *keys: datetime) -> None:

@@ -1,14 +1,11 @@
 """Margin rules are those of the instruments as of a time, wherever a strategy is run, and stay what they were."""
 
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
-from support.platform import AS_OF, Platform, platforms
+from support.platform import AS_OF, Platform
 
 from backtester import MarginRules
 from backtester.windows import Window
@@ -43,14 +40,6 @@ def described(store: Warehouse, *rows: tuple[str, datetime, float | None, float 
     frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.lit("test").alias("origin"))
     with store.transaction("test") as tx:
         tx.append("market.instruments", frame)
-
-
-@pytest.fixture
-def passed(first_pass: Path, tmp_path: Path) -> Iterator[Platform]:
-    """A platform after one whole pass, for one test alone."""
-    shutil.copytree(first_pass / "warehouse", tmp_path / "warehouse", symlinks=True)
-    with platforms(tmp_path) as make:
-        yield make()
 
 
 def test_terms_are_those_in_force_or_else_the_first(platform: Platform) -> None:
