@@ -25,9 +25,10 @@ def test_tuned_versions_and_both_designers_share_the_places() -> None:
 
 
 def test_what_drift_called_for_stands_among_the_tuned_and_takes_no_place_of_a_designer() -> None:
-    designs = [*proposed("design", "claude", 9), *proposed("design", "search", 9)]
+    claude, search = proposed("design", "claude", 9), proposed("design", "search", 9)
     tuned = [*proposed("tuning", "tuner", 6), *proposed("tuning", "drift", 2)]
-    assert counts(choose_finalists([*tuned, *designs])) == {"tuner": 2, "drift": 2, "claude": 3, "search": 3}
+    assert counts(choose_finalists([*tuned, *claude, *search])) == {"tuner": 2, "drift": 2, "claude": 3, "search": 3}
+    assert counts(choose_finalists([*tuned, *search])) == {"tuner": 2, "drift": 2, "search": 6}
 
 
 def test_places_that_one_cannot_fill_go_to_the_others() -> None:
