@@ -60,26 +60,44 @@ def curve_figure(equity: pl.DataFrame, forward: pl.DataFrame) -> Figure:
     equity : DataFrame
         ts, equity (1 at the start): the backtest.
     forward : DataFrame
-        ts, equity (1 at activation): the forward ledger; may be empty. Drawn on from where the backtest ends.
+        activated_at, ts, equity (1 at activation): one run of the forward ledger; may be empty. Drawn on from the
+        backtest's level at activation; where that was before the backtest begins, the two meet at its beginning.
     """
     figure, (upper, lower) = _axes(2.7, (3, 1))
-    for curve, colour, label, scale in (
-        (equity.sort("ts"), _MAIN, "exam", 1.0),
-        (forward.sort("ts"), _AHEAD, "forward", float(equity.sort("ts")["equity"][-1])),
-    ):
-        if curve.is_empty():
-            continue
-        value = curve["equity"].to_numpy() * scale
-        upper.plot(curve["ts"], 100 * (value - 1), color=colour, linewidth=1.4, label=label)
-        peaks = np.maximum.accumulate(np.concatenate([[scale], value]))[1:]
-        lower.fill_between(curve["ts"], 100 * (value / peaks - 1), 0, color=_LOSS, alpha=0.4, linewidth=0)
+    exam = equity.sort("ts")
+    _curve(upper, lower, exam, 1.0, _MAIN, "exam")
     if forward.height:
+        ahead, peak = drawn_on(exam, forward)
+        _curve(upper, lower, ahead, peak, _AHEAD, "forward")
         upper.legend(loc="best", fontsize=8, frameon=False, labelcolor=_INK)
     upper.axhline(0, color=_FAINT, linewidth=0.8)
     upper.set_ylabel("return, %")
     lower.set_ylabel("fall, %")
     _dates(lower)
     return figure
+
+
+def drawn_on(exam: pl.DataFrame, forward: pl.DataFrame) -> tuple[pl.DataFrame, float]:
+    """Return a forward curve on the level of its backtest, and the peak from which it may fall.
+
+    Parameters
+    ----------
+    exam : DataFrame
+        ts, equity, by time.
+    forward : DataFrame
+        activated_at, ts, equity (1 at activation), of one run.
+
+    Returns
+    -------
+    DataFrame, float
+        ts, equity, from the activation on; the largest value so far, that of the backtest before it included.
+    """
+    begun = forward.select(pl.col("activated_at").first().alias("ts"), pl.lit(1.0).alias("equity"))
+    ahead = pl.concat([begun, forward.select("ts", "equity").sort("ts")])
+    meet = pl.col("ts") <= max(ahead["ts"][0], exam["ts"][0])
+    before = exam.filter(pl.col("ts") <= ahead["ts"][0])["equity"].to_list()
+    scale = exam.filter(meet)["equity"][-1] / ahead.filter(meet)["equity"][-1]
+    return ahead.with_columns(pl.col("equity") * scale), max([scale, *before])
 
 
 def lines_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
@@ -205,6 +223,14 @@ def inline(figure: Figure, salt: str, label: str) -> Markup:
 
 def _settings() -> Any:
     return mpl.rc_context({"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8})
+
+
+def _curve(upper: Axes, lower: Axes, curve: pl.DataFrame, peak: float, colour: str, label: str) -> None:
+    """Draw a curve above its fall from the largest value so far, which begins at `peak`."""
+    value = curve["equity"].to_numpy()
+    peaks = np.maximum.accumulate(np.concatenate([[peak], value]))[1:]
+    upper.plot(curve["ts"], 100 * (value - 1), color=colour, linewidth=1.4, label=label)
+    lower.fill_between(curve["ts"], 100 * (value / peaks - 1), 0, color=colour, alpha=0.3, linewidth=0)
 
 
 def _axes(height: float, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
