@@ -11,7 +11,8 @@ from blofin_assets.reporting.collect import ReportData
 def rule_summary(data: ReportData, strategies: pl.DataFrame) -> str:
     """Return the day in three sentences: what market, what the strategies did, what the models knew."""
     kind = "synthetic" if data.synthetic else "real"
-    first = f"{len(data.symbols)} symbols of the {data.market} market ({kind}), as of {data.as_of:%Y-%m-%d %H:%M} UTC."
+    count = "1 symbol" if len(data.symbols) == 1 else f"{len(data.symbols)} symbols"
+    first = f"{count} of the {data.market} market ({kind}), as of {data.as_of:%Y-%m-%d %H:%M} UTC."
     return " ".join([first, _strategies(strategies), _models(data)])
 
 
