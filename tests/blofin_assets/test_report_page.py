@@ -80,9 +80,9 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
     assert (live["tested"], live["insufficient"]) == (1, 1)
     top = report["performance"]["top_5_strategies"]
     assert top[0]["live"]["state"] == "drift"
-    assert top[1]["live"]["detail"] == "not yet: 3.0 of 7 forward days, 12 of 20 closed trades"
+    assert top[1]["live"]["detail"] == "not yet: 3.0 of more than 7 forward days, 12 of at least 20 closed trades"
     page = render_page({**report, "provenance": PROVENANCE}, known)
-    assert "not yet: 3.0 of 7 forward days" in page
+    assert "not yet: 3.0 of more than 7 forward days" in page
     assert "By how much 1 results are worse than promised; 1 of 1 drift" in page
     assert "Too little data so far (1)" in page
     assert page == render_page({**report, "provenance": PROVENANCE}, known)

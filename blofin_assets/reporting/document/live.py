@@ -8,16 +8,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from backtester.drift import LEAST_DAYS, LEAST_TRADES
 from blofin_assets.partitions import DAY
 from blofin_assets.reporting.collect import ReportData
 from blofin_assets.reporting.document import schema
 from blofin_assets.reporting.document.plain import plain
 
-FORWARD_DAYS: Final = 7
-"""Days of forward data before drift is judged."""
-
-FORWARD_TRADES: Final = 20
-"""Closed trades before drift of a strategy is judged."""
+_DAYS: Final = f"of more than {LEAST_DAYS:.0f} forward days"
+_TRADES: Final = f"of at least {LEAST_TRADES} closed trades"
 
 _MAIN_METRIC: Final = {"strategy": "net_return", "ensemble": "net_return", "model": "log_loss"}
 
@@ -77,7 +75,7 @@ def _state(runs: pl.DataFrame, decided: pl.DataFrame, night: datetime | None, as
         return f"not tested this night; shown as of {night:%Y-%m-%d %H:%M} UTC"
     if decided.is_empty():
         longest = float(runs["days"].max() or 0.0)  # type: ignore[arg-type]
-        return f"not yet: the longest has {longest:.1f} of {FORWARD_DAYS} forward days"
+        return f"not yet: the longest has {longest:.1f} {_DAYS}"
     return f"{decided.height} tested"
 
 
@@ -91,12 +89,12 @@ def _rows(frame: pl.DataFrame, kind: str, name: str, version: str) -> list[dict[
 def _not_followed(kind: str, name: str, data: ReportData) -> str:
     time = data.cycles.strategy_time if kind == "strategy" else data.cycles.model_time
     if data.forward.runs.is_empty():
-        return f"not yet: 0 of {FORWARD_DAYS} forward days, the forward ledger has no rows so far"
+        return f"not yet: 0 {_DAYS}, the forward ledger has no rows so far"
     if time is not None and time > data.as_of - DAY:
-        return f"not yet: 0 of {FORWARD_DAYS} forward days, {name} is followed from this cycle on if it is active"
+        return f"not yet: 0 {_DAYS}, {name} is followed from this cycle on if it is active"
     return f"{name} is not followed: only what is active is"
 
 
 def _progress(kind: str, run: dict[str, Any]) -> str:
-    days = f"{run['days'] or 0:.1f} of {FORWARD_DAYS} forward days"
-    return days if kind == "model" else f"{days}, {run['trades'] or 0} of {FORWARD_TRADES} closed trades"
+    days = f"{run['days'] or 0:.1f} {_DAYS}"
+    return days if kind == "model" else f"{days}, {run['trades'] or 0} {_TRADES}"

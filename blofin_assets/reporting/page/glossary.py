@@ -17,7 +17,7 @@ _WORDS: Final = {
     "report.author": "who wrote the strategy or chose its parameters: library, search, claude or tuner",
     "report.previous_rank": "place in the ranking before this one; – for a newcomer",
     "report.live": "what came since it became active, on data that nothing of it had seen: days, trades, and whether "
-    "that is less than was promised; judged from 7 days and 20 closed trades on",
+    "that is less than was promised; judged after 7 days, from 20 closed trades on",
     "report.range": "total under the worse and the better order of events inside bars, percent; one number where no "
     "order was unknown",
     "report.sharpe": "Sharpe ratio of hourly pooled returns, annualised over 365 days, ± its standard error; over a "
