@@ -37,6 +37,8 @@ FOLDER: Final = os.environ.get("BLOFIN_TEST_QUARTER_FOLDER")
 MINUTES: Final = float(os.environ.get("BLOFIN_TEST_QUARTER_MINUTES", "inf"))
 LONG: Final = 11
 """Days after which the reversal must have been found: seven of the forward ledger, three nights, one to spare."""
+MANY: Final = 30
+"""Days after which some of what drifted was still active, and was tuned."""
 HISTORY: Final = timedelta(days=24)
 BEGIN: Final = datetime(2026, 2, 10, tzinfo=UTC)
 END: Final = BEGIN + timedelta(days=DAYS)
@@ -137,8 +139,28 @@ def test_the_reversal_is_found_in_time_and_set_off_a_tuning(left_alone: Clockwor
     runs = [run for run in left_alone.runs if run.job == RETUNE]
     assert runs
     assert all(run.tags[REASON_TAG] for run in runs)
-    tuned = warehouse.read("SELECT name, state FROM research.retunes WHERE kind = 'strategy'")
-    assert PLANTED in set(tuned["name"])
+    asked = warehouse.read(
+        "SELECT r.state, e.name IS NOT NULL AS archived FROM research.retunes r LEFT JOIN research.strategy_events e "
+        "ON e.name = r.name AND e.version = r.version AND e.event = 'archived' AND e.at <= r.as_of WHERE r.name = ?",
+        [PLANTED],
+    )
+    assert asked.height > 0
+    # the cycle of the same midnight may have been quicker: what is last in its exam is replaced, and not tuned
+    assert asked.filter((pl.col("state") == "not run") != pl.col("archived")).is_empty()
+
+
+@pytest.mark.skipif(DAYS < MANY, reason=f"set BLOFIN_TEST_QUARTER_DAYS to {MANY} or more: an hour")
+def test_what_drifts_and_still_runs_is_tuned_for_the_next_exam(left_alone: Clockwork) -> None:
+    tuned = left_alone.platform.warehouse.read(
+        "SELECT r.as_of, p.as_of AS exam, f.name IS NOT NULL AS held FROM research.retunes r "
+        "LEFT JOIN research.proposals p ON p.name = r.name AND p.version = r.new_version AND p.designer = 'drift' "
+        "LEFT JOIN research.finalists f ON f.name = p.name AND f.version = p.version AND f.as_of = p.as_of "
+        "WHERE r.state = 'tuned'"
+    )
+    assert tuned["held"].any()
+    ahead = tuned["exam"] - tuned["as_of"]
+    assert ahead.null_count() == 0
+    assert ahead.is_between(timedelta(0), timedelta(days=2), closed="right").all()
 
 
 @needs_days
