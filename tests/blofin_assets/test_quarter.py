@@ -45,8 +45,10 @@ END: Final = BEGIN + timedelta(days=DAYS)
 REVERSES: Final = BEGIN + timedelta(days=4)
 NIGHT: Final = timedelta(hours=1, minutes=30)
 """After midnight, when maintenance is due."""
+EXAMINED: Final = REVERSES + timedelta(days=7)
+"""From here on the promise of a strategy, its exam of seven days, is of the market as it stays."""
 SETTLED: Final = REVERSES + timedelta(days=14)
-"""From here on a promise is of the market as it stays: a week of holdouts, each trained on the week before."""
+"""The same for what learns: a week of holdouts, each trained on the week before."""
 PLANTED: Final = "fade_the_move"
 
 pytestmark = pytest.mark.long
@@ -197,8 +199,8 @@ def _quiet_nights(daemon: Clockwork) -> pl.DataFrame:
     """Return the nights on which promises were tested that the reversal did not break, and whether any was alarmed."""
     return daemon.platform.warehouse.read(
         "SELECT as_of, bool_or(decision = 'drift') AS alarm FROM research.drift WHERE decision <> 'insufficient' "
-        "AND (as_of <= ? OR activated_at >= ?) GROUP BY as_of ORDER BY as_of",
-        [REVERSES, SETTLED],
+        "AND (as_of <= ? OR activated_at >= CASE kind WHEN 'strategy' THEN ? ELSE ? END) GROUP BY as_of ORDER BY as_of",
+        [REVERSES, EXAMINED, SETTLED],
     )
 
 
