@@ -48,6 +48,11 @@ def test_the_symbols_are_the_cycles_and_not_todays(document: dict[str, Any]) -> 
     assert "2 symbols" in document["summary"]
 
 
+def test_one_symbol_is_told_in_the_singular(data: ReportData) -> None:
+    alone = dataclasses.replace(data, symbols=("BTC-USDT",), review=None)
+    assert build_document(alone)["summary"].startswith("1 symbol of the sample market")
+
+
 def test_a_report_of_another_form_is_not_written(document: dict[str, Any]) -> None:
     assert checked(document) is document
     broken = json.loads(json.dumps(document))
