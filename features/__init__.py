@@ -7,8 +7,9 @@ Names are fetched from their modules on first use: whoever needs the vocabulary 
 wait for the compiler behind the features.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from features.front_door import front_door
 
 if TYPE_CHECKING:
     from features.arrays import compute_arrays
@@ -64,11 +65,4 @@ _HOMES: Final = {
     "warmup_bars": "features.registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Return a public name from its module."""
-    home = _HOMES.get(name)
-    if home is None:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(home), name)
+__getattr__: Final = front_door(__name__, _HOMES)

@@ -1,7 +1,7 @@
-"""Features of one unbroken series as plain arrays, for code that has no frames.
+"""Features of one unbroken series as plain arrays, for code without frames.
 
-Belongs here: the same plan and formulas as `engine`, from arrays to arrays. Does not belong here: symbols, flagged
-bars, gaps and other timeframes, which only frames can tell.
+Belongs here: the plan and formulas of `engine`, from arrays to arrays. Does not belong here: symbols, flagged bars,
+gaps and other timeframes, which only frames can represent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import polars as pl
 
-from features.definition import Feature, FloatArray, Kernel
+from features.array_types import FloatArray
+from features.definition import Feature, Kernel
 from features.plan import Plan
 from features.registry import Registry, standard_registry
 
@@ -25,9 +26,10 @@ def compute_arrays(
     columns : mapping of str to ndarray of shape (n_bars,), float64
         Those of ``open, high, low, close, volume, quote_volume`` that the features read; NaN where unknown.
     names : iterable of str
-        Features of these bars, without prefixes. Those of time and funding cannot be had here.
+        Features of these bars, without prefixes. Features of time, funding and positioning are not available
+        here.
     threads : int
-        Columns that are computed at once.
+        Columns that are computed concurrently.
     registry : Registry, optional
         The known features; by default those of this package.
 
@@ -47,6 +49,11 @@ def compute_arrays(
     Notes
     -----
     No look-ahead: the value of a bar depends only on that bar and those before it.
+
+    Examples
+    --------
+    >>> compute_arrays({"close": np.array([1.0, 2.0, 6.0])}, ["sma_2"])["sma_2"]
+    array([nan, 1.5, 4. ])
     """
     known = registry or standard_registry()
     requests = known.requests(names)

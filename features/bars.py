@@ -1,29 +1,34 @@
-"""The vocabulary of time and candles that every domain package shares.
+"""Timeframes, candles and bar times, shared by all domain packages.
 
-Belongs here: timeframes, the schema of candle and funding frames, the protocol through which domain code reads
-them, and the arithmetic of bar times. Does not belong here: reading from a store (`blofin_resources`), building
-higher timeframes (`backtester.aggregator`), computing anything from prices (`features.registry`).
+Belongs here: timeframes, the schemas of candle and funding frames, the protocol through which domain code reads them,
+and the arithmetic of bar times. Does not belong here: reading from a store (`blofin_resources`), building higher
+timeframes (`backtester.resampling`), computing anything from prices (`features.registry`).
 
 A bar is named by its opening time and is *closed* at open + timeframe. "As of T" means bars closed at or before T
 and funding paid at or before T.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
 import polars as pl
 
-Timeframe = Literal["1m", "5m", "60m", "1d"]
+Timeframe = Literal["1m", "5m", "15m", "60m", "4h", "1d"]
+"""The one list of timeframes, from the shortest; each is a whole multiple of the one before it, so bars nest."""
 
-TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("1m", "5m", "60m", "1d")
-"""Every timeframe for which candles are kept."""
+TIMEFRAMES: Final[tuple[Timeframe, ...]] = get_args(Timeframe)
+"""Every timeframe: candles are kept, features are computed, and a strategy may trade on each."""
 
-TRADED_TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("1m", "5m", "60m")
-"""The timeframes that have features and on which strategies and models trade."""
+DEFAULT_TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("1m", "5m", "60m")
+"""Those of a strategy that names none, of the models, of the search and of the stored features."""
 
-MINUTES: Final[dict[Timeframe, int]] = {"1m": 1, "5m": 5, "60m": 60, "1d": 1440}
+MINUTES: Final[dict[Timeframe, int]] = {"1m": 1, "5m": 5, "15m": 15, "60m": 60, "4h": 240, "1d": 1440}
 """Length of one bar, in minutes."""
+
+MINUTE_US: Final = 60_000_000
+HOUR_US: Final = 60 * MINUTE_US
+"""Microseconds, the unit of `TS` as a whole number."""
 
 TS: Final = pl.Datetime("us", "UTC")
 """The one dtype of times."""
@@ -55,6 +60,12 @@ the candle (`sample`, `archive`, `blofin`, `ticks`); `flag` null for a sound bar
 FUNDING_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, "rate": pl.Float64()})
 """Funding payments, sorted by (symbol, ts): `rate` is a fraction of notional, paid by longs where positive."""
 
+MOST_FUNDING: Final = 0.1
+"""Largest plausible funding rate, either way: exchanges cap a payment at a few percent of notional."""
+
+FUNDING_SETTLES: Final = timedelta(seconds=5)
+"""How long after a full minute a payment still counts as made at that minute; see `funding_time`."""
+
 MARK_SCHEMA: Final = pl.Schema(
     {
         "symbol": pl.String(),
@@ -67,19 +78,84 @@ MARK_SCHEMA: Final = pl.Schema(
 )
 """1-minute bars of the mark price, sorted by (symbol, ts): opening times, prices in quote currency, never null."""
 
+POSITIONING_SCHEMA: Final = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "ts": TS,
+        "open_interest": pl.Float64(),
+        "open_interest_value": pl.Float64(),
+        "top_accounts_ratio": pl.Float64(),
+        "top_positions_ratio": pl.Float64(),
+        "accounts_ratio": pl.Float64(),
+        "taker_ratio": pl.Float64(),
+    }
+)
+"""Positioning data, sorted by (symbol, ts), at most one row for each; null where unknown.
+
+`ts` the time at which the values were known; `open_interest` in base units, `open_interest_value` in quote currency;
+ratios of longs to shorts: of the accounts and of the positions of the largest traders, of all accounts, and of the
+volumes that takers bought and sold.
+"""
+
 
 def bar_length(timeframe: Timeframe) -> timedelta:
-    """Return the time between a bar's open and its close."""
+    """Return the time between a bar's open and its close.
+
+    Examples
+    --------
+    >>> bar_length("60m")
+    datetime.timedelta(seconds=3600)
+    """
     return timedelta(minutes=MINUTES[timeframe])
+
+
+def readable_on(name: str, timeframe: Timeframe) -> bool:
+    """Return whether bars of a timeframe can read a feature: its own prefix names no shorter one.
+
+    Examples
+    --------
+    >>> readable_on("4h:rsi_14", "60m"), readable_on("BTC-USDT:4h:rsi_14", "1d"), readable_on("rsi_14", "1d")
+    (True, False, True)
+    """
+    return all(MINUTES[timeframe] <= MINUTES[part] for part in TIMEFRAMES if part in name.split(":"))
+
+
+def funding_time(ts: pl.Expr) -> pl.Expr:
+    """Return the times at which payments count as made: the full minute for those within `FUNDING_SETTLES` after it.
+
+    An exchange stamps a payment some milliseconds after the minute in which it is due. Without this correction, a
+    position opened in that minute would pay for a period before it existed.
+    """
+    minute = ts.dt.truncate("1m")
+    return pl.when(ts - minute <= FUNDING_SETTLES).then(minute).otherwise(ts)
 
 
 def floor_time(moment: datetime, step: timedelta, epoch: datetime = datetime(1970, 1, 1, tzinfo=UTC)) -> datetime:
     """Return the last point of the grid `epoch + k * step` that is not after `moment`.
 
+    Parameters
+    ----------
+    moment : datetime
+        A time with a zone.
+    step : timedelta
+        Spacing of the grid.
+    epoch : datetime, optional
+        A point of the grid.
+
+    Returns
+    -------
+    datetime
+        In the zone of `moment`.
+
     Raises
     ------
     ValueError
-        If `moment` has no time zone: every time in this project is UTC and says so.
+        If `moment` has no time zone: every time in this project is in UTC and says so.
+
+    Examples
+    --------
+    >>> floor_time(datetime(2025, 6, 12, 9, 47, tzinfo=UTC), timedelta(hours=1)).isoformat()
+    '2025-06-12T09:00:00+00:00'
     """
     if moment.tzinfo is None:
         msg = f"{moment!r} has no time zone; give a UTC time such as 2025-06-12T00:00:00Z"
@@ -88,7 +164,7 @@ def floor_time(moment: datetime, step: timedelta, epoch: datetime = datetime(197
 
 
 class CandleSource(Protocol):
-    """Where domain code gets candles and funding from: the warehouse, or plain frames in a test or notebook.
+    """Where domain code reads candles and funding: the warehouse, or plain frames in a test or notebook.
 
     No look-ahead: every call returns only what was closed or paid at or before `end`.
     """
@@ -96,48 +172,156 @@ class CandleSource(Protocol):
     def candles(
         self, symbols: Sequence[str], timeframe: Timeframe, start: datetime | None, end: datetime
     ) -> pl.DataFrame:
-        """Return the bars with `start <= ts` (from the first where None) and `ts + timeframe <= end`.
+        """Return the closed bars of a range.
 
-        The frame has `CANDLE_SCHEMA`, sorted by (symbol, ts). Missing bars are missing rows. Raises `LookupError`
-        for a symbol that the source does not know; a known symbol without bars gives no rows.
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to read.
+        timeframe : Timeframe
+            Length of the bars.
+        start : datetime or None
+            Bars with `start <= ts`; from the first one if None.
+        end : datetime
+            Bars with `ts + timeframe <= end` (UTC).
+
+        Returns
+        -------
+        DataFrame
+            `CANDLE_SCHEMA`, sorted by (symbol, ts). Missing bars are missing rows; a known symbol without bars has
+            none.
+
+        Raises
+        ------
+        LookupError
+            For a symbol that the source does not know.
         """
         ...
 
     def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
-        """Return the last `count` bars of each symbol closed at or before `as_of`, with `CANDLE_SCHEMA`."""
+        """Return the last bars of each symbol that closed at or before `as_of`.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to read.
+        timeframe : Timeframe
+            Length of the bars.
+        as_of : datetime
+            Later bars are not read (UTC).
+        count : int
+            Bars per symbol, at least 1.
+
+        Returns
+        -------
+        DataFrame
+            `CANDLE_SCHEMA`, sorted by (symbol, ts); fewer bars if the history is shorter.
+
+        Raises
+        ------
+        LookupError
+            For a symbol that the source does not know.
+        """
         ...
 
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
-        """Return the funding paid at `start <= ts <= end`, with `FUNDING_SCHEMA`, sorted by (symbol, ts)."""
+        """Return the funding payments of a range.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to read.
+        start : datetime or None
+            Payments with `start <= ts`; from the first one if None.
+        end : datetime
+            Payments with `ts <= end` (UTC).
+
+        Returns
+        -------
+        DataFrame
+            `FUNDING_SCHEMA`, sorted by (symbol, ts).
+        """
         ...
 
     def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the 1-minute bars of the mark price with `start <= ts` and `ts + 1 minute <= end`.
+        """Return the 1-minute bars of the mark price.
 
-        The frame has `MARK_SCHEMA`, sorted by (symbol, ts). A symbol without them has no rows, which is no error:
-        liquidations then go by last prices.
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to read.
+        start, end : datetime
+            Bars with `start <= ts` and `ts + 1 minute <= end` (UTC).
+
+        Returns
+        -------
+        DataFrame
+            `MARK_SCHEMA`, sorted by (symbol, ts). A symbol without mark prices has no rows, which is not an error:
+            liquidations then use last prices.
         """
         ...
 
 
 @runtime_checkable
 class PredictionSource(CandleSource, Protocol):
-    """A source of candles that also knows what models said about them, as `model:` and `ensemble:` features."""
+    """A source of candles that also has the predictions of models, read as `model:` and `ensemble:` features."""
 
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
     ) -> pl.DataFrame:
-        """Return what was predicted at the bars with `start <= ts` and `ts + timeframe <= end`.
+        """Return point-in-time predictions of models.
 
-        Columns `symbol`, `ts` and one Float64 for each name (`model:direction`); null, or no row, where nothing was.
-        No look-ahead: each value is that of the latest model trained before the bar's close, and on data from before
-        that training. Raises `LookupError` for a name that no model can have.
+        No look-ahead: each value is that of the latest model trained before the bar's close, on data from before that
+        training.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names such as `model:direction`.
+        symbols : sequence of str
+            Symbols to read.
+        timeframe : Timeframe
+            Length of the bars.
+        start, end : datetime
+            Bars with `start <= ts` and `ts + timeframe <= end` (UTC).
+
+        Returns
+        -------
+        DataFrame
+            Columns `symbol`, `ts` and one Float64 per name; null, or no row, without a prediction.
+
+        Raises
+        ------
+        LookupError
+            For a name that no model can have.
+        """
+        ...
+
+
+@runtime_checkable
+class PositioningSource(Protocol):
+    """A source that also has positioning data; without one, the features that read them are null."""
+
+    def positioning(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """Return the positioning data that were known at `start <= ts <= end`.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to read.
+        start, end : datetime
+            Range (UTC), both ends included.
+
+        Returns
+        -------
+        DataFrame
+            `POSITIONING_SCHEMA`, sorted by (symbol, ts); no rows for a symbol without such data.
         """
         ...
 
 
 class FrameSource:
-    """A `CandleSource` over frames in memory, for notebooks, tests and backtests of data already read.
+    """A `CandleSource` over frames in memory, for notebooks, tests and backtests of loaded data.
 
     Parameters
     ----------
@@ -146,9 +330,13 @@ class FrameSource:
     funding : DataFrame, optional
         Frame with `FUNDING_SCHEMA`; none where omitted.
     predictions : dict of Timeframe to DataFrame, optional
-        What models said: `symbol`, `ts` and a column for each name, such as `model:direction`.
+        Predictions of models: `symbol`, `ts` and a column for each name, such as `model:direction`.
     marks : DataFrame, optional
         Frame with `MARK_SCHEMA`; none where omitted.
+    real_steps : collection of (str, datetime), optional
+        Symbol and time of price steps that are market moves; see `features.steps`.
+    positioning : DataFrame, optional
+        Frame with `POSITIONING_SCHEMA`; none where omitted.
     """
 
     def __init__(
@@ -157,11 +345,15 @@ class FrameSource:
         funding: pl.DataFrame | None = None,
         predictions: dict[Timeframe, pl.DataFrame] | None = None,
         marks: pl.DataFrame | None = None,
+        real_steps: Collection[tuple[str, datetime]] = (),
+        positioning: pl.DataFrame | None = None,
     ) -> None:
         self._candles = candles
+        self.real_steps = frozenset(real_steps)
         self._predictions = predictions or {}
         self._funding = pl.DataFrame(schema=FUNDING_SCHEMA) if funding is None else funding
         self._marks = pl.DataFrame(schema=MARK_SCHEMA) if marks is None else marks
+        self._positioning = pl.DataFrame(schema=POSITIONING_SCHEMA) if positioning is None else positioning
 
     def candles(
         self, symbols: Sequence[str], timeframe: Timeframe, start: datetime | None, end: datetime
@@ -186,10 +378,15 @@ class FrameSource:
         closed = pl.col("ts").is_between(start, end - bar_length("1m"))
         return self._marks.filter(pl.col("symbol").is_in(list(symbols)), closed)
 
+    def positioning(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `PositioningSource.positioning`."""
+        known = pl.col("ts").is_between(start, end)
+        return self._positioning.filter(pl.col("symbol").is_in(list(symbols)), known)
+
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
     ) -> pl.DataFrame:
-        """See `PredictionSource.predictions`; raises `LookupError` for what was not given."""
+        """See `PredictionSource.predictions`; raises `LookupError` for names that are not in the frames."""
         frame = self._predictions.get(timeframe)
         missing = [name for name in names if frame is None or name not in frame.columns]
         if frame is None or missing:

@@ -1,9 +1,9 @@
-"""The test that nothing looks ahead.
+"""Look-ahead tests.
 
-Belongs here: comparing what is computed with and without a future, for features and for anything else that is made of
-candles. Does not belong here: the choice of what to test (`tests`, `features.loading`).
+Belongs here: comparing results with and without a future, for features and for anything else computed from candles.
+Does not belong here: the choice of what to test (`tests`, `features.loading`).
 
-A computation is causal where taking the future away, or replacing it by noise, changes nothing up to the cut.
+A computation is causal if removing the future, or replacing it by noise, changes nothing up to the cut.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +39,7 @@ class LookAhead:
     after: object
 
     def __str__(self) -> str:
-        """Say what was seen, in one line."""
+        """Describe it in one line."""
         return (
             f"{self.column} of {self.symbol} at {self.ts} was {self.before} and became {self.after} "
             f"when the data after {self.cut} were {self.future}"
@@ -47,10 +47,26 @@ class LookAhead:
 
 
 def telling_cuts(market: Market, timeframe: Timeframe, count: int, seed: int) -> list[datetime]:
-    """Return moments at which a look ahead would show: the closing times of bars, in order.
+    """Choose moments at which a look-ahead would show: closing times of bars, in order.
 
-    `count` bars at random and, since many formulas are peculiar only there, some of the first bars, a bar with unknown
-    volume, a flagged one, the last before a gap and one amid equal closes.
+    `count` random bars, and bars where many formulas are peculiar: some of the first ones, a bar with unknown volume,
+    a flagged one, the last before a gap and one amid equal closes.
+
+    Parameters
+    ----------
+    market : Market
+        The data.
+    timeframe : Timeframe
+        Bars to choose from.
+    count : int
+        Number of random bars.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    list of datetime
+        Sorted closing times (UTC).
     """
     frame = market.candles[timeframe]
     rng = np.random.default_rng(seed)
@@ -74,7 +90,7 @@ def telling_cuts(market: Market, timeframe: Timeframe, count: int, seed: int) ->
 def look_ahead(
     computation: Computation, market: Market, timeframe: Timeframe, cuts: Sequence[datetime], seed: int = 0
 ) -> list[LookAhead]:
-    """Return the columns of a computation that look ahead, one example of each.
+    """Return the columns of a computation that look ahead, one example each.
 
     Parameters
     ----------
@@ -83,11 +99,31 @@ def look_ahead(
     market : Market
         The whole data.
     timeframe : Timeframe
-        Of the rows that the computation returns.
+        Bars of the rows that the computation returns.
     cuts : sequence of datetime
-        Moments; what is known at each may not change when its future does.
+        Moments; results known at each may not change with its future.
     seed : int
-        Of the noise.
+        Seed of the noise.
+
+    Returns
+    -------
+    list of LookAhead
+        Empty for a causal computation.
+
+    Raises
+    ------
+    ValueError
+        If the rows themselves change with the future.
+
+    Examples
+    --------
+    >>> from features.market import example_market
+    >>> market = example_market(bars=300)
+    >>> cuts = telling_cuts(market, "1m", count=3, seed=1)
+    >>> def following_close(market: Market) -> pl.DataFrame:
+    ...     return market.candles["1m"].select("symbol", "ts", leak=pl.col("close").shift(-1).over("symbol"))
+    >>> [found.column for found in look_ahead(following_close, market, "1m", cuts)]
+    ['leak']
     """
     whole = computation(market)
     found: dict[str, LookAhead] = {}
@@ -108,7 +144,33 @@ def feature_look_ahead(
     cuts: Sequence[datetime],
     registry: Registry | None = None,
 ) -> list[LookAhead]:
-    """Return the features that look ahead on bars of `timeframe`, one example of each."""
+    """Return the features that look ahead on bars of `timeframe`, one example each.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Features to test.
+    market : Market
+        The whole data.
+    timeframe : Timeframe
+        Bars on which they are computed.
+    cuts : sequence of datetime
+        As in `look_ahead`.
+    registry : Registry, optional
+        The known features; by default those of this package.
+
+    Returns
+    -------
+    list of LookAhead
+        Empty if all features are causal.
+
+    Examples
+    --------
+    >>> from features.market import example_market
+    >>> market = example_market(bars=300)
+    >>> feature_look_ahead(["rsi_14"], market, "1m", telling_cuts(market, "1m", count=3, seed=1))
+    []
+    """
     wanted = list(names)
 
     def computation(given: Market) -> pl.DataFrame:
@@ -121,6 +183,7 @@ def feature_look_ahead(
             registry=registry,
             others=given.candles,
             predictions=given.predictions,
+            positioning=given.positioning,
         ).select("symbol", "ts", *wanted)
 
     return look_ahead(computation, market, timeframe, cuts)

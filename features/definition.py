@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from features.array_types import FloatArray
 from features.bars import Timeframe, bar_length
 
-FloatArray = npt.NDArray[np.float64]
 Params = tuple[int, ...]
 Bars = int | Callable[..., int]
 Reach = int | timedelta | Callable[..., int]
@@ -36,17 +34,18 @@ GROUPS: Final = (
     "volume_weighted",
     "regime",
     "custom",
+    "positioning",
 )
 """The groups of features, in the order of the documentation."""
 
 LARGEST_PARAMETER: Final = 10_000
-"""No window is longer: a week of 1-minute bars."""
+"""Largest window: a week of 1-minute bars."""
 
 SETTLED: Final = 1e-8
 """A recursive feature is warm once the weight of its seed has fallen to this."""
 
 RULES: Final = 1
-"""Raised by hand when `engine` treats flagged bars, gaps or starts differently: part of every definition's hash."""
+"""Increased by hand when `engine` treats flagged bars, gaps or starts differently: part of every definition's hash."""
 
 _PARAMETER = re.compile(r"<([a-z]+)>")
 _OPTIONAL_PART = re.compile(r"_<[a-z]+>")
@@ -72,7 +71,7 @@ class Kernel:
     arguments: tuple[int | float, ...] = ()
 
     def __call__(self, inputs: Sequence[pl.Series]) -> pl.Series:
-        """Run over series, as Polars does; null where the kernel gives NaN."""
+        """Run over series, as Polars does; null where the kernel returns NaN."""
         values = self.function(*(_array(series) for series in inputs), *self.arguments)
         return pl.Series(values).fill_nan(None)
 
@@ -86,11 +85,23 @@ def rolling(function: Callable[..., FloatArray], *inputs: pl.Expr | str, by: tup
     Parameters
     ----------
     function : callable
-        As in `Kernel`.
-    inputs : expressions or column names
+        As in `Kernel`: takes and returns arrays of shape (n_bars,).
+    *inputs : expressions or column names
         The arrays.
     by : tuple of int or float
         The parameters that follow them, such as the window.
+
+    Returns
+    -------
+    Expr
+        Float64; null where the kernel returns NaN.
+
+    Examples
+    --------
+    >>> from features.kernels import moving_average
+    >>> frame = pl.DataFrame({"close": [1.0, 2.0, 6.0]})
+    >>> frame.select(rolling(moving_average, "close", by=(2,)))["close"].to_list()
+    [None, 1.5, 4.0]
     """
     kernel = Kernel(function, (), by)
     return pl.map_batches(list(inputs), kernel, return_dtype=pl.Float64)
@@ -169,12 +180,12 @@ class Definition:
         return _PARAMETER.sub(lambda _: str(next(numbers)), self.pattern)
 
     def parse(self, name: str) -> Params | None:
-        """Return the parameters that `name` gives to this pattern, or None where it does not fit.
+        """Return the parameters that `name` gives to this pattern, or None if it does not match.
 
         Raises
         ------
         ValueError
-            If the name fits but a parameter is out of range.
+            If the name matches but a parameter is out of range.
         """
         if self.default and name == self.bare:
             return self.default
@@ -194,7 +205,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Feature:
-    """One concrete feature: a definition with its parameters, under the name by which it was asked for."""
+    """One concrete feature: a definition with its parameters, under the requested name."""
 
     name: str
     definition: Definition
@@ -212,7 +223,9 @@ class Feature:
         Raises
         ------
         ValueError
-            If the definition refuses these parameters together (a fast length above the slow one).
+            If the definition refuses this combination of parameters (a fast length above the slow one).
+        TypeError
+            If the definition returns neither.
         """
         try:
             formula = self.definition.build(*self.params)
@@ -227,12 +240,12 @@ class Feature:
 
     @property
     def window(self) -> int:
-        """Bars that the definition reads, this one included; null before there are so many."""
+        """Bars that the definition reads, this one included; the value is null before so many exist."""
         window = self.definition.window
         return window if isinstance(window, int) else window(*self.params)
 
     def warmup(self, timeframe: Timeframe) -> int:
-        """Bars before the first whose value no longer depends on where the data begin (to 1e-6 relative)."""
+        """Bars before the first value that no longer depends on where the data begin (to 1e-6 relative)."""
         warmup = self.definition.warmup
         if isinstance(warmup, timedelta):
             return math.ceil(warmup / bar_length(timeframe))
@@ -246,17 +259,34 @@ def settling(weight: float) -> int:
     ----------
     weight : float
         Weight of the newest value, in (0, 1]: 2 / (n + 1) for an EMA, 1 / n for Wilder's smoothing.
+
+    Examples
+    --------
+    >>> settling(2 / (9 + 1))
+    83
     """
     return 1 if weight >= 1 else math.ceil(math.log(SETTLED) / math.log1p(-weight))
 
 
 def ema_warmup(n: int) -> int:
-    """Warm-up in bars of an exponential moving average over n bars."""
+    """Warm-up in bars of an exponential moving average over n bars.
+
+    Examples
+    --------
+    >>> ema_warmup(9)
+    92
+    """
     return n + settling(2 / (n + 1))
 
 
 def wilder_warmup(n: int) -> int:
-    """Warm-up in bars of Wilder's smoothing over n changes between bars."""
+    """Warm-up in bars of Wilder's smoothing over n changes between bars.
+
+    Examples
+    --------
+    >>> wilder_warmup(14)
+    264
+    """
     return n + 1 + settling(1 / n)
 
 
@@ -271,7 +301,7 @@ def feature(
     dtype: DType = pl.Float64,
     nulls: str = "",
     default: Params = (),
-    standard: tuple[str, ...] = (),
+    standard: tuple[str, ...] | None = None,
     minimum: int = 2,
 ) -> Callable[[Callable[..., Formula]], Definition]:
     """Make a feature of the decorated function.
@@ -294,8 +324,15 @@ def feature(
     window : int or callable, optional
         Bars that the definition reads, this one included; by default `warmup` + 1. Where these bars span a gap that
         makes them more than a tenth longer in time, the value is null.
-    bounds, dtype, nulls, default, standard, minimum
+    standard : tuple of str, optional
+        Names in the standard set; by default the name itself where it has no parameters.
+    bounds, dtype, nulls, default, minimum
         See `Definition`.
+
+    Returns
+    -------
+    callable
+        Decorator that turns a function into a `Definition`.
 
     Raises
     ------
@@ -333,7 +370,7 @@ def feature(
             dtype=dtype,
             nulls=nulls,
             default=default,
-            standard=standard or (() if _PARAMETER.search(pattern) else (pattern,)),
+            standard=(() if _PARAMETER.search(pattern) else (pattern,)) if standard is None else standard,
             minimum=minimum,
         )
 
@@ -341,7 +378,7 @@ def feature(
 
 
 def _window_of(warmup: Reach) -> Bars:
-    """Window of a feature that states none: its warm-up and the bar itself (1 where the warm-up is a time)."""
+    """Window of a feature that states none: its warm-up and the bar itself (1 if the warm-up is a time)."""
     if isinstance(warmup, timedelta):
         return 1
     if isinstance(warmup, int):

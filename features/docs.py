@@ -1,4 +1,4 @@
-"""The page docs/FEATURE_LIBRARY.md, made from the registry: ``python -m features.docs`` writes it.
+"""The page docs/guides/FEATURE_LIBRARY.md, generated from the registry by ``python -m features.docs``.
 
 Belongs here: the text of that page. Does not belong here: anything that a formula's own docstring should say.
 """
@@ -9,10 +9,11 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
+from features.bars import DEFAULT_TIMEFRAMES, TIMEFRAMES
 from features.definition import GROUPS, Definition
 from features.registry import STANDARD_SET, Registry, standard_registry
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "FEATURE_LIBRARY.md"
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "guides" / "FEATURE_LIBRARY.md"
 
 _TITLES: Final = {
     "price": "Price",
@@ -25,14 +26,15 @@ _TITLES: Final = {
     "volume_weighted": "Volume-weighted",
     "regime": "Regime",
     "custom": "Custom",
+    "positioning": "Positioning",
 }
 
 _OPENING: Final = """\
 # Feature library
 
-{count} features in {groups} groups; {standard} columns of them, the standard set, are stored for every bar of 1m, 5m
-and 60m.
-This page is generated: `python -m features.docs` writes it, a test fails when it is old.
+{count} features in {groups} groups; {standard} columns of them, the standard set, are stored for every bar of
+{stored}.
+This page is generated: `python -m features.docs` writes it, and a test fails if it is out of date.
 
 ## Ask for features
 
@@ -43,26 +45,27 @@ manager.list_available_features()         # this page as a frame
 manager.get_feature_group("momentum")     # names of a group
 ```
 
-- `<n>` in a name stands for any whole number in its range: `rsi_9`, `sma_365`. Where a *bare name* is given, it can
-  be asked for without numbers.
+- `<n>` in a name stands for any whole number in its range: `rsi_9`, `sma_365`. A *bare name*, where there is
+  one, stands for the default numbers.
 - `60m:<feature>` is the feature on the higher timeframe's last closed bar: a 60m bar can be read on the 5m bar that
   closes when it closes, not earlier.
+- Timeframes are {timeframes}; features can be computed on the bars of each.
 - `BTC-USDT:<feature>` is another symbol's value on the bar of the same time; `BTC-USDT:60m:<feature>` is both.
-- `model:<type>` and `ensemble:<name>` are what the latest model trained before the bar said of it, null before there
-  was one: see [ML_PIPELINE.md](ML_PIPELINE.md).
-- Nothing looks ahead: every feature is recomputed on data cut at many bars, and with the data after the cut replaced
-  by noise, and must not change.
+- `model:<type>` and `ensemble:<name>` are predictions of the latest model trained before the bar, null before the first
+  one: see [ML_PIPELINE.md](ML_PIPELINE.md#predictions-as-features).
+- Nothing looks ahead: tests recompute every feature on data cut at many bars, and with noise after the cut; no value
+  before it may change.
 
 ## Rules that hold for every feature
 
 - **Flagged bars are not read.** Formulas see the sound bars of one symbol, one after another. On a flagged bar every
   feature is null; the candle columns themselves stay as recorded.
-- **A window counts bars.** Where missing or flagged bars make the n bars of a window span more than a tenth more time
-  than n bars, the value is null: `returns` is null after a gap, `sma_200` bears up to 19 missing bars. Recursive
-  features (EMA, Wilder) go on over the gap, and are null until their definition's bars span no gap.
+- **A window counts bars.** If missing or flagged bars stretch the n bars of a window over more than a tenth more time
+  than n bars, the value is null: `returns` is null after a gap, `sma_200` tolerates up to 19 missing bars. Recursive
+  features (EMA, Wilder) continue over the gap, and are null until their definition's bars span no gap.
 - **Start.** A value is null until there are as many bars as the definition reads. *Warm-up* is the number of bars
   before the first whose value no longer depends on where the data begin (to 1e-6 relative); `FeatureManager` reads
-  them from before the first bar asked for.
+  them from before the first requested bar.
 - **No infinity, no NaN.** Division by zero, constant prices and single bars give null, or the limit that the table
   states.
 - **Unknown volume** makes every feature that reads it null.
@@ -86,16 +89,10 @@ def range_share(n: int) -> pl.Expr:
 ```
 
 and load its folder: `registry = load_folder(Path("my_features"))`, then `FeatureManager(source, as_of, registry)`.
-The function
-sees the bars of one symbol in order: the candle columns, `closed_at`, and every other feature by name
-(`pl.col("rsi_14")`,
-`pl.col("60m:ema_9")`). On loading, each feature is tested on an invented market; one that looks ahead, or that states
-a
-warm-up that is too short, is refused with the reason. `features.rolling` runs the kernels of `features.kernels` over
-expressions.
-
-A feature of this package goes into the module of its group in `features/library/`, then run `python -m
-features.docs`.
+The function sees the bars of one symbol in order: the candle columns, `closed_at`, and every other feature by name
+(`pl.col("rsi_14")`, `pl.col("60m:ema_9")`). On loading, each feature is tested on an artificial market. One that looks
+ahead, or whose warm-up is too short, is refused with the reason. `features.rolling` runs the kernels of
+`features.kernels` over expressions. [Add a feature](../extending/feature.md) has all steps.
 """
 
 
@@ -103,7 +100,10 @@ def page(registry: Registry | None = None) -> str:
     """Return the whole page as Markdown."""
     known = registry or standard_registry()
     groups = [name for name in GROUPS if any(definition.group == name for definition in known)]
-    opening = _OPENING.format(count=len(list(known)), groups=len(groups), standard=len(STANDARD_SET))
+    opening = _OPENING.format(
+        count=len(list(known)), groups=len(groups), standard=len(STANDARD_SET),
+        timeframes=", ".join(TIMEFRAMES), stored=", ".join(DEFAULT_TIMEFRAMES),
+    )  # fmt: skip
     index = "## Groups\n\n" + "\n".join(_index_line(known, name) for name in groups) + "\n"
     return "\n".join([opening, index, *(_section(known, name) for name in groups), _ADDING])
 

@@ -8,10 +8,10 @@ The rules that hold for every feature:
 - Flagged bars are not read. Formulas see the sound bars of one symbol one after another; on a flagged bar every
   feature is null. The candle columns themselves stay as recorded (they serve as marks).
 - A window counts bars. Where flagged or missing bars make the n bars of a window span more than a tenth more time
-  than n - 1 bars, the value is null; recursive features go on over the gap as if its ends were neighbours.
-- Before there are as many bars as the definition reads, the value is null. Infinity and NaN become null.
+  than n - 1 bars, the value is null; recursive features continue over the gap as if its ends were adjacent.
+- The value is null until there are as many bars as the definition reads. Infinity and NaN become null.
 - A value of another timeframe or symbol is that of the bar that closed last at or before this bar's close; where
-  exactly that bar is missing or flagged, the value is null, never an older one.
+  that bar is missing or flagged, the value is null, never an older one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +23,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, POSITIONING_SCHEMA, Timeframe, bar_length
 from features.definition import Feature, Kernel
 from features.plan import Plan
 from features.predictions import SAID
-from features.registry import Registry, Request, standard_registry
+from features.registry import POSITIONING_COLUMNS, Registry, Request, standard_registry
 
 STALE_FUNDING: Final = timedelta(hours=24)
-"""A payment older than this is no longer taken for the last one."""
+"""A payment older than this no longer counts as the last one."""
 
-_DURATION: Final[dict[Timeframe, str]] = {"1m": "1m", "5m": "5m", "60m": "1h", "1d": "1d"}
+STALE_POSITIONING: Final = timedelta(hours=2)
+"""Positioning data older than this no longer count as known."""
 
 
 def compute(
@@ -44,6 +45,7 @@ def compute(
     registry: Registry | None = None,
     others: Mapping[Timeframe, pl.DataFrame] | None = None,
     predictions: Mapping[Timeframe, pl.DataFrame] | None = None,
+    positioning: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return the candles with one further column for each feature.
 
@@ -52,7 +54,7 @@ def compute(
     candles : DataFrame
         `CANDLE_SCHEMA`, one timeframe, any number of symbols, sorted by time within each symbol.
     names : iterable of str
-        Features. A name that is a candle column (``close``) adds nothing.
+        Features. The name of a candle column (``close``) adds nothing.
     funding : DataFrame, optional
         `FUNDING_SCHEMA`, sorted by (symbol, ts). Without it the funding features are null.
     timeframe : Timeframe, optional
@@ -60,9 +62,11 @@ def compute(
     registry : Registry, optional
         The known features; by default those of this package.
     others : mapping of Timeframe to DataFrame, optional
-        Candles for what is read from higher timeframes, and from symbols that are not in `candles`.
+        Candles of higher timeframes, and of symbols that are not in `candles`.
     predictions : mapping of Timeframe to DataFrame, optional
-        What models said, as `PredictionSource.predictions` returns it. Without them such features are null.
+        Predictions of models, as `PredictionSource.predictions` returns them. Without them such features are null.
+    positioning : DataFrame, optional
+        `POSITIONING_SCHEMA`, sorted by (symbol, ts). Without it the features of positioning are null.
 
     Returns
     -------
@@ -80,6 +84,13 @@ def compute(
     Notes
     -----
     No look-ahead: the value of a bar depends only on bars closed and funding paid at or before its close.
+
+    Examples
+    --------
+    >>> from features.market import example_market
+    >>> candles = example_market(bars=100).candles["1m"]
+    >>> compute(candles, ["hl2"]).select((pl.col("hl2") <= pl.col("high")).all()).item()
+    True
     """
     known = registry or standard_registry()
     requests = known.requests(names)
@@ -91,13 +102,15 @@ def compute(
     bars = candles.select(CANDLE_SCHEMA.names()).with_columns(closed_at=pl.col("ts") + bar_length(own))
     if plan.funding:
         bars = _with_funding(bars, funding)
+    if plan.positioning:
+        bars = _with_positioning(bars, positioning)
     if plan.predictions:
         bars = _with_predictions(bars, plan.predictions, (predictions or {}).get(own))
     if plan.foreign:
         if others is None:
             _check_symbols(plan.foreign, candles)
         everything = {**(others or {}), own: _all_candles(candles, others, own)}
-        bars = _with_foreign(bars, plan.foreign, own, known, everything, funding, predictions)
+        bars = _with_foreign(bars, plan.foreign, own, known, everything, funding, predictions, positioning)
     columns = _columns(bars, plan, own)
     return candles.with_columns(columns)
 
@@ -112,34 +125,57 @@ class Needs:
         Warm-up bars of each further source; None stands for the symbols of the rows.
     funding : bool
         Whether funding payments are read.
+    positioning : bool
+        Whether positioning data are read.
     predictions : mapping of Timeframe to dict of str to set of (str or None)
         Predictions read on bars of each timeframe, and of which symbols; None stands for those of the rows.
     """
 
     candles: Mapping[tuple[str | None, Timeframe], int]
     funding: bool
+    positioning: bool
     predictions: Mapping[Timeframe, Mapping[str, set[str | None]]]
 
 
 def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None = None) -> Needs:
-    """Return the further candles and the funding that features on bars of `timeframe` read, through any depth.
+    """Return what features on bars of `timeframe` read besides those bars, through any depth.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Features.
+    timeframe : Timeframe
+        Bars on which they are computed.
+    registry : Registry, optional
+        The known features; by default those of this package.
+
+    Returns
+    -------
+    Needs
+        Further candles with their warm-up, funding and predictions.
 
     Raises
     ------
     LookupError
         If a feature is unknown.
     ValueError
-        If a parameter is out of range or a lower timeframe is asked for.
+        If a parameter is out of range or a lower timeframe is requested.
+
+    Examples
+    --------
+    >>> needs(["close", "60m:close"], "5m").candles
+    {(None, '60m'): 0}
     """
     known = registry or standard_registry()
     candles: dict[tuple[str | None, Timeframe], int] = {}
-    funding = False
+    funding = positioning = False
     predictions: dict[Timeframe, dict[str, set[str | None]]] = {}
 
     def visit(requests: Sequence[Request], symbol: str | None, own: Timeframe) -> None:
-        nonlocal funding
+        nonlocal funding, positioning
         plan = Plan.of(requests, known)
         funding = funding or plan.funding
+        positioning = positioning or plan.positioning
         for name in plan.predictions:
             predictions.setdefault(own, {}).setdefault(name, set()).add(symbol)
         for request in plan.foreign:
@@ -150,7 +186,7 @@ def needs(names: Iterable[str], timeframe: Timeframe, registry: Registry | None 
             visit([inner], *source)
 
     visit(known.requests(names), None, timeframe)
-    return Needs(candles, funding, predictions)
+    return Needs(candles, funding, positioning, predictions)
 
 
 def _columns(bars: pl.DataFrame, plan: Plan, timeframe: Timeframe) -> pl.DataFrame:
@@ -201,7 +237,7 @@ def _finite(feature: Feature) -> pl.Expr:
 
 
 def _gap_masks(bars: pl.DataFrame, windows: set[int], timeframe: Timeframe) -> dict[int, pl.Series]:
-    """For each window that some gap makes too long: where it is short enough. No entry: everywhere."""
+    """For each window that some gap stretches too far, the rows where it is short enough; no entry means everywhere."""
     if bars.height < 2:  # noqa: PLR2004 - one bar has no gap
         return {}
     step = MINUTES[timeframe] * 60_000_000
@@ -271,8 +307,27 @@ def _with_funding(bars: pl.DataFrame, funding: pl.DataFrame | None) -> pl.DataFr
     return joined.sort("row").drop("row")
 
 
+def _with_positioning(bars: pl.DataFrame, positioning: pl.DataFrame | None) -> pl.DataFrame:
+    """Add `POSITIONING_COLUMNS`: what was known last at or before each bar's close."""
+    known = pl.DataFrame(schema=POSITIONING_SCHEMA) if positioning is None else positioning
+    values = known.rename(dict(zip(list(POSITIONING_SCHEMA)[2:], POSITIONING_COLUMNS, strict=True))).sort("ts")
+    joined = (
+        bars.with_row_index("row")
+        .sort("closed_at")
+        .join_asof(
+            values.rename({"ts": "positioned_at"}),
+            left_on="closed_at",
+            right_on="positioned_at",
+            by="symbol",
+            tolerance=STALE_POSITIONING,
+            check_sortedness=False,
+        )
+    )
+    return joined.sort("row").drop("row")
+
+
 def _with_predictions(bars: pl.DataFrame, names: Sequence[str], said: pl.DataFrame | None) -> pl.DataFrame:
-    """Add what models said of each bar, by its symbol and time; null where they said nothing."""
+    """Add the predictions for each bar, by symbol and time; null where there are none."""
     if said is None:
         return bars.with_columns(pl.lit(None, pl.Float64).alias(SAID + name) for name in names)
     right = said.select("symbol", "ts", *(pl.col(name).alias(SAID + name) for name in names))
@@ -287,6 +342,7 @@ def _with_foreign(
     candles: Mapping[Timeframe, pl.DataFrame],
     funding: pl.DataFrame | None,
     predictions: Mapping[Timeframe, pl.DataFrame] | None,
+    positioning: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Add the columns that are read from other symbols and higher timeframes."""
     sources = dict.fromkeys((request.symbol, request.timeframe or own) for request in requests)
@@ -302,12 +358,13 @@ def _with_foreign(
             registry=registry,
             others=candles,
             predictions=predictions,
+            positioning=positioning,
         )
         sound = pl.when(pl.col("flag").is_null())
         columns = [sound.then(pl.col(item.feature.name)).alias(item.name) for item in wanted]
         keys = ["symbol"] if symbol is None else []
         right = values.select(*keys, pl.col("ts").alias("source_ts"), *columns)
-        closed = (pl.col("closed_at").dt.truncate(_DURATION[timeframe]) - bar_length(timeframe)).alias("source_ts")
+        closed = (pl.col("closed_at").dt.truncate(f"{MINUTES[timeframe]}m") - bar_length(timeframe)).alias("source_ts")
         bars = bars.with_columns(closed).join(right, on=[*keys, "source_ts"], how="left", maintain_order="left")
         bars = bars.drop("source_ts")
     return bars
@@ -316,7 +373,7 @@ def _with_foreign(
 def _source(
     candles: Mapping[Timeframe, pl.DataFrame], symbol: str | None, timeframe: Timeframe, name: str
 ) -> pl.DataFrame:
-    """Return the candles that a prefixed feature reads; none of a known symbol that has not begun yet."""
+    """Return the candles that a prefixed feature reads; no rows for a known symbol that is not listed yet."""
     frame = candles.get(timeframe)
     if frame is None:
         msg = f"feature {name!r} needs {timeframe} candles; pass others={{'{timeframe}': ...}} or use FeatureManager"

@@ -1,6 +1,6 @@
-"""The one door through which strategies and models get features.
+"""The entry point through which strategies and models read features.
 
-Belongs here: `FeatureManager`, which decides what to read from a `CandleSource` and hands it to the engine. Does not
+Belongs here: `FeatureManager`, which decides what to read from a `CandleSource` and passes it to the engine. Does not
 belong here: formulas (`library`), computing (`engine`), the store behind the source (`blofin_resources`).
 """
 
@@ -10,8 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from features.bars import MINUTES, CandleSource, PredictionSource, Timeframe, bar_length
-from features.engine import Needs, compute, needs
+from features.bars import MINUTES, CandleSource, PositioningSource, PredictionSource, Timeframe, bar_length
+from features.engine import STALE_POSITIONING, Needs, compute, needs
 from features.registry import Registry, standard_registry
 
 FUNDING_HISTORY: Final = timedelta(days=3)
@@ -21,14 +21,14 @@ _MOST_EXTENSIONS: Final = 8
 
 
 class FeatureManager:
-    """Features of any symbol and timeframe as they were known at one moment.
+    """Features of any symbol and timeframe as of one moment.
 
     Parameters
     ----------
     source : CandleSource
         Where candles and funding come from.
     as_of : datetime
-        Nothing that closed or was paid after this is read. With a time zone.
+        Nothing closed or paid later is read. With a time zone.
     registry : Registry, optional
         The known features; by default those of this package.
 
@@ -36,6 +36,13 @@ class FeatureManager:
     ------
     ValueError
         If `as_of` has no time zone.
+
+    Examples
+    --------
+    >>> from features.market import EPOCH, example_market
+    >>> manager = FeatureManager(example_market(bars=300).source(), EPOCH + timedelta(minutes=240))
+    >>> manager.get_features("AAA-USDT", "1m", ["close", "rsi_14"], lookback_bars=5).shape
+    (5, 4)
     """
 
     def __init__(self, source: CandleSource, as_of: datetime, registry: Registry | None = None) -> None:
@@ -58,7 +65,7 @@ class FeatureManager:
         symbol : str or sequence of str
             One symbol or several.
         timeframe : Timeframe
-            ``1m``, ``5m``, ``60m`` or ``1d``.
+            One of `features.bars.TIMEFRAMES`.
         feature_list : sequence of str
             Names such as ``close``, ``rsi_14``, ``60m:trend_direction``, ``BTC-USDT:returns``.
         lookback_bars : int
@@ -100,10 +107,21 @@ class FeatureManager:
         start: datetime,
         end: datetime,
     ) -> pl.DataFrame:
-        """Return candles and features of the bars with `start` <= ts that closed at or before `end`.
+        """Return candles and features of the bars with `start <= ts` that closed at or before `end`.
 
-        Warm-up is read from before `start`; where history is shorter than that, the first values are null, or rest
-        on the seed of a recursive feature.
+        Warm-up bars are read from before `start`. If the history is shorter than that, the first values are null, or
+        depend on the seed of a recursive feature.
+
+        Parameters
+        ----------
+        symbols : str or sequence of str
+            One symbol or several.
+        timeframe : Timeframe
+            One of `features.bars.TIMEFRAMES`.
+        feature_list : sequence of str
+            Names such as ``close``, ``rsi_14``, ``60m:trend_direction``, ``BTC-USDT:returns``.
+        start, end : datetime
+            The window (UTC), not beyond `as_of`.
 
         Returns
         -------
@@ -211,7 +229,29 @@ class FeatureManager:
             registry=self.registry,
             others=others,
             predictions=self.predictions(need, own, begin, end),
+            positioning=self.positioning(need, everyone, begin, end),
         )
+
+    def positioning(self, need: Needs, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame | None:
+        """Return the positioning data that features read, None where they read none or the source has none.
+
+        Parameters
+        ----------
+        need : Needs
+            Of the features.
+        symbols : sequence of str
+            Those of the rows and of further symbols that are read.
+        start, end : datetime
+            First opening time, and the moment by which a bar is closed.
+
+        Returns
+        -------
+        DataFrame or None
+            `POSITIONING_SCHEMA`.
+        """
+        if not need.positioning or not isinstance(self.source, PositioningSource):
+            return None
+        return self.source.positioning(symbols, start - STALE_POSITIONING, end)
 
     def predictions(
         self, need: Needs, symbols: Sequence[str], start: datetime, end: datetime
@@ -226,6 +266,11 @@ class FeatureManager:
             Those of the rows.
         start, end : datetime
             First opening time, and the moment by which a bar is closed.
+
+        Returns
+        -------
+        dict of Timeframe to DataFrame
+            Frames as `PredictionSource.predictions` returns them.
 
         Raises
         ------
@@ -283,7 +328,7 @@ class FeatureManager:
     def _check_enough(
         self, candles: pl.DataFrame, symbols: Sequence[str], timeframe: Timeframe, names: Sequence[str], lookback: int
     ) -> None:
-        """Refuse a window that is larger than the data, before anything is computed."""
+        """Refuse a window longer than the data before anything is computed."""
         own = [request for request in self.registry.requests(names) if not request.foreign]
         longest = max(own, key=lambda request: self.registry.window(request.feature), default=None)
         window = 1 if longest is None else self.registry.window(longest.feature)

@@ -1,7 +1,7 @@
 """A stable fingerprint of the code behind a function.
 
-Belongs here: reading a function's source and that of what it calls. Does not belong here: which functions matter
-(`registry`).
+Belongs here: reading a function's source and that of the functions it calls. Does not belong here: which functions
+matter (`registry`).
 """
 
 import ast
@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -16,10 +17,10 @@ _PLAIN = (int, float, str, bool, tuple, type(None))
 
 
 def fingerprint(function: Callable[..., Any]) -> str:
-    """Return a hash of a function's code and of the functions and constants that it names, without comments.
+    """Return a hash of a function's code, and of the functions and constants that it names; comments do not count.
 
-    What is followed: functions (compiled ones too) and plain constants of the modules of the same top package, or of
-    the function's own file. Equal in every process and on every platform with the same Python grammar.
+    Followed are functions (compiled ones too) and plain constants of modules of the same top package, or of the
+    function's own file. Equal in every process and on every platform with the same Python grammar.
     """
     texts: dict[str, str] = {}
     _collect(_plain(function), texts)
@@ -68,6 +69,7 @@ def _plain(value: Any) -> Any:
     return getattr(value, "py_func", value)
 
 
+@lru_cache(maxsize=1024)
 def _code_text(function: FunctionType) -> str:
     """Return what a function does as text, without its decorators and docstrings."""
     try:

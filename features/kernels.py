@@ -1,8 +1,8 @@
-"""Loops over one symbol's bars that Polars has no expression for, or only a slower one.
+"""Compiled loops over one symbol's bars, for what Polars has no expression, or only a slower one.
 
-Belongs here: pure functions from float64 arrays of shape (n_bars,) to a new array of that shape. NaN means null, in
-and out: a value whose window holds a NaN is NaN, and recursions begin anew after one. No kernel reads ahead. Moving
-sums are computed afresh every few hundred bars, so that rounding does not pile up over a long history.
+Belongs here: pure functions from float64 arrays of shape (n_bars,) to a new array of that shape. NaN means null in
+inputs and outputs: a value whose window holds a NaN is NaN, and recursions restart after one. No kernel looks ahead.
+Moving sums are recomputed every few hundred bars, so rounding errors do not accumulate over a long history.
 
 Does not belong here: names, units and warm-ups (`library`), anything that knows frames or symbols (`engine`).
 """
@@ -11,34 +11,46 @@ import math
 
 import numpy as np
 
-from features.definition import FloatArray
+from features.array_types import FloatArray
 from features.jit import jit
 
 BLOCK = 256
-"""Bars after which a moving sum is computed afresh."""
+"""Bars after which a moving sum is recomputed."""
 
 FEW = 8
-"""Up to so many values a deviation is computed afresh for each bar."""
+"""Largest window for which a deviation is recomputed at each bar."""
 
 EXTREME_BLOCK = 2048
-"""Bars whose extremes are computed together."""
+"""Bars of one block of extremes."""
 
 
 @jit
 def moving_sum(x: FloatArray, n: int) -> FloatArray:
-    """Sum of the last n values."""
+    """Sum of the last n values.
+
+    Examples
+    --------
+    >>> moving_sum(np.array([1.0, 2.0, 3.0, 4.0]), 2)
+    array([nan,  3.,  5.,  7.])
+    """
     return _moving(x, n, 1.0, float(n))
 
 
 @jit
 def moving_average(x: FloatArray, n: int) -> FloatArray:
-    """Mean of the last n values (TA-Lib SMA)."""
+    """Mean of the last n values (TA-Lib SMA).
+
+    Examples
+    --------
+    >>> moving_average(np.array([1.0, 3.0, np.nan, 5.0, 7.0]), 2)
+    array([nan,  2., nan, nan,  6.])
+    """
     return _moving(x, n, 1.0 / n, 1.0)
 
 
 @jit
 def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray:
-    """Sum of the last n values times `scale`; where they are all equal exactly one of them times `of_equals`."""
+    """Sum of the last n values times `scale`; if all are equal, exactly one of them times `of_equals`."""
     size = len(x)
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
@@ -60,10 +72,15 @@ def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray
 
 @jit
 def moving_deviation(x: FloatArray, n: int) -> FloatArray:
-    """Spread of the last n values: standard deviation of the population (TA-Lib STDDEV), 0 where all are equal.
+    """Spread of the last n values: population standard deviation (TA-Lib STDDEV), exactly 0 if all are equal.
 
-    Squares are taken around a value of the same window, not around zero, so that a small spread on a large price
-    keeps its digits.
+    Squares are taken around a value of the same window rather than around zero, which preserves the digits of a small
+    spread of a large price.
+
+    Examples
+    --------
+    >>> moving_deviation(np.array([1.0, 3.0, 3.0]), 2)
+    array([nan,  1.,  0.])
     """
     size = len(x)
     out = np.full(size, np.nan)
@@ -93,9 +110,9 @@ def moving_deviation(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def _correct(x: FloatArray, out: FloatArray, begin: int, end: int, n: int, of_equals: float) -> None:
-    """Give NaN where a value of the window is unknown, and the exact result where all are equal.
+    """Write NaN where a value of the window is unknown, and the exact result where all are equal.
 
-    Sums go through the same steps with and without such values: the roundings before one do not tell that it comes.
+    Sums take the same steps with and without such values, so that rounding does not reveal a later one.
     """
     unknown = 0
     equal = 0
@@ -113,7 +130,7 @@ def _correct(x: FloatArray, out: FloatArray, begin: int, end: int, n: int, of_eq
 
 @jit
 def _is_plain(x: FloatArray, begin: int, end: int, n: int) -> bool:
-    """Whether no value of a stretch is NaN and no n neighbours in it can all be equal."""
+    """Whether a range has no NaN and no n equal neighbours."""
     unknown = int(math.isnan(x[begin]))
     equal = 1
     for i in range(begin + 1, end):
@@ -124,7 +141,13 @@ def _is_plain(x: FloatArray, begin: int, end: int, n: int) -> bool:
 
 @jit
 def exponential_average(x: FloatArray, n: int) -> FloatArray:
-    """Exponential moving average with weight 2 / (n + 1), seeded by the mean of the first n values (TA-Lib EMA)."""
+    """Exponential moving average with weight 2 / (n + 1), seeded by the mean of the first n values (TA-Lib EMA).
+
+    Examples
+    --------
+    >>> exponential_average(np.array([1.0, 3.0, 5.0]), 2).round(4)
+    array([nan,  2.,  4.])
+    """
     size = len(x)
     out = np.full(size, np.nan)
     weight = 2.0 / (n + 1)
@@ -178,7 +201,7 @@ def wilder_average(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def relative_strength(x: FloatArray, n: int) -> FloatArray:
-    """Wilder's relative strength index of the last n changes, 0 to 100 (TA-Lib RSI); NaN while nothing has moved."""
+    """Wilder's relative strength index of the last n changes, 0 to 100 (TA-Lib RSI); NaN until the price has moved."""
     size = len(x)
     out = np.full(size, np.nan)
     if size <= n:
@@ -207,7 +230,24 @@ def relative_strength(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def average_true_range(high: FloatArray, low: FloatArray, close: FloatArray, n: int) -> FloatArray:
-    """Wilder's average true range over n bars (TA-Lib ATR)."""
+    """Wilder's average true range over n bars (TA-Lib ATR).
+
+    Parameters
+    ----------
+    high, low, close : ndarray of float64, shape (n_bars,)
+        Prices, without NaN.
+    n : int
+        Bars of the smoothing.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        In the unit of the prices; NaN in the first n bars.
+
+    References
+    ----------
+    Wilder (1978), New Concepts in Technical Trading Systems.
+    """
     size = len(close)
     out = np.full(size, np.nan)
     if size <= n:
@@ -227,7 +267,13 @@ def average_true_range(high: FloatArray, low: FloatArray, close: FloatArray, n: 
 
 @jit
 def moving_maximum(x: FloatArray, n: int) -> FloatArray:
-    """Largest of the last n values (TA-Lib MAX)."""
+    """Largest of the last n values (TA-Lib MAX).
+
+    Examples
+    --------
+    >>> moving_maximum(np.array([3.0, 1.0, 2.0, 5.0]), 2)
+    array([nan,  3.,  2.,  5.])
+    """
     return _extreme(x, n, 1.0)
 
 
@@ -239,10 +285,10 @@ def moving_minimum(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def _extreme(x: FloatArray, n: int, sign: float) -> FloatArray:
-    """Largest of the last n values, or least where `sign` is -1.
+    """Largest of the last n values, or smallest if `sign` is -1.
 
-    By doubling: the largest of 2k neighbours is that of two groups of k, so a window takes log2(n) passes without a
-    branch over a block that stays in the cache. A block with NaN in it is done value by value.
+    By doubling: the maximum of 2k neighbours is that of two groups of k, so a window takes log2(n) branch-free passes
+    over a block that stays in the cache. A block that contains NaN is computed value by value.
     """
     size = len(x)
     out = np.full(size, np.nan)
@@ -290,7 +336,7 @@ def _larger(x: FloatArray, out: FloatArray, count: int, apart: int) -> None:
 
 @jit
 def _extreme_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: int, sign: float) -> None:
-    """One block of `_extreme` in which values are unknown."""
+    """One block of `_extreme` that contains NaN."""
     for i in range(begin, end):
         best = sign * x[i]
         for j in range(i - n + 1, i):
@@ -303,7 +349,24 @@ def _extreme_carefully(x: FloatArray, out: FloatArray, begin: int, end: int, n: 
 
 @jit
 def convergence(x: FloatArray, fast: int, slow: int) -> FloatArray:
-    """Fast minus slow exponential moving average, both seeded to begin on the same bar (TA-Lib MACD)."""
+    """Fast minus slow exponential moving average, both seeded to start on the same bar (TA-Lib MACD).
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_bars,)
+        Prices, without NaN.
+    fast, slow : int
+        Bars of the two averages, `fast < slow`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        In the unit of the prices; NaN in the first `slow` - 1 bars.
+
+    References
+    ----------
+    Appel (1979), The Moving Average Convergence-Divergence Method.
+    """
     size = len(x)
     out = np.full(size, np.nan)
     if size < slow:
@@ -330,7 +393,27 @@ def convergence(x: FloatArray, fast: int, slow: int) -> FloatArray:
 
 @jit
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
-    """Wilder's true range (TA-Lib TRANGE)."""
+    """Wilder's true range (TA-Lib TRANGE).
+
+    Parameters
+    ----------
+    high, low, close : ndarray of float64, shape (n_bars,)
+        Prices.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        In the unit of the prices; NaN in the first bar.
+
+    References
+    ----------
+    Wilder (1978), New Concepts in Technical Trading Systems.
+
+    Examples
+    --------
+    >>> true_range(np.array([11.0, 12.0]), np.array([9.0, 11.5]), np.array([10.0, 11.8]))
+    array([nan,  2.])
+    """
     out = np.full(len(close), np.nan)
     for i in range(1, len(close)):
         out[i] = max(high[i], close[i - 1]) - min(low[i], close[i - 1])
@@ -339,7 +422,23 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
 
 @jit
 def place_in_range(value: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Place of a value between two others, 0 to 100 (raw %K); NaN where these are equal."""
+    """Position of a value between two others, 0 to 100 (raw %K).
+
+    Parameters
+    ----------
+    value, low, high : ndarray of float64, shape (n_bars,)
+        The value and the ends of its range.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        Percent of the range; NaN where it is empty.
+
+    Examples
+    --------
+    >>> place_in_range(np.array([3.0, 3.0]), np.array([1.0, 3.0]), np.array([5.0, 3.0]))
+    array([50., nan])
+    """
     out = np.empty(len(value))
     for i in range(len(value)):
         out[i] = 100.0 * ((value[i] - low[i]) / (high[i] - low[i])) if high[i] > low[i] else np.nan
@@ -348,7 +447,18 @@ def place_in_range(value: FloatArray, low: FloatArray, high: FloatArray) -> Floa
 
 @jit
 def distance_from_top(value: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Distance of a value below the higher of two others, -100 to 0 (TA-Lib WILLR); NaN where these are equal."""
+    """Distance of a value below the upper end of a range, -100 to 0 (TA-Lib WILLR).
+
+    Parameters
+    ----------
+    value, low, high : ndarray of float64, shape (n_bars,)
+        The value and the ends of its range.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        Percent of the range; NaN where it is empty.
+    """
     out = np.empty(len(value))
     for i in range(len(value)):
         out[i] = -100.0 * ((high[i] - value[i]) / (high[i] - low[i])) if high[i] > low[i] else np.nan
@@ -357,7 +467,22 @@ def distance_from_top(value: FloatArray, low: FloatArray, high: FloatArray) -> F
 
 @jit
 def bounded_average(x: FloatArray, n: int, low: float, high: float) -> FloatArray:
-    """Mean of the last n values, kept within bounds that rounding could pass."""
+    """Mean of the last n values, clipped to bounds that rounding could exceed.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n_bars,)
+        The values.
+    n : int
+        Window in bars.
+    low, high : float
+        The bounds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        NaN in the first n - 1 bars and where the window holds NaN.
+    """
     out = moving_average(x, n)
     for i in range(len(x)):
         if out[i] > high:
@@ -369,7 +494,13 @@ def bounded_average(x: FloatArray, n: int, low: float, high: float) -> FloatArra
 
 @jit
 def change(x: FloatArray, n: int) -> FloatArray:
-    """Difference to the value n bars before (TA-Lib MOM)."""
+    """Difference from the value n bars before (TA-Lib MOM).
+
+    Examples
+    --------
+    >>> change(np.array([1.0, 4.0, 9.0]), 1)
+    array([nan,  3.,  5.])
+    """
     out = np.full(len(x), np.nan)
     for i in range(n, len(x)):
         out[i] = x[i] - x[i - n]
@@ -378,7 +509,13 @@ def change(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def relative_change(x: FloatArray, n: int) -> FloatArray:
-    """Change over n bars in percent (TA-Lib ROC)."""
+    """Change over n bars in percent (TA-Lib ROC).
+
+    Examples
+    --------
+    >>> relative_change(np.array([50.0, 75.0]), 1)
+    array([nan, 50.])
+    """
     out = np.full(len(x), np.nan)
     for i in range(n, len(x)):
         out[i] = 100.0 * (x[i] / x[i - n] - 1.0)
@@ -387,7 +524,20 @@ def relative_change(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def combination(x: FloatArray, y: FloatArray, factor: float) -> FloatArray:
-    """One value plus another times a factor."""
+    """One value plus another times a factor.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64, shape (n_bars,)
+        The two values.
+    factor : float
+        Factor of `y`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        ``x + factor * y``.
+    """
     out = np.empty(len(x))
     for i in range(len(x)):
         out[i] = x[i] + factor * y[i]
@@ -396,7 +546,13 @@ def combination(x: FloatArray, y: FloatArray, factor: float) -> FloatArray:
 
 @jit
 def bars_since_maximum(x: FloatArray, n: int) -> FloatArray:
-    """Bars since the largest of the last n values, the latest where several are equal."""
+    """Bars since the largest of the last n values, the latest of equal ones.
+
+    Examples
+    --------
+    >>> bars_since_maximum(np.array([1.0, 5.0, 2.0, 3.0]), 3)
+    array([nan, nan,  1.,  2.])
+    """
     size = len(x)
     out = np.full(size, np.nan)
     best = -1
@@ -494,7 +650,26 @@ def moving_rank(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def directional(high: FloatArray, low: FloatArray, close: FloatArray, n: int, upward: bool) -> FloatArray:
-    """Wilder's directional indicator, 0 to 100 (TA-Lib PLUS_DI where `upward`, else MINUS_DI)."""
+    """Wilder's directional indicator, 0 to 100 (TA-Lib PLUS_DI if `upward`, else MINUS_DI).
+
+    Parameters
+    ----------
+    high, low, close : ndarray of float64, shape (n_bars,)
+        Prices, without NaN.
+    n : int
+        Bars of the smoothing.
+    upward : bool
+        Whether upward or downward movement is measured.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        Percent of the smoothed true range; NaN in the first n bars and until the price has moved.
+
+    References
+    ----------
+    Wilder (1978), New Concepts in Technical Trading Systems.
+    """
     size = len(close)
     out = np.full(size, np.nan)
     moved = 0.0
@@ -520,7 +695,26 @@ def directional(high: FloatArray, low: FloatArray, close: FloatArray, n: int, up
 
 @jit
 def money_flow(high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, n: int) -> FloatArray:
-    """Money flow index over n changes, 0 to 100 (TA-Lib MFI); NaN where no volume moved."""
+    """Money flow index over n changes, 0 to 100 (TA-Lib MFI).
+
+    Parameters
+    ----------
+    high, low, close : ndarray of float64, shape (n_bars,)
+        Prices.
+    volume : ndarray of float64, shape (n_bars,)
+        Traded volume; NaN where unknown.
+    n : int
+        Window in changes between bars.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        Percent; NaN in the first n bars, where a volume is unknown, and where nothing was traded on moves.
+
+    References
+    ----------
+    Quong, Soudack (1989), Volume-Weighted RSI: Money Flow.
+    """
     size = len(close)
     rising = np.full(size, np.nan)
     falling = np.full(size, np.nan)
@@ -539,7 +733,24 @@ def money_flow(high: FloatArray, low: FloatArray, close: FloatArray, volume: Flo
 
 @jit
 def ultimate(high: FloatArray, low: FloatArray, close: FloatArray, short: int, middle: int, long: int) -> FloatArray:
-    """Williams' ultimate oscillator, 0 to 100 (TA-Lib ULTOSC); NaN where nothing moved."""
+    """Williams' ultimate oscillator, 0 to 100 (TA-Lib ULTOSC).
+
+    Parameters
+    ----------
+    high, low, close : ndarray of float64, shape (n_bars,)
+        Prices.
+    short, middle, long : int
+        Windows in bars, weighted 4:2:1.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        NaN in the first `long` bars and where the price did not move.
+
+    References
+    ----------
+    Williams (1985), The Ultimate Oscillator.
+    """
     size = len(close)
     pressure = np.full(size, np.nan)
     for i in range(1, size):
@@ -558,9 +769,19 @@ def ultimate(high: FloatArray, low: FloatArray, close: FloatArray, short: int, m
 
 @jit
 def session_average(price: FloatArray, volume: FloatArray, day: FloatArray) -> FloatArray:
-    """Volume-weighted mean of the prices since the day began; NaN in a day whose beginning is not in the data.
+    """Volume-weighted mean price since the start of the day.
 
-    `day` is the number of days since an epoch, with the fraction that has passed; a bar at a whole number begins one.
+    Parameters
+    ----------
+    price, volume : ndarray of float64, shape (n_bars,)
+        Price and traded volume; NaN where a volume is unknown.
+    day : ndarray of float64, shape (n_bars,)
+        Days since an epoch, with the fraction that has passed; a bar at a whole number starts a day.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_bars,)
+        In the unit of the price; NaN on a day whose start is not in the data, and after an unknown volume of the day.
     """
     size = len(price)
     out = np.full(size, np.nan)

@@ -1,8 +1,8 @@
 """A user's own features: read from a folder, tested, and added to the known ones.
 
-Belongs here: finding and importing the files, and refusing what looks ahead or states a warm-up that is too short.
-Does not belong here: the decorator that the files use (`definition`), code that nobody has vouched for (strategies
-written by a language model go through the sandbox of `strategies`, never through here).
+Belongs here: finding and importing the files, and refusing features that look ahead or state too short a warm-up. Does
+not belong here: the decorator that the files use (`definition`), untrusted code (strategies written by a language
+model go through the sandbox of `strategies`, never through here).
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ _CUTS = 6
 
 
 class FeatureRefusedError(ValueError):
-    """A feature that looks ahead, states a warm-up that is too short, or does not run."""
+    """A feature that looks ahead, states too short a warm-up, or raises an error."""
 
 
 def load_folder(folder: Path, registry: Registry | None = None) -> Registry:
@@ -67,9 +67,21 @@ def load_folder(folder: Path, registry: Registry | None = None) -> Registry:
 
 
 def refuse_unsound(definitions: Sequence[Definition], registry: Registry) -> None:
-    """Raise `FeatureRefusedError` for the first feature that looks ahead or warms up later than it says.
+    """Refuse features that look ahead or state too short a warm-up.
 
-    Tested on an invented market with gaps, flagged bars and unknown volumes, on 1m and 5m bars.
+    They are tested on an invented market with gaps, flagged bars and unknown volumes, on 1m and 5m bars.
+
+    Parameters
+    ----------
+    definitions : sequence of Definition
+        Features to test.
+    registry : Registry
+        The known features, these included.
+
+    Raises
+    ------
+    FeatureRefusedError
+        For the first feature that fails; the text says how.
     """
     if not definitions:
         return
@@ -85,21 +97,34 @@ def refuse_unsound(definitions: Sequence[Definition], registry: Registry) -> Non
         error = warmup_error(name, market, "1m", registry)
         if error > WARMUP_TOLERANCE:
             warmup = registry.warmup(registry.request(name), "1m")
-            msg = f"feature {name} states a warm-up of {warmup} bars, after which its value is still off by {error:.1e}"
+            msg = f"feature {name} states a warm-up of {warmup} bars; its error is then still {error:.1e}"
             raise FeatureRefusedError(msg)
 
 
 def warmup_error(
     name: str, market: Market, timeframe: Timeframe, registry: Registry | None = None, places: int = 5
 ) -> float:
-    """Return how much a feature's value still depends on where the data begin, after its stated warm-up.
+    """Measure how much a feature's value after its stated warm-up still depends on where the data begin.
+
+    Parameters
+    ----------
+    name : str
+        The feature.
+    market : Market
+        The data.
+    timeframe : Timeframe
+        Bars on which it is computed.
+    registry : Registry, optional
+        The known features; by default those of this package.
+    places : int, optional
+        Bars of each symbol at which it is measured.
 
     Returns
     -------
     float
-        Largest difference, over `places` bars of each symbol, between the value with exactly the warm-up before it
-        and that with the whole history, relative to the value or, where this is larger, to a hundredth of the
-        feature's typical size (the value itself can be near zero). Infinite where only one of them is null.
+        Largest relative difference, over `places` bars of each symbol, between the value with exactly the warm-up
+        before it and that with the whole history. The scale is the value or, if larger, a hundredth of the feature's
+        typical size. Infinite if only one of them is null.
     """
     known = registry or standard_registry()
     warmup = known.warmup(known.request(name), timeframe)
@@ -127,6 +152,7 @@ def _values(
         registry=registry,
         others=market.candles,
         predictions=market.predictions,
+        positioning=market.positioning,
     )
     values: np.ndarray[tuple[int], np.dtype[np.float64]] = frame[name].cast(pl.Float64).to_numpy()
     return values
@@ -145,7 +171,7 @@ def _module(path: Path) -> ModuleType:
     name = f"user_features_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        msg = f"{path} is no Python file"
+        msg = f"{path} is not a Python file"
         raise FeatureRefusedError(msg)
     module = importlib.util.module_from_spec(spec)
     try:

@@ -1,7 +1,7 @@
-"""Candles and funding of several timeframes together, to be cut at a moment or changed after it.
+"""Candles and funding of several timeframes together, which can be cut at a moment or changed after it.
 
-Belongs here: `Market`, a small invented one, and the two ways of taking its future away. Does not belong here: the
-comparison that uses them (`causality`), realistic synthetic data (`blofin_resources`).
+Belongs here: `Market`, a small invented one, and two ways of removing its future. Does not belong here: the comparison
+that uses them (`causality`), realistic synthetic data (`blofin_resources`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,32 +12,51 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, MINUTES, TS, FrameSource, Timeframe, bar_length
-from features.definition import FloatArray
+from features.array_types import FloatArray
+from features.bars import (
+    CANDLE_SCHEMA,
+    FUNDING_SCHEMA,
+    MARK_SCHEMA,
+    MINUTES,
+    POSITIONING_SCHEMA,
+    TIMEFRAMES,
+    TS,
+    FrameSource,
+    Timeframe,
+    bar_length,
+)
 
 EPOCH: Final = datetime(2025, 1, 6, tzinfo=UTC)
 SYMBOLS: Final = ("AAA-USDT", "BBB-USDT")
+_POSITIONS: Final = tuple(POSITIONING_SCHEMA)[2:]
 
 
 @dataclass(frozen=True)
 class Market:
-    """Candles by timeframe, funding, what models said and the mark price, if anything; schemas in `features.bars`."""
+    """Candles by timeframe and funding; predictions of models, mark prices and positioning data, if any.
+
+    Schemas are in `features.bars`.
+    """
 
     candles: Mapping[Timeframe, pl.DataFrame]
     funding: pl.DataFrame
     predictions: Mapping[Timeframe, pl.DataFrame] = field(default_factory=dict)
     marks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MARK_SCHEMA))
+    positioning: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=POSITIONING_SCHEMA))
 
     def source(self) -> FrameSource:
         """Return the market as a `CandleSource`."""
-        return FrameSource(dict(self.candles), self.funding, dict(self.predictions), self.marks)
+        return FrameSource(
+            dict(self.candles), self.funding, dict(self.predictions), self.marks, positioning=self.positioning
+        )
 
     def cut(self, moment: datetime) -> "Market":
         """Return what was closed or paid at or before `moment`."""
         candles = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.candles.items()}
         said = {key: frame.filter(pl.col("ts") <= moment - bar_length(key)) for key, frame in self.predictions.items()}
         marks = self.marks.filter(pl.col("ts") <= moment - bar_length("1m"))
-        return Market(candles, self.funding.filter(pl.col("ts") <= moment), said, marks)
+        held = self.positioning.filter(pl.col("ts") <= moment)
+        return Market(candles, self.funding.filter(pl.col("ts") <= moment), said, marks, held)
 
     def noised(self, moment: datetime, seed: int) -> "Market":
         """Return the market with everything that closed or was paid after `moment` replaced by noise."""
@@ -47,35 +66,60 @@ class Market:
         later = pl.when(pl.col("ts") > moment)
         funding = self.funding.with_columns(later.then(rate).otherwise(pl.col("rate")).alias("rate"))
         said = {key: _said(frame, moment - bar_length(key), rng) for key, frame in self.predictions.items()}
-        return Market(candles, funding, said, _noised(self.marks, moment - bar_length("1m"), rng))
+        marks = _noised(self.marks, moment - bar_length("1m"), rng)
+        values = [pl.Series(name, rng.lognormal(0, 2, self.positioning.height)) for name in _POSITIONS]
+        held = self.positioning.with_columns(later.then(noise).otherwise(pl.col(noise.name)) for noise in values)
+        return Market(candles, funding, said, marks, held)
 
 
 def example_market(bars: int = 3000, seed: int = 7) -> Market:
-    """Return an invented market of two symbols with all that a feature must cope with.
+    """Return an invented market of two symbols with every peculiarity that a feature must handle.
 
     Parameters
     ----------
     bars : int
         Minutes.
     seed : int
-        Of the random walk.
+        Seed of the random walk.
 
     Returns
     -------
     Market
-        1m, 5m, 60m and 1d candles, with missing and flagged bars, unknown and zero volumes, and constant prices.
+        Candles of every timeframe, with missing and flagged bars, unknown and zero volumes, and constant prices.
+
+    Examples
+    --------
+    >>> market = example_market(bars=600)
+    >>> market.candles["5m"].height < market.candles["1m"].height / 4
+    True
     """
     rng = np.random.default_rng(seed)
     minutes = pl.concat([_minutes(symbol, bars, rng) for symbol in SYMBOLS])
     candles: dict[Timeframe, pl.DataFrame] = {"1m": minutes}
-    for timeframe in ("5m", "60m", "1d"):
+    for timeframe in TIMEFRAMES[1:]:
         candles[timeframe] = _grouped(minutes, timeframe)
     times = [EPOCH + timedelta(hours=8 * i) for i in range(1 + bars // 480)]
     funding = pl.concat(
         pl.DataFrame({"symbol": symbol, "ts": times, "rate": rng.normal(0, 1e-4, len(times))}, schema=FUNDING_SCHEMA)
         for symbol in SYMBOLS
     )
-    return Market(candles, funding)
+    positioning = pl.concat(_positioning(symbol, bars, rng) for symbol in SYMBOLS)
+    return Market(candles, funding, positioning=positioning)
+
+
+def _positioning(symbol: str, bars: int, rng: np.random.Generator) -> pl.DataFrame:
+    """Return values every five minutes, some unknown, a few hours missing."""
+    count = bars // 5
+    times = [EPOCH + timedelta(minutes=5 * i) for i in range(count)]
+    values = {name: np.exp(np.cumsum(rng.normal(0, 0.01, count))) for name in _POSITIONS}
+    frame = pl.DataFrame({"symbol": [symbol] * count, "ts": times, **values}, schema=POSITIONING_SCHEMA)
+    known = [
+        pl.when(pl.Series(rng.random(count) > 0.01)).then(pl.col(name)).alias(name)  # noqa: PLR2004 - a few unknown values
+        for name in _POSITIONS
+    ]
+    hole = EPOCH + timedelta(minutes=bars // 2)
+    silent = pl.col("ts").is_between(hole, hole + timedelta(hours=3))
+    return frame.with_columns(known).filter(~silent | (pl.lit(bars) < 1000))  # noqa: PLR2004 - where there is room for a hole
 
 
 def _minutes(symbol: str, bars: int, rng: np.random.Generator) -> pl.DataFrame:
@@ -116,7 +160,7 @@ def _minutes(symbol: str, bars: int, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _grouped(minutes: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Bars of a higher timeframe that are closed at the last minute."""
+    """Resample bars to a higher timeframe, without those that are not closed by the last minute."""
     full = MINUTES[timeframe]
     last = minutes["ts"].max()
     assert isinstance(last, datetime)  # noqa: S101 - there are minutes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.definition import Feature
 from features.predictions import SAID
-from features.registry import BAR_COLUMNS, FUNDING_COLUMNS, Registry, Request
+from features.registry import BAR_COLUMNS, FUNDING_COLUMNS, POSITIONING_COLUMNS, Registry, Request
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Plan:
         Requested name to the bars that its definition reads.
     funding : bool
         Whether `FUNDING_COLUMNS` are read.
+    positioning : bool
+        Whether `POSITIONING_COLUMNS` are read.
     predictions : tuple of str
         Names of the predictions that are read, as `model:direction`.
     """
@@ -37,11 +39,12 @@ class Plan:
     outputs: Mapping[str, str]
     windows: Mapping[str, int]
     funding: bool
+    positioning: bool
     predictions: tuple[str, ...]
 
     @classmethod
     def of(cls, requests: Sequence[Request], registry: Registry) -> "Plan":
-        """Plan what is requested.
+        """Order the computation of what is requested.
 
         Raises
         ------
@@ -65,12 +68,13 @@ class Plan:
         )
         own = {request.name: registry.window(request.feature) for request in requests if not request.foreign}
         funding = bool(search.plain & set(FUNDING_COLUMNS))
+        positioning = bool(search.plain & set(POSITIONING_COLUMNS))
         said = tuple(sorted(column.removeprefix(SAID) for column in search.plain if column.startswith(SAID)))
-        return cls(levels, tuple(search.foreign.values()), columns, own, funding, said)
+        return cls(levels, tuple(search.foreign.values()), columns, own, funding, positioning, said)
 
 
 class _Search:
-    """What has been found while following what features read."""
+    """State of the search through the features that others read."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

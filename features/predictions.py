@@ -1,11 +1,11 @@
 """Predictions of models as features: their names, and how they are read.
 
 Belongs here: what `model:direction` and `ensemble:voting_direction_price` mean as features. Does not belong here:
-making predictions (`model_zoo`), which model spoke when (the `PredictionSource`).
+making predictions (`model_zoo`), which model applied when (the `PredictionSource`).
 
-A prediction is an outside fact like a funding payment: the source gives it, and every rule of features (flagged bars,
-other symbols, higher timeframes) holds for it. Its value at a bar is that of the latest model trained before the
-bar's close, and null before there was one.
+A prediction is an external fact like a funding payment: the source provides it, and all rules of features (flagged
+bars, other symbols, higher timeframes) apply to it. Its value at a bar is that of the latest model trained before the
+bar's close, and null before the first one.
 """
 
 import functools
@@ -14,19 +14,26 @@ from typing import Final
 
 import polars as pl
 
+from features.bars import TIMEFRAMES
 from features.definition import Definition, Feature, feature
 
 PREDICTORS: Final = ("model", "ensemble")
-"""What a name may begin with to be a prediction; the rest names the model, without its timeframe."""
+"""Prefixes of predictions; the rest of the name is the model, without its timeframe."""
 
 SAID: Final = "said:"
-"""Beginning of the columns of bars that hold predictions, as the source gave them."""
+"""Prefix of the columns of bars that hold predictions as the source returned them."""
 
 _NAME: Final = re.compile(r"(model|ensemble):[a-z][a-z0-9_]*")
 
 
 def is_prediction(name: str) -> bool:
-    """Tell whether a name without symbol and timeframe is that of a prediction."""
+    """Return whether a name without symbol and timeframe is that of a prediction.
+
+    Examples
+    --------
+    >>> is_prediction("model:direction"), is_prediction("rsi_14")
+    (True, False)
+    """
     return name.partition(":")[0] in PREDICTORS
 
 
@@ -44,9 +51,9 @@ def prediction(name: str) -> Feature:
     LookupError
         If it names no model.
     """
-    if not _NAME.fullmatch(name) or name.rpartition("_")[2] in {"1m", "5m", "60m"}:
+    if not _NAME.fullmatch(name) or name.rpartition("_")[2] in TIMEFRAMES:
         msg = (
-            f"feature {name!r} is no prediction; write model:direction or ensemble:voting_direction_price, the "
+            f"feature {name!r} is not a prediction; write model:direction or ensemble:voting_direction_price, the "
             "timeframe before it where it is not that of the bars: 60m:model:direction"
         )
         raise LookupError(msg)

@@ -1,9 +1,9 @@
-"""The set of known features: names to formulas, errors that name the nearest, hashes of definitions.
+"""The set of known features: names to formulas, errors that suggest the nearest name, hashes of definitions.
 
 Belongs here: looking up names, groups, the standard set, fingerprints of definitions. Does not belong here: the
 description of one feature (`definition`), computing (`engine`), the features themselves (`library`).
 
-A registry is a value: nothing registers itself on import. `standard_registry` holds the features of this package,
+A registry is a value: importing a module registers nothing. `standard_registry` holds the features of this package,
 `Registry.extended` adds a user's.
 """
 
@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Final, get_args
+from typing import Final
 
-from features.bars import CANDLE_SCHEMA, MINUTES, Timeframe
+from features.bars import CANDLE_SCHEMA, MINUTES, POSITIONING_SCHEMA, TIMEFRAMES, Timeframe
 from features.definition import GROUPS, RULES, Definition, DType, Feature, Formula, Kernel, feature
 from features.fingerprint import fingerprint
 from features.library import (
@@ -24,6 +24,7 @@ from features.library import (
     macd,
     momentum,
     oscillators,
+    positioning,
     price,
     regime,
     trend,
@@ -51,6 +52,9 @@ BAR_COLUMNS: Final = (*CANDLE_SCHEMA, "closed_at")
 FUNDING_COLUMNS: Final = ("paid_rate", "paid_at", "paid_every")
 """Of the last funding payment at or before the bar's close: its rate, its time, and the usual time between payments."""
 
+POSITIONING_COLUMNS: Final = tuple(f"positioning_{name}" for name in POSITIONING_SCHEMA if name not in ("symbol", "ts"))
+"""The values of `POSITIONING_SCHEMA` last known at or before the bar's close."""
+
 MODULES: Final[tuple[ModuleType, ...]] = (
     price,
     volume,
@@ -62,6 +66,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     volume_weighted,
     regime,
     custom,
+    positioning,
 )
 """In the order of `features.definition.GROUPS`."""
 
@@ -137,7 +142,19 @@ class Registry:
         return self._found[name]
 
     def request(self, name: str) -> Request:
-        """Return what a name asks for, prefixes included; raises as `feature` does."""
+        """Parse a name with its prefixes; raises as `feature` does.
+
+        Raises
+        ------
+        LookupError
+            Also for a prefix that is neither a symbol nor a timeframe.
+
+        Examples
+        --------
+        >>> request = standard_registry().request("BTC-USDT:60m:rsi")
+        >>> request.symbol, request.timeframe, request.feature.canonical
+        ('BTC-USDT', '60m', 'rsi_14')
+        """
         *prefixes, last = name.split(":")
         if prefixes and prefixes[-1] in PREDICTORS:
             last = f"{prefixes.pop()}:{last}"
@@ -145,7 +162,7 @@ class Registry:
         timeframe: Timeframe | None = None
         for prefix in prefixes:
             if prefix in MINUTES and timeframe is None:
-                timeframe = next(known for known in get_args(Timeframe) if known == prefix)
+                timeframe = next(known for known in TIMEFRAMES if known == prefix)
             elif _SYMBOL.fullmatch(prefix) and symbol is None and timeframe is None:
                 symbol = prefix
             else:
@@ -157,18 +174,30 @@ class Registry:
         return Request(name, self.feature(last), symbol, timeframe)
 
     def requests(self, names: Iterable[str]) -> list[Request]:
-        """Return what the names ask for, each once, in order."""
+        """Parse names, each once, in order.
+
+        Raises
+        ------
+        TypeError
+            If a single text is given instead of a list.
+        """
         if isinstance(names, str):
             msg = f"features are a list of names; write [{names!r}]"
             raise TypeError(msg)
         return [self.request(name) for name in dict.fromkeys(names)]
 
     def reads(self, feature: Feature) -> tuple[list[Request], set[str]]:
-        """Return the features and the plain columns that a feature's formula reads."""
+        """Return the features and the plain columns that a feature's formula reads.
+
+        Raises
+        ------
+        LookupError
+            If it reads what is neither a feature nor a candle column.
+        """
         if feature not in self._inputs:
             self._inputs[feature] = _inputs(feature.formula())
         columns = self._inputs[feature]
-        known = {*BAR_COLUMNS, *FUNDING_COLUMNS}
+        known = {*BAR_COLUMNS, *FUNDING_COLUMNS, *POSITIONING_COLUMNS}
         plain = {column for column in columns if column in known or column.startswith(SAID)}
         others = []
         for column in columns:
@@ -176,12 +205,12 @@ class Registry:
                 try:
                     others.append(self.request(column))
                 except LookupError as error:
-                    msg = f"feature {feature.name!r} reads {column!r}, which is no candle column: {error}"
+                    msg = f"feature {feature.name!r} reads {column!r}, which is unknown: {error}"
                     raise LookupError(msg) from error
         return others, plain
 
     def warmup(self, request: Request, timeframe: Timeframe) -> int:
-        """Return the bars of `timeframe` that a request needs before its first bar, what it reads included."""
+        """Return the bars of `timeframe` that a request needs before its first bar, dependencies included."""
         own = request.timeframe or timeframe
         found, _ = self.reads(request.feature)
         bars = max([request.feature.warmup(own), *(self.warmup(read, own) for read in found)])
@@ -190,7 +219,7 @@ class Registry:
         return -(-(bars + 1) * MINUTES[own] // MINUTES[timeframe])
 
     def window(self, feature: Feature) -> int:
-        """Return the bars that a feature reads on its own timeframe, this one and what it depends on included."""
+        """Return the bars that a feature reads on its own timeframe, this one and its dependencies included."""
         found, _ = self.reads(feature)
         return max([feature.window, *(self.window(read.feature) for read in found if not read.foreign)])
 
@@ -214,10 +243,10 @@ class Registry:
         return [name for definition in known for name in definition.standard or (definition.example,)]
 
     def hash(self, name: str) -> str:
-        """Return the fingerprint of a feature's definition, of all that it reads and of the code behind it.
+        """Return the fingerprint of a feature's definition, its dependencies and the code behind it.
 
-        Equal in every process; changes when a formula, a kernel, a parameter, a window or a dtype changes, and not
-        when a comment, a docstring or a unit does.
+        Equal in every process. It changes with a formula, kernel, parameter, window or dtype, but not with a comment,
+        docstring or unit.
         """
         asked = self.request(name)
         definition = asked.feature.definition
@@ -235,7 +264,7 @@ class Registry:
         return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
     def hashes(self, names: Sequence[str]) -> str:
-        """Return one fingerprint of several definitions, in whatever order."""
+        """Return one fingerprint of several definitions, in any order."""
         lines = [f"{name} {self.hash(name)}" for name in sorted(set(names))]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
@@ -281,7 +310,27 @@ STANDARD_SET: Final[tuple[str, ...]] = standard_registry().standard()
 
 
 def warmup_bars(names: Iterable[str], timeframe: Timeframe, registry: Registry | None = None) -> int:
-    """Return the bars of `timeframe` to read before the first bar wanted, so that its values are exact to 1e-6."""
+    """Return the bars of `timeframe` to read before the first wanted bar so that its values are exact to 1e-6.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Features.
+    timeframe : Timeframe
+        Bars on which they are computed.
+    registry : Registry, optional
+        The known features; by default those of this package.
+
+    Returns
+    -------
+    int
+        The largest warm-up.
+
+    Examples
+    --------
+    >>> warmup_bars(["sma_20", "returns"], "1m")
+    19
+    """
     known = registry or standard_registry()
     return max((known.warmup(request, timeframe) for request in known.requests(names)), default=0)
 
@@ -302,5 +351,11 @@ def _definitions_hash(names: tuple[str, ...]) -> str:
 
 
 def dtype_of(name: str, registry: Registry | None = None) -> DType:
-    """Return the dtype of a feature's column."""
+    """Return the dtype of a feature's column.
+
+    Examples
+    --------
+    >>> dtype_of("is_volume_spike")
+    Boolean
+    """
     return (registry or standard_registry()).request(name).feature.definition.dtype

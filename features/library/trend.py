@@ -231,7 +231,7 @@ def minus_di(n: int) -> Kernel:
     warmup=lambda n: 2 * wilder_warmup(n),
     window=lambda n: 2 * n,
     bounds=(0, 100),
-    nulls="there was no directional movement at all; it begins anew after that",
+    nulls="there was no directional movement at all; it restarts after that",
     default=(14,),
     standard=("adx_14",),
 )

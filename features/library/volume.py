@@ -49,7 +49,7 @@ def volume_sma(n: int) -> Kernel:
     warmup=ema_warmup,
     window=lambda n: n,
     bounds=(0, None),
-    nulls="a volume is unknown; it begins anew after that",
+    nulls="a volume is unknown; it restarts after that",
     default=(9,),
     standard=("volume_ema_9",),
 )

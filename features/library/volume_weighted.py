@@ -126,7 +126,7 @@ def chaikin_money_flow(n: int) -> pl.Expr:
     unit="quote * base",
     warmup=lambda n: 1 + ema_warmup(n),
     window=lambda n: n + 1,
-    nulls="a volume is unknown; it begins anew after that",
+    nulls="a volume is unknown; it restarts after that",
     default=(13,),
     standard=("force_index_13",),
 )

@@ -19,7 +19,10 @@ BY_TIME = {
     "is_weekend",
 }
 BY_FUNDING = {"funding_rate", "hours_to_funding"}
-NAMES = sorted(({known.example for known in standard_registry()} | set(STANDARD_SET)) - BY_TIME - BY_FUNDING)
+BY_POSITIONING = set(standard_registry().group("positioning"))
+NAMES = sorted(
+    ({known.example for known in standard_registry()} | set(STANDARD_SET)) - BY_TIME - BY_FUNDING - BY_POSITIONING
+)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def market() -> Market:
 
 @pytest.fixture(scope="module")
 def computed(market: Market) -> pl.DataFrame:
-    return compute(market.candles["1m"], EXAMPLES, market.funding)
+    return compute(market.candles["1m"], EXAMPLES, market.funding, positioning=market.positioning)
 
 
 def test_rows_and_candle_columns_stay_as_they_were(market: Market, computed: pl.DataFrame) -> None:
@@ -250,7 +250,7 @@ def test_missing_sources_are_named() -> None:
     holes=st.sets(st.integers(0, 119), max_size=10),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_market_gives_finite_values_in_range(steps: list[float], holes: set[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     close = (1e-3 * np.exp(np.cumsum(steps))).tolist()

@@ -56,7 +56,7 @@ def test_equals_the_plain_definition_over_many_blocks(name: str, n: int) -> None
     values=st.lists(st.sampled_from([1.0, 1.0, 1.0, 2.5, -3.0, float("nan")]), max_size=60),
     n=st.integers(2, 9),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_unknown_and_equal_values(name: str, values: list[float], n: int) -> None:
     check(name, np.array(values), n)
 

@@ -39,7 +39,7 @@ UNSOUND = {
     'pl.col("volume").fill_null(strategy="backward")': "mine looks ahead",
     'pl.col("close") / pl.col("close").mean()': "mine looks ahead",
     'pl.col("close").ewm_mean(span=50)': "states a warm-up of 0 bars",
-    'pl.col("closing")': "'mine' reads 'closing', which is no candle column.*nearest: close",
+    'pl.col("closing")': "'mine' reads 'closing', which is unknown.*nearest: close",
     '"close"': "'mine' returned str; return a Polars expression",
     'pl.col("close").head(3)': "mine",
     "1 / 0": "ZeroDivisionError",

@@ -10,9 +10,9 @@ from features import FeatureManager, compute, standard_registry
 from features.bars import FrameSource, Timeframe
 from features.causality import feature_look_ahead
 from features.market import EPOCH, Market, example_market
-from strategies.compiler import compile_strategy
-from strategies.sandbox import first_evaluation
-from strategies.validation import causality_of
+from strategies.untrusted.compiler import compile_strategy
+from strategies.untrusted.sandbox import first_evaluation
+from strategies.validation.checks import causality_of
 
 END = EPOCH + timedelta(hours=60)
 TEXT = '''

@@ -4,10 +4,12 @@ import math
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features import STANDARD_SET, compute
 from features.market import example_market
-from features.quality import quality, violations
+from features.quality import merged, quality, violations
 
 
 def seen(name: str, values: list[float | None]) -> dict[str, object]:
@@ -45,3 +47,19 @@ def test_the_standard_set_on_an_awkward_market_is_finite_and_in_range() -> None:
     frame = compute(market.candles["1m"], STANDARD_SET, market.funding, timeframe="1m", others=market.candles)
     broken = quality(frame, STANDARD_SET).filter((pl.col("not_finite") > 0) | (pl.col("outside") > 0))
     assert broken.is_empty(), broken
+
+
+@given(
+    parts=st.lists(
+        st.lists(st.one_of(st.none(), st.floats(-50, 150), st.sampled_from([math.inf, math.nan])), max_size=6),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_quality_of_parts_together_is_that_of_the_whole(parts: list[list[float | None]]) -> None:
+    frames = [pl.DataFrame({"rsi_14": part}, schema={"rsi_14": pl.Float64}) for part in parts]
+    whole = quality(pl.concat(frames), ["rsi_14"])
+    found = merged([quality(frame, ["rsi_14"]) for frame in frames])
+    assert found.schema == whole.schema
+    assert found.drop("nulls").equals(whole.drop("nulls"))
+    assert found["nulls"].item() == pytest.approx(whole["nulls"].item(), abs=1e-12)
