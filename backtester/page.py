@@ -17,11 +17,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtester.evaluation import Evaluation
-from backtester.evidence import Evidence
-from backtester.lanes import LaneResult
-from backtester.overfitting import SharpeEvidence
-from backtester.pooling import FEW_TRADES, PooledResult
+from backtester.evaluation.evaluate import Evaluation
+from backtester.evaluation.pooling import FEW_TRADES, PooledResult
+from backtester.evaluation.robustness import Evidence
+from backtester.evaluation.standard_metrics import Metric, Unit, figures
+from backtester.simulation.lanes import LaneResult, thin_lanes
+from backtester.statistics.overfitting import SharpeEvidence
 
 MOST_POINTS: Final = 1500
 """Points of a price line; more would not be seen."""
@@ -50,13 +51,18 @@ def backtest_page(
         `symbol`, `ts`, `close` (and `timeframe`, where there are several) of the window, for the price behind the
         trades. A symbol without candles gets no price plot.
     evidence : Evidence, optional
-        What stands beside the score.
+        Robustness of the evaluation.
     sharpe : SharpeEvidence, optional
-        Deflated Sharpe ratio and its company.
+        Deflated Sharpe ratio and related statistics.
     market : str
         Where the candles came from, e.g. `sample (synthetic)`; printed under the title.
     notes : sequence of str
         Lines printed below it.
+
+    Returns
+    -------
+    str
+        HTML that needs no network.
 
     Raises
     ------
@@ -69,7 +75,7 @@ def backtest_page(
     """
     pooled = evaluation.pooled
     if pooled is None:
-        msg = f"{evaluation.name} has no result to show: {evaluation.error}"
+        msg = f"{evaluation.name} has no result to show: its evaluation failed with {evaluation.error}"
         raise ValueError(msg)
     drawn = sorted((lane for lane in evaluation.scored if lane.trades), key=lambda lane: -lane.trades)[:MOST_LANES]
     environment = Environment(
@@ -83,12 +89,15 @@ def backtest_page(
     return environment.get_template("backtest.html.j2").render(
         name=evaluation.name,
         version=evaluation.version,
+        parameters=evaluation.parameters,
         market=market,
         notes=list(notes),
         pooled=pooled,
+        figures=list(figures(pooled, _text)),
         few=FEW_TRADES,
         costs=evaluation.costs,
         lanes=evaluation.lanes,
+        thin=thin_lanes(evaluation.lanes),
         evidence=evidence,
         sharpe=sharpe,
         equity_plot=_svg(_equity_figure(pooled), "equity"),
@@ -104,6 +113,14 @@ def backtest_page(
         .sort("len", "exit_reason", descending=[True, False])
         .rows(),
     )
+
+
+def _text(metric: Metric, value: float | None) -> str:
+    """Write a value of a metric by its unit."""
+    if metric.unit == Unit.COUNT:
+        return str(value)
+    write = {Unit.FRACTION: _share, Unit.PERCENT: _percent}.get(metric.unit, _number)
+    return write(value, metric.digits)
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -131,10 +148,10 @@ def _axes(height: float, rows: int = 1, ratios: Sequence[float] | None = None) -
     figure = Figure(figsize=(10.0, height), layout="constrained")
     grid = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios or [1.0] * rows})
     axes: list[Axes] = list(grid[:, 0])
-    for each in axes:
-        each.grid(visible=True, color="#e6e8eb", linewidth=0.6)
+    for axis in axes:
+        axis.grid(visible=True, color="#e6e8eb", linewidth=0.6)
         for side in ("top", "right"):
-            each.spines[side].set_visible(False)
+            axis.spines[side].set_visible(False)
     return figure, axes
 
 
@@ -156,15 +173,15 @@ def _equity_figure(pooled: PooledResult) -> Figure:
     times = _times(pooled.hours)
     top.plot(times, 100.0 * (pooled.equity - 1.0), color=_INK, linewidth=1.4)
     top.axhline(0.0, color=_MUTED, linewidth=0.8)
-    top.set_ylabel("pooled equity, %")
+    top.set_ylabel("pooled PnL, % of capital")
     peaks = np.maximum.accumulate(np.concatenate([[1.0], pooled.equity]))[1:]
-    bottom.fill_between(times, 100.0 * (pooled.equity / peaks - 1.0), 0.0, color=_LOSS, alpha=0.35, linewidth=0.0)
+    bottom.fill_between(times, 100.0 * (pooled.equity - peaks), 0.0, color=_LOSS, alpha=0.35, linewidth=0.0)
     bottom.set_ylabel("drawdown, %")
     return figure
 
 
 def _cost_figure(lanes: Sequence[LaneResult]) -> Figure:
-    """Draw for each lane what it would have been worth and what each cost took."""
+    """Draw the gross result of each lane and the share of each cost."""
     figure, (axes,) = _axes(0.9 + 0.34 * len(lanes))
     names = [f"{lane.symbol} {lane.timeframe}" for lane in lanes]
     left = np.zeros(len(lanes))

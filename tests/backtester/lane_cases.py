@@ -1,12 +1,13 @@
 """Random lanes for the tests: small price grids, so that ties, touches and jumps happen all the time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from reference import Bar, Outcome, Replay, Signal
 
 from backtester import Bars, Costs, Lane, MarginRules, Signals
+from backtester.simulation.bar_arrays import Minutes
 from features.bars import MINUTES, Timeframe
 
 START = 1_748_736_000_000_000  # 2025-06-01T00:00:00Z
@@ -22,18 +23,26 @@ class Case:
     minutes: list[Bar] | None
     capital: float
 
-    def replay(self, *, favourable: bool = False) -> Outcome:
+    def replay(self, *, favourable: bool = False, fixed: bool = False) -> Outcome:
         return Replay(
             self.bars,
             self.signals,
-            self.funding,
+            [(settled(when), rate) for when, rate in self.funding],
             self.lane.bars.step,
             self.lane.costs,
             self.lane.rules,
             self.capital,
             favourable=favourable,
             minutes=self.minutes,
+            finer=MINUTE if self.lane.bars.minutes is None else self.lane.bars.minutes.step,
+            fixed=fixed,
         ).run()
+
+
+def settled(when: int) -> int:
+    """Return when a payment counts as made: one stamped up to 5 s after a full minute is that minute's."""
+    late = when % MINUTE
+    return when - late if late <= 5_000_000 else when
 
 
 def stamps(micros: list[int]) -> pl.Series:
@@ -80,7 +89,7 @@ def signals_frame(bars: list[Bar], signals: list[Signal]) -> pl.DataFrame:
 def random_walk(rng: np.random.Generator, count: int, ts0: int, step: int) -> list[Bar]:
     """Bars on a grid of tenths; opens jump now and then."""
     rough = rng.choice([0.1, 0.5, 2.0])
-    bars, price = [], 100.0
+    bars, price = [], float(rng.choice([100.0, 100.0, 10.0, 3.0]))  # a low price doubles soon
     for k in range(count):
         if rng.random() < 0.15:
             price += float(rng.integers(-30, 31)) / 10 * rough
@@ -91,7 +100,7 @@ def random_walk(rng: np.random.Generator, count: int, ts0: int, step: int) -> li
     return bars
 
 
-def merged(minutes: list[Bar], step: int) -> list[Bar]:
+def merged(minutes: list[Bar], step: int, inner: int = MINUTE) -> list[Bar]:
     """Longer bars; one that lacks a minute or holds an unsound one is unsound."""
     groups: dict[int, list[Bar]] = {}
     for minute in minutes:
@@ -103,7 +112,7 @@ def merged(minutes: list[Bar], step: int) -> list[Bar]:
             max(b.high for b in inside),
             min(b.low for b in inside),
             inside[-1].close,
-            len(inside) == step // MINUTE and all(b.sound for b in inside),
+            len(inside) == step // inner and all(b.sound for b in inside),
         )
         for ts, inside in groups.items()
     ]
@@ -112,15 +121,18 @@ def merged(minutes: list[Bar], step: int) -> list[Bar]:
 def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so that a seed stays readable
     rng = np.random.default_rng(seed)
     timeframe: Timeframe = str(rng.choice(["1m", "5m"]))  # type: ignore[assignment]
-    step = MINUTES[timeframe] * MINUTE
+    finer: Timeframe = "1m"
+    if timeframe == "5m" and seed % 3 == 0:  # hours inside bars of four hours, as minutes inside those of five
+        timeframe, finer = "4h", "60m"
+    step, inner = MINUTES[timeframe] * MINUTE, MINUTES[finer] * MINUTE
     count = int(rng.integers(1, 60) if rng.random() < 0.85 else rng.integers(60, 200))
     minutes = None
-    if timeframe == "5m" and rng.random() < 0.6:
-        minutes = random_walk(rng, count * 5, START, MINUTE)
+    if timeframe != "1m" and rng.random() < 0.6:
+        minutes = random_walk(rng, count * (step // inner), START, inner)
         for minute in minutes:
             minute.sound = rng.random() > rng.choice([0.0, 0.01])
         minutes = [m for m in minutes if rng.random() > rng.choice([0.0, 0.01])] or minutes[:1]
-        bars = merged(minutes, step)
+        bars = merged(minutes, step, inner)
         if rng.random() < 0.3:
             minutes = [m for m in minutes if rng.random() > 0.2] or minutes[:1]  # the finer data lack what the bar had
     else:
@@ -129,14 +141,14 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
         for bar in bars:
             bar.sound = rng.random() >= spoiled
         bars = [b for b in bars if rng.random() >= lost] or bars[:1]
-        if rng.random() < 0.2:
-            for bar in bars:
-                shift = float(rng.integers(-10, 11)) / 10
-                bar.mark_open, bar.mark_high, bar.mark_low = (
-                    bar.open,
-                    max(bar.high + shift, 0.5),
-                    max(bar.low - shift, 0.5),
-                )
+    if rng.random() < 0.2:
+        for bar in bars:
+            shift = float(rng.integers(-10, 11)) / 10
+            bar.mark_open, bar.mark_high, bar.mark_low = (
+                bar.open,
+                max(bar.high + shift, 0.5),
+                max(bar.low - shift, 0.5),
+            )
     often = rng.choice([0.02, 0.1, 0.4])
     leveraged = rng.random() < 0.3
 
@@ -184,6 +196,6 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
         )
     made = Bars.from_frame(frame_of(bars), timeframe, funding=funding_of(payments), mark=mark)
     if minutes is not None:
-        made = made.with_minutes(frame_of(minutes))
+        made = replace(made, minutes=Minutes.from_frame(frame_of(minutes), finer))
     lane = Lane(made, Signals.from_frame(signals_frame(bars, signals), made, rules), costs, rules)
     return Case(lane, bars, signals, payments, minutes, 10_000.0)

@@ -4,6 +4,7 @@ Written from the specification and not from the kernel, so that the two can disa
 shared code. Amounts are per unit of starting capital.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from backtester import Costs, MarginRules
@@ -66,8 +67,7 @@ class Position:
     trail_distance: float | None
     extreme: float
     due: int | None
-    liquidation: float | None
-    bankrupt: float
+    maintained: float
     margin: float
 
     @property
@@ -78,6 +78,17 @@ class Position:
         if self.trail_distance is None:
             return None
         return extreme - self.trail_distance if self.long else extreme + self.trail_distance
+
+    def liquidation(self, cash: float) -> float:
+        """Where the margin no longer covers the maintenance, or, once funding has eaten into it, nothing is left."""
+        left = cash / self.trade.quantity
+        if self.long:
+            return max(self.maintained, self.trade.entry - left)
+        return min(self.maintained, self.trade.entry + left)
+
+    def loss_limit(self, cash: float) -> float:
+        """What is lost with the position at most: its margin, or what funding has left of it."""
+        return min(self.margin, cash)
 
 
 @dataclass
@@ -124,37 +135,45 @@ def not_better_than(price: float, limit: float, long: bool) -> float:
     return min(price, limit) if long else max(price, limit)
 
 
-def hits_of(pos: Position, bar: Bar, trail: float | None) -> list[tuple[str, float]]:
+def worst_mark(pos: Position, bar: Bar) -> float:
+    if bar.mark_low is None:
+        return bar.low if pos.long else bar.high
+    return bar.mark_low if pos.long else bar.mark_high
+
+
+def hits_of(pos: Position, bar: Bar, trail: float | None, liquidation: float | None) -> list[tuple[str, float]]:
     worst = bar.low if pos.long else bar.high
-    mark = worst
-    if bar.mark_low is not None:
-        mark = bar.mark_low if pos.long else bar.mark_high
     hits = []
     if beyond(worst, pos.stop, pos.long):
         hits.append(("stop", pos.stop))
     if beyond(worst, trail, pos.long):
         hits.append(("trail", trail))
-    if beyond(mark, pos.liquidation, pos.long):
-        hits.append(("liquidation", pos.liquidation))
+    if beyond(worst_mark(pos, bar), liquidation, pos.long):
+        hits.append(("liquidation", liquidation))
     return hits
 
 
-def adverse_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, float] | None:
-    hits = hits_of(pos, bar, pos.trail(extreme))
+def adverse_first(pos: Position, bar: Bar, extreme: float, liquidation: float | None) -> tuple[str, float] | None:
+    hits = hits_of(pos, bar, pos.trail(extreme), liquidation)
     if hits:
         reason, level = nearest(hits, pos.long)
         return reason, not_better_than(level, bar.open, pos.long)
     if reaches(bar, pos.target, pos.long):
+        # On its way to the target the price may have turned back and met the trail that followed it: at any price from
+        # the bar's worst one up to the trail of just below the target. The worst is taken.
+        worst = bar.low if pos.long else bar.high
+        if beyond(worst, pos.trail(pos.target), pos.long):
+            return "trail", worst
         return "target", pos.target
     return None
 
 
-def favourable_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, float] | None:
+def favourable_first(pos: Position, bar: Bar, extreme: float, liquidation: float | None) -> tuple[str, float] | None:
     if reaches(bar, pos.target, pos.long):
         return "target", pos.target
     best = bar.high if pos.long else bar.low
     ratcheted = max(extreme, best) if pos.long else min(extreme, best)
-    hits = hits_of(pos, bar, pos.trail(ratcheted))
+    hits = hits_of(pos, bar, pos.trail(ratcheted), liquidation)
     if not hits:
         return None
     reason, level = nearest(hits, pos.long)
@@ -164,18 +183,22 @@ def favourable_first(pos: Position, bar: Bar, extreme: float) -> tuple[str, floa
 
 
 def by_minutes(
-    pos: Position, bar: Bar, step: int, minutes: list[Bar], favourable: bool
+    pos: Position, bar: Bar, step: int, finer: int, minutes: list[Bar], favourable: bool, liquidation: float
 ) -> tuple[bool, tuple[str, float] | None, bool]:
     """Return (whether every minute is there and sound, exit or None, whether a minute was ambiguous itself)."""
+    if bar.mark_low is not None:
+        if beyond(worst_mark(pos, bar), liquidation, pos.long):
+            return False, None, True  # mark prices are known for the whole bar alone
+        liquidation = None
     inside = [m for m in minutes if bar.ts <= m.ts < bar.ts + step]
-    complete = len(inside) == step // STEP_OF_MINUTE and all(m.sound for m in inside)
+    complete = len(inside) == step // finer and all(m.sound for m in inside)
     if not complete:
         return False, None, True
     extreme, ambiguous = pos.extreme, False
     for number, minute in enumerate(inside):
         if number:
             trail = pos.trail(extreme)
-            if beyond(minute.open, pos.liquidation, pos.long):
+            if beyond(minute.open, liquidation, pos.long):
                 return True, ("liquidation", minute.open), ambiguous
             levels = [
                 (name, level)
@@ -184,7 +207,8 @@ def by_minutes(
             ]
             if levels:
                 return True, (nearest(levels, pos.long)[0], minute.open), ambiguous
-        one, other = adverse_first(pos, minute, extreme), favourable_first(pos, minute, extreme)
+        one = adverse_first(pos, minute, extreme, liquidation)
+        other = favourable_first(pos, minute, extreme, liquidation)
         ambiguous = ambiguous or one != other
         found = other if favourable else one
         if found:
@@ -206,37 +230,42 @@ class Replay:
         *,
         favourable: bool = False,
         minutes: list[Bar] | None = None,
+        finer: int = STEP_OF_MINUTE,
+        fixed: bool = False,
     ) -> None:
         self.bars, self.signals, self.funding, self.step = bars, signals, funding, step
         self.costs, self.rules, self.capital = costs, rules, capital
-        self.favourable, self.minutes = favourable, minutes
+        self.favourable, self.minutes, self.finer, self.fixed = favourable, minutes, finer, fixed
         self.cash = 1.0
         self.position: Position | None = None
         self.order = Order()
         self.out = Outcome()
 
+    @property
+    def purse(self) -> float:
+        """What can be lost or paid: with fixed capital, whatever is lost is paid in again."""
+        return math.inf if self.fixed else self.cash
+
     def run(self) -> Outcome:
         for t, bar in enumerate(self.bars):
-            had_position = self.position is not None
-            opened = self.one_bar(t, bar)
-            if had_position or opened:
-                self.out.held += 1
+            self.one_bar(t, bar)
         self.settle_last_bar()
         return self.out
 
-    def one_bar(self, t: int, bar: Bar) -> bool:
+    def one_bar(self, t: int, bar: Bar) -> None:
         # (a) funding
         if self.position and t > 0:
             for when, rate in self.funding:
                 if self.bars[t - 1].ts < when <= bar.ts:
                     self.pay(rate, bar.open)
-        opened = False
         if bar.sound:
             if self.position:
                 self.at_the_open(t, bar)
             self.order.leave = None
-            opened = self.enter(t, bar)
+            self.enter(t, bar)
         self.order.enter = None
+        if self.position:
+            self.out.held += 1
         # (e) within the bar
         if bar.sound and self.position:
             self.inside_the_bar(t, bar)
@@ -250,7 +279,6 @@ class Replay:
         # (h) signals
         if bar.sound and self.order.leave is None:
             self.read(self.signals[t])
-        return opened
 
     def pay(self, rate: float, price: float) -> None:
         trade = self.position.trade
@@ -265,12 +293,12 @@ class Replay:
             return 0.0
         trade = self.position.trade
         move = price - trade.entry if trade.side == "long" else trade.entry - price
-        return trade.quantity * move
+        return max(trade.quantity * move, -self.position.loss_limit(self.purse))
 
     def at_the_open(self, t: int, bar: Bar) -> None:
         pos = self.position
         mark = bar.open if bar.mark_open is None else bar.mark_open
-        if beyond(mark, pos.liquidation, pos.long):  # (b)
+        if beyond(mark, pos.liquidation(self.purse), pos.long):  # (b)
             self.liquidate(t)
         elif self.order.leave:  # (c)
             self.leave_at(t, bar.open, self.order.leave)
@@ -286,31 +314,30 @@ class Replay:
             if jumped:
                 self.leave_at(t, bar.open, nearest(jumped, pos.long)[0])
 
-    def enter(self, t: int, bar: Bar) -> bool:
+    def enter(self, t: int, bar: Bar) -> None:
         # (d) entry
         side, sig = self.order.enter, self.order.enter_signal
-        if side is None or self.position or self.cash <= 0:
-            return False
+        if side is None or self.position or self.purse <= 0:
+            return
         if t == 0 or bar.ts - self.bars[t - 1].ts != self.step:
-            return False
+            return
         slip = self.costs.slippage
         fill = bar.open * (1 + slip) if side == "long" else bar.open * (1 - slip)
-        margin = sig.size * self.cash
-        notional = margin * sig.leverage
+        # Margin and fee of one unit of notional: no more units than the equity pays for.
+        affordable = self.purse / (1 / sig.leverage + self.costs.taker_fee)
+        notional = min(sig.size * sig.leverage * (1.0 if self.fixed else self.cash), affordable)
         quantity = notional / fill
         fee = self.costs.taker_fee * notional
         self.cash -= fee
+        margin = self.cash if notional == affordable else notional / sig.leverage
         trade = Trade(side, t, fill, quantity, notional, fee, quantity * abs(fill - bar.open))
         long = side == "long"
-        liquidation, bankrupt = None, 0.0
-        if sig.leverage > 1:
-            rate = self.rules.tiers[-1][1]
-            for cap, tier_rate in self.rules.tiers:
-                if notional * self.capital <= cap:
-                    rate = tier_rate
-                    break
-            bankrupt = fill * (1 - 1 / sig.leverage) if long else fill * (1 + 1 / sig.leverage)
-            liquidation = bankrupt / (1 - rate) if long else bankrupt / (1 + rate)
+        rate = self.rules.tiers[-1][1]
+        for cap, tier_rate in self.rules.tiers:
+            if notional * self.capital <= cap:
+                rate = tier_rate
+                break
+        bankrupt = fill * (1 - 1 / sig.leverage) if long else fill * (1 + 1 / sig.leverage)
         self.position = Position(
             trade,
             stop=None if sig.stop is None else fill * (1 - sig.stop if long else 1 + sig.stop),
@@ -318,23 +345,25 @@ class Replay:
             trail_distance=None if sig.trail is None else sig.trail * fill,
             extreme=fill,
             due=None if sig.time_stop is None else bar.ts + sig.time_stop * self.step,
-            liquidation=liquidation,
-            bankrupt=bankrupt,
+            maintained=bankrupt / (1 - rate) if long else bankrupt / (1 + rate),
             margin=margin,
         )
-        return True
 
     def inside_the_bar(self, t: int, bar: Bar) -> None:
         pos = self.position
-        one, other = adverse_first(pos, bar, pos.extreme), favourable_first(pos, bar, pos.extreme)
+        liquidation = pos.liquidation(self.purse)
+        one = adverse_first(pos, bar, pos.extreme, liquidation)
+        other = favourable_first(pos, bar, pos.extreme, liquidation)
         found = other if self.favourable else one
         if one != other:
             self.out.ambiguous += 1
             unsure = True
             if self.minutes is not None:
-                complete, finer, unsure = by_minutes(pos, bar, self.step, self.minutes, self.favourable)
+                complete, inside, unsure = by_minutes(
+                    pos, bar, self.step, self.finer, self.minutes, self.favourable, liquidation
+                )
                 if complete:
-                    found = finer
+                    found = inside
             self.out.unresolved += unsure
         if found is None:
             return
@@ -356,18 +385,30 @@ class Replay:
         self.close(t, fill, self.costs.taker_fee, reason)
 
     def close(self, t: int, fill: float, fee_rate: float, reason: str) -> None:
-        trade = self.position.trade
+        trade, fill = self.position.trade, self.within_margin(fill)
         trade.pnl = self.open_profit(fill)
-        fee = fee_rate * trade.quantity * fill
+        self.cash += trade.pnl
+        fee = min(fee_rate * trade.quantity * fill, self.purse)
         trade.fees += fee
-        self.cash += trade.pnl - fee
+        self.cash -= fee
         self.finish(t, fill, reason)
 
     def liquidate(self, t: int) -> None:
         pos = self.position
-        pos.trade.pnl = -pos.margin
-        self.cash -= pos.margin
-        self.finish(t, pos.bankrupt, "liquidation")
+        lost = pos.loss_limit(self.purse)
+        pos.trade.pnl = -lost
+        fill = self.all_lost_at()
+        self.cash -= lost
+        self.finish(t, fill, "liquidation")
+
+    def all_lost_at(self) -> float:
+        pos = self.position
+        away = pos.loss_limit(self.purse) / pos.trade.quantity
+        return pos.trade.entry - away if pos.long else pos.trade.entry + away
+
+    def within_margin(self, fill: float) -> float:
+        """A fill beyond the loss of the margin counts as one where the margin is gone."""
+        return max(fill, self.all_lost_at()) if self.position.long else min(fill, self.all_lost_at())
 
     def finish(self, t: int, fill: float, reason: str) -> None:
         trade = self.position.trade
@@ -385,10 +426,10 @@ class Replay:
             self.order = Order(side, sig)
             return
         leave = sig.long_exit if self.position.long else sig.short_exit
-        if leave:
-            self.order = Order(leave="signal")
-        elif side and side != self.position.trade.side:
+        if side and side != self.position.trade.side:
             self.order = Order(side, sig, leave="reversal")
+        elif leave:
+            self.order = Order(leave="signal")
 
     def settle_last_bar(self) -> None:
         if self.position is None:
@@ -396,12 +437,12 @@ class Replay:
         last = self.bars[-1]
         for when, rate in self.funding:
             if last.ts < when < last.ts + self.step:
-                before = self.cash
                 self.pay(rate, last.close)
-                self.out.equity[-1] += self.cash - before
+                self.out.equity[-1] = self.cash + self.open_profit(last.close)
         trade, slip = self.position.trade, self.costs.slippage
         fill = last.close * (1 - slip) if self.position.long else last.close * (1 + slip)
         trade.slippage += trade.quantity * abs(last.close - fill)
+        fill = self.within_margin(fill)
         trade.pnl = self.open_profit(fill)
-        trade.fees += self.costs.taker_fee * trade.quantity * fill
+        trade.fees += min(self.costs.taker_fee * trade.quantity * fill, self.purse + trade.pnl)
         self.finish(len(self.bars), fill, "open")

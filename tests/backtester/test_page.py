@@ -7,9 +7,9 @@ import pytest
 from toy import START, SYMBOLS, Broken, Momentum, ToyManager, toy_source
 
 from backtester import evaluate
-from backtester.evidence import gather
-from backtester.overfitting import sharpe_evidence
+from backtester.evaluation.robustness import gather
 from backtester.page import backtest_page
+from backtester.statistics.overfitting import episodes_of, sharpe_evidence
 
 END = START + timedelta(days=2)
 
@@ -24,7 +24,7 @@ def test_the_page_shows_the_result_and_needs_no_network() -> None:
             result,
             candles,
             evidence=gather(result, seed=1, draws=5),
-            sharpe=sharpe_evidence(result.pooled.returns, 20),
+            sharpe=sharpe_evidence(result.pooled.returns, episodes_of(result.scored_trades), 20),
             market="sample (synthetic)",
             notes=["a <b>note</b>"],
         )
@@ -52,15 +52,18 @@ def test_a_strategy_that_never_trades_has_a_page_too() -> None:
             return super().signals(frame).with_columns(long_entry=False, short_entry=False)
 
     result = evaluate([Idle("idle")], manager, SYMBOLS, START, END)[0]
-    page = backtest_page(
-        result, manager.source.candles(SYMBOLS, "60m", None, END), sharpe=sharpe_evidence(np.zeros(9), 1)
-    )
+    nothing = sharpe_evidence(np.zeros(9), np.empty(0), 1)
+    candles = manager.source.candles(SYMBOLS, "60m", None, END)
+    page = backtest_page(result, candles, evidence=gather(result, seed=1, draws=5), sharpe=nothing)
     assert "No trades." in page
+    assert "below zero without it" not in page, "it lost nothing"
+    assert page.count("<td>no trades</td>") == 2
+    assert "No probability: returns do not vary." in page
     assert "0 trades: too little data" in page
 
 
 def test_a_failed_evaluation_has_none() -> None:
     manager = ToyManager(toy_source(2))
     failed = evaluate([Broken("broken")], manager, SYMBOLS, START, END, on_error="report")[0]
-    with pytest.raises(ValueError, match="broken has no result to show: SignalError"):
+    with pytest.raises(ValueError, match="broken has no result to show: its evaluation failed with SignalError"):
         backtest_page(failed, manager.source.candles(SYMBOLS, "5m", None, END))

@@ -1,5 +1,6 @@
 """The kernel, the reference loop and the aggregation on real candles."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from reference import Bar, Replay, Signal
 
 from backtester import Bars, Costs, Lane, MarginRules, Signals, aggregate, run_lanes
+from backtester.simulation.bar_arrays import Minutes
 from features.bars import CANDLE_SCHEMA, MINUTES
 
 
@@ -37,7 +39,7 @@ def test_real_lanes_agree_and_minutes_settle_nearly_everything(
     frame = aggregate(minutes, timeframe)  # type: ignore[arg-type]
     funding = pl.read_parquet(real_market / "SOL-USDT_funding.parquet")
     coarse = Bars.from_frame(frame, timeframe, funding=funding)  # type: ignore[arg-type]
-    fine = coarse.with_minutes(minutes)
+    fine = replace(coarse, minutes=Minutes.from_frame(minutes))
     rng = np.random.default_rng(3)
     bits = rng.choice([0, 1, 2, 4, 8], len(frame), p=[0.6, 0.15, 0.15, 0.05, 0.05]).astype(np.uint8)
     given = dict(zip(("stop", "target", "trail"), levels, strict=True))

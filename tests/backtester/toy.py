@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 
 from backtester import aggregate
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, FrameSource, Timeframe
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TIMEFRAMES, FrameSource, Timeframe
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 SYMBOLS = ("A-USDT", "B-USDT")
 
 
-def toy_source(days: int = 3, seed: int = 7) -> FrameSource:
+def toy_source(days: int = 3, seed: int = 7, gap: tuple[datetime, datetime] = (START, START)) -> FrameSource:
+    """Return some days of two symbols; there is no bar of either in the gap."""
     rng = np.random.default_rng(seed)
     frames = []
     count = days * 1440
@@ -39,10 +40,10 @@ def toy_source(days: int = 3, seed: int = 7) -> FrameSource:
                 }
             ).cast(CANDLE_SCHEMA)
         )
-    minutes = pl.concat(frames)
+    minutes = pl.concat(frames).filter(pl.col("ts").is_between(*gap, closed="left").not_())
     times = pl.datetime_range(START, START + timedelta(days=days), "8h", eager=True)
     funding = pl.concat([pl.DataFrame({"symbol": s, "ts": times, "rate": 1e-4}).cast(FUNDING_SCHEMA) for s in SYMBOLS])
-    return FrameSource({"1m": minutes, "5m": aggregate(minutes, "5m"), "60m": aggregate(minutes, "60m")}, funding)
+    return FrameSource({timeframe: aggregate(minutes, timeframe) for timeframe in TIMEFRAMES}, funding)
 
 
 class ToyManager:

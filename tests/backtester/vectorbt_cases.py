@@ -61,9 +61,12 @@ def cases() -> Iterator[VectorbtCase]:
             still = np.concatenate([[False], bits[:-1] != 0])
             levels = {"stop": 0.006, "target": 0.009}
             yield VectorbtCase(f"stop and target {name} {seed}", _bars(rng, still), bits, FREE, levels)
+    for seed in SEEDS:
+        rng = np.random.default_rng(200 + seed)
+        bits = rng.choice([0, 1 | 8, 2 | 4, 4, 8], COUNT, p=[0.92, 0.03, 0.03, 0.01, 0.01]).astype(np.uint8)
+        yield VectorbtCase(f"exit with the opposite entry {seed}", _bars(rng, moving), bits, Costs(0.0, 0.0, 0.0002))
     rng = np.random.default_rng(9)
     bits = rng.choice([0, 1, 4], COUNT, p=[0.94, 0.03, 0.03]).astype(np.uint8)
-    # vectorbt takes the entry fee out of the size, this kernel out of the cash beside it: the same return per notional.
     yield VectorbtCase("fees", _bars(rng, moving), bits, Costs(0.0006, 0.0, 0.0002))
 
 

@@ -1,0 +1,439 @@
+"""Statistics of a book, and the backtest of one on frames.
+
+Belongs here: metrics, capacity and market exposure of a book's result, `backtest_book`. Does not belong here: the
+simulation (`backtester.simulation.books`), scores (`strategies.language`), one strategy's lanes
+(`backtester.evaluation.evaluate`).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, Final, Protocol, Self, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from backtester.simulation import book_kernel as kernel
+from backtester.simulation.book_market import BookMarket, Contract
+from backtester.simulation.books import BookResult, BookRules, Tranche, net_of, returns_of, run_values_at
+from backtester.simulation.costs import Costs
+from backtester.simulation.lanes import DEFAULT_CAPITAL
+from backtester.statistics.metrics import YEAR, Moments, bars_per_year, max_drawdown
+from backtester.statistics.score import score
+from features.array_types import FloatArray, IntArray
+from features.bars import CANDLE_SCHEMA, Timeframe, bar_length
+from features.engine import compute
+
+CAPITALS: Final = (10_000.0, 100_000.0, 1_000_000.0)
+"""Capitals for which the share of the bars' volume is measured, quote currency."""
+LARGE_SHARE: Final = 0.01
+"""Share of a bar's traded value above which a fill counts as too large for it."""
+_LEAST: Final = 3
+"""Returns below which nothing is said of the market exposure."""
+
+
+@runtime_checkable
+class BookLike(Protocol):
+    """What can be backtested as a book."""
+
+    name: Any
+    timeframe: Any
+
+    @property
+    def rules(self) -> BookRules:
+        """What it does with its values."""
+        ...
+
+    def values_at(self, market: BookMarket, columns: Mapping[str, FloatArray], rows: IntArray) -> FloatArray:
+        """Return scores or weights at rebalance rows.
+
+        Parameters
+        ----------
+        market : BookMarket
+            What it runs on.
+        columns : mapping of str to ndarray of shape (n_bars, n_symbols)
+            Its features, NaN where unknown.
+        rows : ndarray of shape (n_rows,), int64
+            The rebalance rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_symbols)
+            Of each symbol's last tradable bar, as `BookMarket.values_at` gives them.
+        """
+        ...
+
+    def features(self) -> list[str]:
+        """Return the features that `columns` must hold."""
+        ...
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How large a book's fills are, against the traded value of the bars in which they lie.
+
+    Attributes
+    ----------
+    capital : float
+        Assumed capital of the whole book, quote currency.
+    median, largest : float or None
+        Share of the bar's traded value; null where no fill lies in a bar of known volume.
+    above_limit : float or None
+        Share of fills above 1 % of their bar.
+    """
+
+    capital: float
+    median: float | None
+    largest: float | None
+    above_limit: float | None
+
+
+@dataclass(frozen=True)
+class BookEvaluation:
+    """A book's result and its statistics.
+
+    Attributes
+    ----------
+    name : str
+        Of the book.
+    result : BookResult
+        Equity, trades, fills, decisions.
+    """
+
+    name: str
+    result: BookResult
+
+    def metrics(self) -> dict[str, float | int | None]:
+        """Return the metrics of the book by name; null where undefined. The guide on books says what each is."""
+        result, capital = self.result, self.result.capital
+        trades = np.concatenate([tranche.trades for tranche in result.tranches])
+        years = len(result.returns) * bar_length(result.market.timeframe) / YEAR
+        net = net_of(trades)
+        win_rate = float((net > 0.0).mean()) if len(trades) else None
+        average = float((100.0 * net / trades[:, kernel.E_BASIS]).mean()) if len(trades) else None
+        drawdown = max_drawdown(np.concatenate([[capital], result.equity]))
+        moments, year = Moments.of(result.returns), bars_per_year(result.market.timeframe)
+        ratio = moments.annual_sharpe(year)
+        turnover = self.turnover()
+        alpha, alpha_se, beta = self.market_exposure
+        long, short = result.held
+        busy = [t.series[kernel.HELD_LONG] + t.series[kernel.HELD_SHORT] > 0.0 for t in result.tranches]
+        columns = {
+            "pnl": kernel.E_PNL,
+            "fees": kernel.E_FEES,
+            "slippage": kernel.E_SLIPPAGE,
+            "funding": kernel.E_FUNDING,
+        }
+        paid = {name: 100.0 * float(trades[:, column].sum()) / capital for name, column in columns.items()}
+        return {
+            "score": score(win_rate, average, ratio, drawdown),
+            "total_pnl_pct": 100.0 * (float(result.equity[-1]) / capital - 1.0),
+            "trades": len(trades),
+            "win_rate": win_rate,
+            "avg_pnl_pct": average,
+            "sharpe": ratio,
+            "sharpe_se": moments.annual_sharpe_se(year),
+            "sortino": moments.annual_sortino(year),
+            "max_drawdown": drawdown,
+            "adverse_drawdown": self.adverse_drawdown(),
+            "exposure": float(np.mean(busy)),
+            "gross_exposure": float(np.mean(long + short)),
+            "net_exposure": float(np.mean(long - short)),
+            "largest_net": float(np.max(np.abs(long - short))),
+            "turnover": turnover,
+            "turnover_year": turnover / years,
+            "pnl_before_costs_pct": paid["pnl"] + paid["slippage"],
+            "fees_pct": paid["fees"],
+            "slippage_pct": paid["slippage"],
+            "funding_pct": paid["funding"],
+            "funding_known": self.funding_known(),
+            "alpha": alpha,
+            "alpha_se": alpha_se,
+            "beta": beta,
+            "ruined": sum(tranche.outcome[kernel.RUINED_AT] >= 0 for tranche in result.tranches),
+            "ruined_by_extremes": sum(_beyond(tranche) for tranche in result.tranches),
+            "shortfall_pct": 100.0 * result.shortfall / capital,
+            "cut_by_margin": sum(int(tranche.outcome[kernel.SCALED]) for tranche in result.tranches),
+        }
+
+    def turnover(self) -> float:
+        """Return the traded notional as a multiple of the equity at the time; the mean over the tranches."""
+        total = 0.0
+        for tranche in self.result.tranches:
+            fills = tranche.fills
+            notional = np.abs(fills[:, kernel.F_QUANTITY]) * fills[:, kernel.F_PRICE]
+            total += float((notional / fills[:, kernel.F_EQUITY]).sum())
+        return total / len(self.result.tranches)
+
+    def funding_known(self) -> float | None:
+        """Return the share of the traded notional in symbols that paid funding in the 24 hours before; null without."""
+        fills = np.concatenate([tranche.fills for tranche in self.result.tranches])
+        if not len(fills):
+            return None
+        notional = np.abs(fills[:, kernel.F_QUANTITY]) * fills[:, kernel.F_PRICE]
+        where = fills[:, kernel.F_ROW].astype(np.int64), fills[:, kernel.F_SYMBOL].astype(np.int64)
+        return float((notional * self.result.market.funding_known[where]).sum() / notional.sum())
+
+    def adverse_drawdown(self) -> float:
+        """Return the largest fall from a peak of closes to a bar with all adverse extremes at once: an upper bound."""
+        result = self.result
+        peaks = np.maximum.accumulate(np.concatenate([[result.capital], result.equity[:-1]]))
+        return float(np.clip(np.max(1.0 - result.adverse / peaks), 0.0, 1.0))
+
+    def capacity(self, capitals: tuple[float, ...] = CAPITALS) -> list[Capacity]:
+        """Return the fills' shares of their bars' traded value at some capitals, each fill in proportion to equity.
+
+        Notes
+        -----
+        A fill in a bar in which nothing was traded is infinitely large; one in a bar of unknown volume is left out.
+        """
+        fills = self.result.fills.drop_nulls("bar_volume")
+        part = 1.0 / len(self.result.tranches)
+        weight = (fills["quantity"].abs() * fills["price"] / fills["equity"]).to_numpy() * part
+        volume = fills["bar_volume"].to_numpy()
+        unit = np.divide(weight, volume, out=np.full(len(weight), np.inf), where=volume > 0.0)
+        if not len(unit):
+            return [Capacity(capital, None, None, None) for capital in capitals]
+        return [
+            Capacity(
+                capital,
+                float(np.median(unit * capital)),
+                float(np.max(unit * capital)),
+                float(np.mean(unit * capital > LARGE_SHARE)),
+            )
+            for capital in capitals
+        ]
+
+    @cached_property
+    def market_exposure(self) -> tuple[float | None, float | None, float | None]:
+        """Alpha of a year, its standard error, and beta to the universe's equal-weighted average, by least squares."""
+        average = self.result.market.average[self.result.begin :]
+        known = ~np.isnan(average)
+        x, y = average[known], self.result.returns[known]
+        spread = float(((x - x.mean()) ** 2).sum()) if len(x) >= _LEAST else 0.0
+        if spread <= 0.0:
+            return None, None, None
+        beta = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
+        alpha = float(y.mean() - beta * x.mean())
+        residual = y - alpha - beta * x
+        variance = float(residual @ residual) / (len(x) - 2)
+        year = bars_per_year(self.result.market.timeframe)
+        return alpha * year, math.sqrt(variance * (1.0 / len(x) + float(x.mean()) ** 2 / spread)) * year, beta
+
+    def by_tranche(self) -> pl.DataFrame:
+        """Return each tranche's `total_pnl_pct`, `sharpe`, `max_drawdown`, `trades` and `ruined`.
+
+        Notes
+        -----
+        They differ in the day on which they rebalance alone, so their spread says how much of a result is that day.
+        """
+        rows = []
+        for tranche in self.result.tranches:
+            equity = tranche.series[kernel.EQUITY]
+            moments = Moments.of(returns_of(equity, tranche.capital))
+            rows.append(
+                {
+                    "days": tranche.phase / timedelta(days=1),
+                    "total_pnl_pct": 100.0 * (float(equity[-1]) / tranche.capital - 1.0),
+                    "sharpe": moments.annual_sharpe(bars_per_year(self.result.market.timeframe)),
+                    "max_drawdown": max_drawdown(np.concatenate([[tranche.capital], equity])),
+                    "trades": len(tranche.trades),
+                    "ruined": bool(tranche.outcome[kernel.RUINED_AT] >= 0),
+                }
+            )
+        return pl.DataFrame(rows, schema_overrides={"sharpe": pl.Float64})
+
+
+class PreparedMarket:
+    """A market of books with its features, each computed once: what many books on the same bars share.
+
+    Parameters
+    ----------
+    market : BookMarket
+        The arrays.
+    candles : DataFrame
+        The bars behind them, sorted by (symbol, ts).
+    funding : DataFrame, optional
+        `FUNDING_SCHEMA`.
+    others : mapping of Timeframe to DataFrame, optional
+        Bars of higher timeframes that features read.
+    """
+
+    def __init__(
+        self,
+        market: BookMarket,
+        candles: pl.DataFrame,
+        funding: pl.DataFrame | None = None,
+        others: Mapping[Timeframe, pl.DataFrame] | None = None,
+    ) -> None:
+        self.market = market
+        self._candles = candles
+        self._funding = funding
+        self._others = others
+        self._columns: dict[str, FloatArray] = {}
+
+    @classmethod
+    def of(
+        cls,
+        timeframe: Timeframe,
+        candles: pl.DataFrame,
+        funding: pl.DataFrame | None = None,
+        *,
+        universe: pl.DataFrame | None = None,
+        contracts: Mapping[str, Contract] | None = None,
+        others: Mapping[Timeframe, pl.DataFrame] | None = None,
+        end: datetime | None = None,
+    ) -> Self:
+        """Return the market that frames describe, up to `end`.
+
+        Parameters
+        ----------
+        timeframe : Timeframe
+            Of the candles.
+        candles, funding, universe, contracts, end
+            As for `backtest_book`.
+        others : mapping of Timeframe to DataFrame, optional
+            Bars of higher timeframes that features read.
+
+        Returns
+        -------
+        PreparedMarket
+            Without features: each is computed when it is first asked for.
+
+        Raises
+        ------
+        ValueError
+            As for `BookMarket.from_frames`.
+        """
+        if end is not None:
+            candles = candles.filter(pl.col("ts") <= end - bar_length(timeframe))
+            funding = None if funding is None else funding.filter(pl.col("ts") <= end)
+        bars = candles.sort("symbol", "ts")
+        paid = None if funding is None else funding.sort("symbol", "ts")
+        market = BookMarket.from_frames(bars, timeframe, funding=paid, universe=universe, contracts=contracts)
+        return cls(market, bars, paid, others)
+
+    def columns(self, names: Iterable[str]) -> dict[str, FloatArray]:
+        """Return features and candle columns as arrays of shape (n_bars, n_symbols), NaN where unknown.
+
+        Raises
+        ------
+        LookupError
+            If a feature is unknown, or reads bars that are not given.
+        """
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self._columns]
+        if missing:
+            market = self.market
+            frame = compute(
+                self._candles,
+                [name for name in missing if name not in CANDLE_SCHEMA],
+                self._funding,
+                timeframe=market.timeframe,
+                others=self._others,
+            )
+            self._columns |= {name: market.dense(frame, name) for name in missing}
+        return {name: self._columns[name] for name in wanted}
+
+    def backtest(
+        self,
+        book: BookLike,
+        *,
+        start: datetime | None = None,
+        costs: Costs | None = None,
+        capital: float = DEFAULT_CAPITAL,
+    ) -> BookEvaluation:
+        """Backtest a book on this market.
+
+        Parameters
+        ----------
+        book, start, costs, capital
+            As for `backtest_book`.
+
+        Returns
+        -------
+        BookEvaluation
+            As for `backtest_book`.
+
+        Raises
+        ------
+        ValueError
+            If the book's timeframe is another, or no bar is left to run on.
+        """
+        market = self.market
+        if book.timeframe != market.timeframe:
+            msg = (
+                f"{book.name} is a book on {book.timeframe}, the market has {market.timeframe}; give bars of the former"
+            )
+            raise ValueError(msg)
+        columns = self.columns(book.features())
+        result = run_values_at(
+            market,
+            book.rules,
+            lambda rows: book.values_at(market, columns, rows),
+            costs=costs,
+            capital=capital,
+            begin=0 if start is None else market.row_at(start),
+        )
+        return BookEvaluation(book.name, result)
+
+
+def backtest_book(
+    book: BookLike,
+    candles: pl.DataFrame,
+    funding: pl.DataFrame | None = None,
+    *,
+    universe: pl.DataFrame | None = None,
+    contracts: Mapping[str, Contract] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    costs: Costs | None = None,
+    capital: float = DEFAULT_CAPITAL,
+) -> BookEvaluation:
+    """Backtest a book on frames.
+
+    Parameters
+    ----------
+    book : BookLike
+        What is backtested.
+    candles : DataFrame
+        `CANDLE_SCHEMA`, bars of the book's timeframe, from as early as its features, volatilities and betas need.
+    funding : DataFrame, optional
+        `FUNDING_SCHEMA`. Nothing is paid, and features of funding are null, where omitted.
+    universe : DataFrame, optional
+        `day`, `symbol`, `member`: see `BookMarket.from_frames`. Every symbol is a member where omitted.
+    contracts : mapping of str to Contract, optional
+        Lots, smallest orders, maintenance margins and ends, by symbol.
+    start : datetime, optional
+        Opening time of the first bar that may trade (UTC); by default the first of all.
+    end : datetime, optional
+        What closes later is left out; nothing by default.
+    costs : Costs, optional
+        By default a taker fee of 0.06 % and 2 basis points of slippage a side.
+    capital : float
+        Starting capital in quote currency; lots and smallest orders are those of this capital.
+
+    Returns
+    -------
+    BookEvaluation
+        `metrics()`, `result.trades`, `result.equity`, `capacity()`, `by_tranche()`.
+
+    Raises
+    ------
+    ValueError
+        If bars are malformed or none are left.
+    LookupError
+        If a feature is unknown.
+
+    Notes
+    -----
+    No look-ahead: what is decided at a close reads bars closed and funding paid by then, and fills at later opens.
+    """
+    prepared = PreparedMarket.of(book.timeframe, candles, funding, universe=universe, contracts=contracts, end=end)
+    return prepared.backtest(book, start=start, costs=costs, capital=capital)
+
+
+def _beyond(tranche: Tranche) -> bool:
+    return bool(tranche.outcome[kernel.BEYOND_AT] >= 0 or tranche.outcome[kernel.RUINED_AT] >= 0)

@@ -1,0 +1,519 @@
+"""The market of a book as dense arrays time × symbol.
+
+Belongs here: from frames of bars, membership and funding to arrays, and what every book on the same market shares:
+marks, returns, volatilities, betas. Does not belong here: what a book does with them
+(`backtester.simulation.book_kernel`), who belongs to a universe, reading from a store.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+
+from backtester.simulation import book_kernel
+from backtester.simulation.costs import MarginRules
+from features.array_types import BoolArray, FloatArray, IntArray
+from features.bars import CANDLE_SCHEMA, MINUTE_US, MINUTES, TS, Timeframe, bar_length
+
+MONDAY: Final = 4 * 24 * 3_600_000_000
+"""Monday, 1970-01-05 00:00 UTC, in microseconds: rebalance bars are counted from here."""
+DAY_US: Final = 24 * 60 * MINUTE_US
+NEVER: Final = np.iinfo(np.int64).max
+"""End of a symbol that has none."""
+LARGEST_VALUE: Final = 1e100
+"""Scores beyond this are unknown: their sums would not be finite."""
+_KEPT: Final = 16
+"""Most volatilities and betas that are remembered, by their rows."""
+_PRICES: Final = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an exchange says of one symbol.
+
+    Parameters
+    ----------
+    lot : float
+        Smallest step of an order, in base units; 0 if unknown: then quantities are not rounded.
+    minimum : float
+        Smallest order, in base units; 0 if unknown.
+    maintenance : float
+        Maintenance margin, as a fraction of notional.
+    delisted : datetime, optional
+        When trading ends (UTC), where that was announced: an end that was seen in later bars is none.
+    announced : datetime, optional
+        When that became known; before it where omitted.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    lot: float = 0.0
+    minimum: float = 0.0
+    maintenance: float = MarginRules().highest_rate()
+    delisted: datetime | None = None
+    announced: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lot", "minimum"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0.0):
+                msg = f"{name} is {value!r}; pass base units, 0 if unknown"
+                raise ValueError(msg)
+        if not 0.0 <= self.maintenance < 1.0:
+            msg = f"maintenance is {self.maintenance!r}; pass a fraction of notional from 0 to below 1"
+            raise ValueError(msg)
+
+    @property
+    def end(self) -> int:
+        """When its end is both reached and known, in microseconds since 1970; `NEVER` if it has none."""
+        if self.delisted is None:
+            return int(NEVER)
+        moment = self.delisted if self.announced is None else max(self.delisted, self.announced)
+        return int(pl.Series([moment], dtype=TS).to_physical()[0])
+
+
+def contracts_of(instruments: pl.DataFrame, listings: pl.DataFrame | None = None) -> dict[str, Contract]:
+    """Return the contracts that frames of a market source describe, by symbol.
+
+    Parameters
+    ----------
+    instruments : DataFrame
+        `symbol`, `as_of`, `contract_value`, `lot_size`, `min_size` (in contracts) and `maintenance_margin_rate`; null
+        where unknown. The last row of each symbol counts.
+    listings : DataFrame, optional
+        `symbol`, `delist_time` and `announced`, the time at which the delisting became known; null where there is none.
+
+    Returns
+    -------
+    dict of str to Contract
+        One for each symbol of either frame.
+
+    Notes
+    -----
+    No look-ahead: a delisting without `announced` is left out, since listings are described afterwards: an archive
+    infers an end from bars that came later. Such a symbol's bars just end.
+    """
+    usual = Contract()
+    ends: dict[str, tuple[datetime | None, datetime | None]] = {}
+    if listings is not None:
+        told = pl.col("announced") if "announced" in listings.columns else pl.lit(None, TS)
+        known = listings.select("symbol", pl.when(told.is_not_null()).then("delist_time"), told.alias("announced"))
+        ends = {symbol: (end, announced) for symbol, end, announced in known.iter_rows()}
+    newest = instruments.sort("as_of").group_by("symbol").last()
+    described = {row["symbol"]: row for row in newest.iter_rows(named=True)}
+    found = {}
+    for symbol in sorted({*described, *ends}):
+        row = described.get(symbol, {})
+        size, rate = row.get("contract_value") or 1.0, row.get("maintenance_margin_rate")
+        delisted, announced = ends.get(symbol, (None, None))
+        found[symbol] = Contract(
+            lot=(row.get("lot_size") or 0.0) * size,
+            minimum=(row.get("min_size") or 0.0) * size,
+            maintenance=usual.maintenance if rate is None else rate,
+            delisted=delisted,
+            announced=announced,
+        )
+    return found
+
+
+class Limits(NamedTuple):
+    """Lots, smallest orders and maintenance rates of all symbols, each an array of shape (n_symbols,)."""
+
+    lot: FloatArray
+    minimum: FloatArray
+    maintenance: FloatArray
+
+
+@dataclass(frozen=True)
+class BookMarket:
+    """Bars, membership, funding and contracts of some symbols on one grid of times.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Sorted; the columns of every array.
+    timeframe : Timeframe
+        Length of a bar.
+    ts : ndarray of shape (n_bars,), int64
+        Opening times in microseconds since 1970, without gaps.
+    open, high, low, close : ndarray of shape (n_bars, n_symbols)
+        NaN where a bar is missing, flagged, or lies at or after the end of its symbol: such bars cannot be traded.
+    quote_volume : ndarray of shape (n_bars, n_symbols)
+        NaN where unknown.
+    member : ndarray of shape (n_bars, n_symbols), bool
+        Whether the symbol is in the universe at the bar's close.
+    funding : ndarray of shape (n_bars, n_symbols)
+        Sum of the rates paid after the open of the bar before, up to this open.
+    contracts : tuple of Contract
+        One for each symbol.
+    """
+
+    symbols: tuple[str, ...]
+    timeframe: Timeframe
+    ts: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    quote_volume: FloatArray
+    member: BoolArray
+    funding: FloatArray
+    contracts: tuple[Contract, ...]
+    _measured: dict[tuple[str, bytes], FloatArray] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_frames(
+        cls,
+        candles: pl.DataFrame,
+        timeframe: Timeframe = "60m",
+        *,
+        funding: pl.DataFrame | None = None,
+        universe: pl.DataFrame | None = None,
+        contracts: Mapping[str, Contract] | None = None,
+    ) -> Self:
+        """Return the market that frames describe.
+
+        Parameters
+        ----------
+        candles : DataFrame
+            `CANDLE_SCHEMA`, one timeframe, any number of symbols.
+        timeframe : Timeframe
+            Of the candles.
+        funding : DataFrame, optional
+            `FUNDING_SCHEMA`. Nothing is paid where it has no row.
+        universe : DataFrame, optional
+            `day` (Date), `symbol`, `member` (Boolean): who belongs to the universe from the start of that UTC day,
+            known then. A bar belongs to the day in which it closes, at midnight to the next. Without it every
+            symbol is a member throughout: the list was chosen by whoever chose the candles.
+        contracts : mapping of str to Contract, optional
+            By symbol; without rounding and without end where omitted.
+
+        Returns
+        -------
+        BookMarket
+            From the first bar of any symbol to the last.
+
+        Raises
+        ------
+        ValueError
+            If there are no candles, a column is missing, a bar is double or off the grid, or a price is not positive.
+
+        Notes
+        -----
+        No look-ahead: row t holds what was known at the close of bar t.
+        """
+        _check(candles, timeframe)
+        symbols = tuple(candles["symbol"].unique().sort().to_list())
+        step = MINUTES[timeframe] * MINUTE_US
+        time = candles["ts"].to_physical().to_numpy()
+        ts = np.arange(time.min(), time.max() + step, step, dtype=np.int64)
+        rows = (time - ts[0]) // step
+        columns = _places(candles["symbol"], symbols)
+        given = tuple((contracts or {}).get(symbol, Contract()) for symbol in symbols)
+        ends = np.array([contract.end for contract in given])
+        sound = candles["flag"].is_null().to_numpy() & (time < ends[columns])
+
+        def dense(name: str) -> FloatArray:
+            array = np.full((len(ts), len(symbols)), np.nan)
+            array[rows[sound], columns[sound]] = candles[name].to_numpy()[sound]
+            return array
+
+        prices = {name: dense(name) for name in _PRICES}
+        known = np.isfinite(prices["open"])
+        for name, array in prices.items():
+            if not (array[known] > 0.0).all():
+                row, column = np.argwhere(known & ~(array > 0.0))[0]
+                msg = f"{name} of {symbols[column]} is {array[row, column]} in bar {row}; give positive prices"
+                raise ValueError(msg)
+        return cls(
+            symbols,
+            timeframe,
+            ts,
+            open=prices["open"],
+            high=prices["high"],
+            low=prices["low"],
+            close=prices["close"],
+            quote_volume=dense("quote_volume"),
+            member=_membership(universe, symbols, ts + step),
+            funding=_payments(funding, symbols, ts, step),
+            contracts=given,
+        )
+
+    def dense(self, frame: pl.DataFrame, name: str) -> FloatArray:
+        """Return a column of a frame as an array over this market.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            `symbol`, `ts` and the column, of bars of this market's symbols and times.
+        name : str
+            A number or a truth value.
+
+        Returns
+        -------
+        ndarray of shape (n_bars, n_symbols)
+            Truth values as 0 and 1; NaN for null, and where a bar cannot be traded.
+        """
+        array = np.full(self.close.shape, np.nan)
+        rows = (frame["ts"].to_physical().to_numpy() - self.ts[0]) // self.step
+        array[rows, _places(frame["symbol"], self.symbols)] = frame[name].cast(pl.Float64).to_numpy()
+        return np.where(self.fillable, array, np.nan)
+
+    @property
+    def step(self) -> int:
+        """Length of a bar in microseconds."""
+        return MINUTES[self.timeframe] * MINUTE_US
+
+    @cached_property
+    def ends(self) -> IntArray:
+        """When each symbol ends, in microseconds since 1970; shape (n_symbols,)."""
+        return np.array([contract.end for contract in self.contracts], dtype=np.int64)
+
+    @cached_property
+    def limits(self) -> "Limits":
+        """What the exchange says of the symbols, as arrays."""
+        named = {name: np.array([getattr(contract, name) for contract in self.contracts]) for name in Limits._fields}
+        return Limits(**named)
+
+    @cached_property
+    def fillable(self) -> BoolArray:
+        """Bars that can be traded, shape (n_bars, n_symbols)."""
+        return ~np.isnan(self.open)
+
+    @cached_property
+    def last(self) -> IntArray:
+        """Row of the last tradable bar at or before each, -1 where there is none; shape (n_bars, n_symbols)."""
+        rows = np.where(self.fillable, np.arange(len(self.ts))[:, None], -1)
+        return np.maximum.accumulate(rows, axis=0)
+
+    @cached_property
+    def mark(self) -> FloatArray:
+        """Close of the last tradable bar, NaN before the first; shape (n_bars, n_symbols)."""
+        marks = np.take_along_axis(self.close, np.maximum(self.last, 0), axis=0)
+        return np.where(self.last >= 0, marks, np.nan)
+
+    @cached_property
+    def gaps(self) -> FloatArray:
+        """Largest jump of any symbol from its last mark to this open, as a fraction of the mark; shape (n_bars,)."""
+        jumps = np.zeros(len(self.ts))
+        moved = np.abs(self.open[1:] / self.mark[:-1] - 1.0)
+        jumps[1:] = np.where(np.isnan(moved), 0.0, moved).max(axis=1)
+        return jumps
+
+    @cached_property
+    def silent(self) -> BoolArray:
+        """Bars that some symbol, traded before, has none of; shape (n_bars,)."""
+        gone = ~self.fillable & (self.last >= 0)
+        any_gone: BoolArray = np.asarray(gone.any(axis=1))
+        return any_gone
+
+    @cached_property
+    def returns(self) -> FloatArray:
+        """Return of each bar on the one before, NaN where either cannot be traded; shape (n_bars, n_symbols)."""
+        result = np.full_like(self.close, np.nan)
+        result[1:] = self.close[1:] / self.close[:-1] - 1.0
+        return result
+
+    @cached_property
+    def average(self) -> FloatArray:
+        """Equal-weighted return of those that were members at the close before; NaN where none; shape (n_bars,)."""
+        mean: FloatArray = book_kernel.average_returns(self.returns, self.member)
+        return mean
+
+    @cached_property
+    def paid(self) -> BoolArray:
+        """Bars at whose open anybody pays funding; shape (n_bars,)."""
+        due: BoolArray = (self.funding != 0.0).any(axis=1)
+        return due
+
+    @cached_property
+    def funding_known(self) -> BoolArray:
+        """Whether a symbol paid within the 24 hours up to a bar's open; shape (n_bars, n_symbols)."""
+        paid = np.cumsum(self.funding != 0.0, axis=0)
+        day = DAY_US // self.step
+        earlier = np.zeros_like(paid)
+        earlier[day:] = paid[:-day] if day < len(paid) else 0
+        known: BoolArray = np.asarray(paid - earlier > 0)
+        return known
+
+    @cached_property
+    def changed(self) -> BoolArray:
+        """Bars at whose close membership differs from the close before; shape (n_bars,)."""
+        changes = np.zeros(len(self.ts), dtype=np.bool_)
+        changes[1:] = (self.member[1:] != self.member[:-1]).any(axis=1)
+        return changes
+
+    def rebalance_rows(self, rebalance: timedelta, phase: timedelta = timedelta(0), begin: int = 0) -> IntArray:
+        """Return the rows of the rebalance bars from `begin` on, without the last bar of all, which no fill follows.
+
+        Parameters
+        ----------
+        rebalance : timedelta
+            Interval; a bar whose opening time is a multiple of it since Monday 1970-01-05 00:00 UTC is one.
+        phase : timedelta
+            By how much later the bars lie.
+        begin : int
+            First row that counts.
+
+        Returns
+        -------
+        ndarray of shape (n_rebalances,), int64
+            Ascending.
+        """
+        every, later = rebalance // timedelta(microseconds=1), phase // timedelta(microseconds=1)
+        rows: IntArray = np.flatnonzero((self.ts - MONDAY - later) % every == 0).astype(np.int64)
+        return rows[(rows >= begin) & (rows < len(self.ts) - 1)]
+
+    def values_at(self, values: FloatArray, rows: IntArray, oldest: timedelta) -> FloatArray:
+        """Return the values of the last tradable bars at some rows.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_bars, n_symbols)
+            Scores or weights at each bar's close; NaN is unknown.
+        rows : ndarray of shape (n_rows,), int64
+            Where they are asked for.
+        oldest : timedelta
+            Age beyond which a value counts no longer.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_symbols)
+            NaN where the last tradable bar is too old or there is none.
+        """
+        last = self.last[rows]
+        found = np.take_along_axis(values, np.maximum(last, 0), axis=0)
+        return self.fresh(found, rows, oldest)
+
+    def fresh(self, found: FloatArray, rows: IntArray, oldest: timedelta) -> FloatArray:
+        """Return values read from the last tradable bars at some rows, NaN where those are too old or beyond bounds.
+
+        Parameters
+        ----------
+        found : ndarray of shape (n_rows, n_symbols)
+            The values.
+        rows : ndarray of shape (n_rows,), int64
+            Where they were asked for.
+        oldest : timedelta
+            Age beyond which a value counts no longer.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_symbols)
+            With NaN for what is not known.
+        """
+        last = self.last[rows]
+        age = (rows[:, None] - last) * self.step
+        good = (last >= 0) & (age <= oldest // timedelta(microseconds=1)) & (np.abs(found) <= LARGEST_VALUE)
+        return np.where(good, found, np.nan)
+
+    def volatilities(self, rows: IntArray) -> FloatArray:
+        """Return standard deviations of bars' returns over the 720 bars up to some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Where they are asked for.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_symbols)
+            NaN where fewer than half of the bars are known. Remembered: not to be written to.
+        """
+        return self._remembered("volatility", rows, lambda: book_kernel.deviations(self.returns, rows))
+
+    def betas(self, rows: IntArray) -> FloatArray:
+        """Return betas to the universe's average over the 720 bars up to some rows, clipped to [0.2, 3].
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Where they are asked for.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_symbols)
+            NaN where fewer than half of the bars are known. Remembered: not to be written to.
+        """
+        return self._remembered("beta", rows, lambda: book_kernel.betas(self.returns, self.average, rows))
+
+    def row_at(self, moment: datetime) -> int:
+        """Return the first row that opens at or after `moment` (UTC)."""
+        return int(np.searchsorted(self.ts, int(pl.Series([moment], dtype=TS).to_physical()[0])))
+
+    def time_of(self, row: int) -> datetime:
+        """Return the opening time of a row."""
+        moment: datetime = pl.Series([int(self.ts[row])]).cast(TS)[0]
+        return moment
+
+    def until(self, moment: datetime) -> Self:
+        """Return the market of the bars that closed at or before `moment`."""
+        count = self.row_at(moment - bar_length(self.timeframe) + timedelta(microseconds=1))
+        arrays = {name: getattr(self, name)[:count] for name in (*_PRICES, "ts", "quote_volume", "member", "funding")}
+        return type(self)(symbols=self.symbols, timeframe=self.timeframe, contracts=self.contracts, **arrays)
+
+    def _remembered(self, name: str, rows: IntArray, measure: Callable[[], FloatArray]) -> FloatArray:
+        key = (name, rows.tobytes())
+        if key not in self._measured:
+            if len(self._measured) >= _KEPT:
+                self._measured.pop(next(iter(self._measured)))
+            self._measured[key] = measure()
+        return self._measured[key]
+
+
+def _check(candles: pl.DataFrame, timeframe: Timeframe) -> None:
+    missing = [name for name in CANDLE_SCHEMA.names() if name not in candles.columns]
+    if missing or candles.is_empty():
+        what = f"no column {', '.join(missing)}" if missing else "no rows"
+        msg = f"the candles of the book's market have {what}; give bars of CANDLE_SCHEMA"
+        raise ValueError(msg)
+    double = candles.filter(candles.select("symbol", "ts").is_duplicated())
+    off = candles.filter(pl.col("ts").to_physical() % (MINUTES[timeframe] * MINUTE_US) != 0)
+    for rows, what in ((double, "twice"), (off, f"off the grid of {timeframe}")):
+        if not rows.is_empty():
+            msg = f"the bar of {rows['symbol'][0]} at {rows['ts'][0]} is there {what}; give one bar of {timeframe} each"
+            raise ValueError(msg)
+
+
+def _places(names: pl.Series, symbols: tuple[str, ...]) -> IntArray:
+    """Return the column of each symbol, -1 where it has none."""
+    return names.replace_strict(list(symbols), list(range(len(symbols))), default=-1, return_dtype=pl.Int64).to_numpy()
+
+
+def _membership(universe: pl.DataFrame | None, symbols: tuple[str, ...], closes: IntArray) -> BoolArray:
+    """Return who is a member at each close; the universe of a day holds from its start on."""
+    if universe is None:
+        return np.ones((len(closes), len(symbols)), dtype=np.bool_)
+    first = int(closes[0]) // DAY_US
+    count = int(closes[-1]) // DAY_US - first + 1
+    days = universe["day"].cast(pl.Date).to_physical().to_numpy().astype(np.int64) - first
+    columns = _places(universe["symbol"], symbols)
+    inside = (days >= 0) & (days < count) & (columns >= 0) & universe["member"].fill_null(value=False).to_numpy()
+    by_day = np.zeros((count, len(symbols)), dtype=np.bool_)
+    by_day[days[inside], columns[inside]] = True
+    return by_day[closes // DAY_US - first]
+
+
+def _payments(funding: pl.DataFrame | None, symbols: tuple[str, ...], ts: IntArray, step: int) -> FloatArray:
+    """Return the rates due at each open: those paid after the open before, up to this one."""
+    due = np.zeros((len(ts), len(symbols)))
+    if funding is None or funding.is_empty():
+        return due
+    time = funding["ts"].to_physical().to_numpy()
+    rows = -((ts[0] - time) // step)  # the first open at or after the payment
+    columns = _places(funding["symbol"], symbols)
+    inside = (rows >= 0) & (rows < len(ts)) & (columns >= 0) & (time > ts[0] - step)
+    rates = funding["rate"].to_numpy()
+    if not np.isfinite(rates[inside]).all():
+        bad = funding.filter(~pl.col("rate").is_finite().fill_null(value=False))
+        msg = f"the funding rate of {bad['symbol'][0]} at {bad['ts'][0]} is {bad['rate'][0]}; give a fraction"
+        raise ValueError(msg)
+    np.add.at(due, (rows[inside], columns[inside]), rates[inside])
+    return due

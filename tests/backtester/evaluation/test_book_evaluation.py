@@ -1,0 +1,193 @@
+"""Statistics of a book against NumPy, and books on frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from book_cases import book_of, universe
+
+from backtester import BookEvaluation, BookMarket, BookRules, PreparedMarket, backtest_book
+from backtester.simulation import book_kernel as kernel
+from features.array_types import FloatArray, IntArray
+from features.bars import CANDLE_SCHEMA, TS
+
+DAILY = timedelta(days=1)
+
+
+def evaluation(seed: int = 3, **rules: object) -> BookEvaluation:
+    drawn = universe(seed, 600, 12, move=0.01, begin=30)
+    return BookEvaluation("toy", book_of(drawn, BookRules(**{"rebalance": DAILY, **rules})))  # type: ignore[arg-type]
+
+
+def test_metrics_are_those_of_numpy() -> None:
+    found = evaluation()
+    result, metrics = found.result, found.metrics()
+    returns = np.diff(np.concatenate([[result.capital], result.equity])) / np.concatenate(
+        [[result.capital], result.equity[:-1]]
+    )
+    np.testing.assert_allclose(result.returns, returns, atol=1e-15)
+    assert metrics["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(8760))
+    curve = np.concatenate([[result.capital], result.equity])
+    assert metrics["max_drawdown"] == pytest.approx(max(1 - curve[i:].min() / curve[i] for i in range(len(curve))))
+    net = result.trades["net"].to_numpy()
+    assert metrics["win_rate"] == pytest.approx((net > 0).mean())
+    assert metrics["avg_pnl_pct"] == pytest.approx((100 * net / result.trades["notional"].to_numpy()).mean())
+    assert metrics["total_pnl_pct"] == pytest.approx(100 * (result.equity[-1] / result.capital - 1))
+    average = result.market.average[result.begin :]
+    known = ~np.isnan(average)
+    slope, level = np.polyfit(average[known], returns[known], 1)
+    assert metrics["beta"] == pytest.approx(slope)
+    assert metrics["alpha"] == pytest.approx(level * 8760)
+    score = 40 * metrics["win_rate"] + 30 * metrics["avg_pnl_pct"] + 20 * metrics["sharpe"]  # type: ignore[operator]
+    assert metrics["score"] == pytest.approx(score - 10 * metrics["max_drawdown"])  # type: ignore[operator]
+
+
+def test_pnl_before_costs_less_all_costs_is_the_total() -> None:
+    metrics = evaluation().metrics()
+    result = evaluation().result
+    held = np.abs(result.tranches[0].quantities) * np.nan_to_num(result.market.mark[-1])
+    closing = 100 * float((held * (0.0002 + 0.0006)).sum()) / result.capital
+    costs = metrics["fees_pct"] + metrics["slippage_pct"] + metrics["funding_pct"]  # type: ignore[operator]
+    total = metrics["pnl_before_costs_pct"] - costs  # type: ignore[operator]
+    assert total == pytest.approx(metrics["total_pnl_pct"], abs=1.01 * closing)
+
+
+def test_symbols_and_sides_add_up_to_all_trades() -> None:
+    result = evaluation().result
+    for table in (result.by_symbol(), result.by_side()):
+        assert table["net"].sum() == pytest.approx(result.trades["net"].sum())
+        assert table["trades"].sum() == result.trades.height
+
+
+def test_capacity_is_the_share_of_the_bars_volume() -> None:
+    found = evaluation()
+    fills = found.result.fills.drop_nulls("bar_volume")
+    shares = (fills["quantity"].abs() * fills["price"] / fills["equity"] * 1e6 / fills["bar_volume"]).to_numpy()
+    million = found.capacity()[-1]
+    assert million.capital == 1e6
+    assert million.median == pytest.approx(np.median(shares))
+    assert million.largest == pytest.approx(shares.max())
+    assert million.above_limit == pytest.approx((shares > 0.01).mean())
+
+
+def test_turnover_counts_each_fill_against_the_equity_before_it() -> None:
+    found = evaluation()
+    fills = found.result.fills
+    assert found.turnover() == pytest.approx((fills["quantity"].abs() * fills["price"] / fills["equity"]).sum())
+
+
+def test_funding_is_known_where_it_was_paid_within_a_day() -> None:
+    found = evaluation()
+    market, fills = found.result.market, found.result.tranches[0].fills
+    known = total = 0.0
+    for fill in fills:
+        row, column = int(fill[kernel.F_ROW]), int(fill[kernel.F_SYMBOL])
+        notional = abs(fill[kernel.F_QUANTITY]) * fill[kernel.F_PRICE]
+        total += notional
+        known += notional * bool((market.funding[max(0, row - 23) : row + 1, column] != 0.0).any())
+    assert 0.0 < known < total
+    assert found.funding_known() == pytest.approx(known / total)
+
+
+def test_tranches_are_shown_apart_and_make_up_the_whole() -> None:
+    found = evaluation(rebalance=timedelta(days=3))
+    table = found.by_tranche()
+    assert table["days"].to_list() == [0.0, 1.0, 2.0]
+    assert table["total_pnl_pct"].mean() == pytest.approx(found.metrics()["total_pnl_pct"])
+    assert table["trades"].sum() == found.result.trades.height
+    assert table["sharpe"].n_unique() == 3
+
+
+def test_exposure_and_decisions_show_what_rounding_does_to_neutrality() -> None:
+    result = evaluation().result
+    exposure = result.exposure()
+    assert exposure.height == len(result.equity)
+    assert (exposure["long"] > 0.3).any()
+    assert result.decisions.height == len(result.tranches[0].decisions)
+    assert (result.decisions["net"].abs() < 0.2).all()
+    assert result.weights().select(pl.sum_horizontal(pl.exclude("ts", "tranche")).abs().max()).item() < 1e-12
+
+
+def test_the_bound_is_never_above_the_equity() -> None:
+    result = evaluation().result
+    assert (result.adverse <= result.equity * (1 + 1e-12)).all()
+    assert evaluation().adverse_drawdown() >= evaluation().metrics()["max_drawdown"]  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class ByClose:
+    """Buys what is dear: a book without the language."""
+
+    name: str = "by_close"
+    timeframe: str = "60m"
+    rules: BookRules = field(default_factory=lambda: BookRules(DAILY))
+
+    def features(self) -> list[str]:
+        return ["close", "returns_24"]
+
+    def values_at(self, market: BookMarket, columns: Mapping[str, FloatArray], rows: IntArray) -> FloatArray:
+        return market.values_at(columns["returns_24"] + 0 * columns["close"], rows, self.rules.rebalance)
+
+
+def frames(seed: int) -> pl.DataFrame:
+    market = universe(seed, 300, 8, leaves=1.0, ends=0.0).market
+    parts = []
+    for column, symbol in enumerate(market.symbols):
+        rows = market.fillable[:, column]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "symbol": [symbol] * int(rows.sum()),
+                    "ts": pl.Series(market.ts[rows]).cast(TS),
+                    **{name: getattr(market, name)[rows, column] for name in ("open", "high", "low", "close")},
+                    "volume": 1.0,
+                    "quote_volume": market.quote_volume[rows, column],
+                    "contracts": None,
+                    "minutes": 60,
+                    "origin": "test",
+                    "flag": None,
+                },
+                schema=CANDLE_SCHEMA,
+            )
+        )
+    return pl.concat(parts)
+
+
+def test_a_book_runs_on_frames_and_on_a_prepared_market_alike() -> None:
+    candles = frames(4)
+    one = backtest_book(ByClose(), candles)
+    prepared = PreparedMarket.of("60m", candles)
+    two = prepared.backtest(ByClose())
+    assert one.result.trades.height > 10
+    assert np.array_equal(one.result.equity, two.result.equity)
+
+
+def test_a_later_start_and_an_earlier_end_cut_the_window() -> None:
+    candles = frames(4)
+    first = candles["ts"].min() + timedelta(hours=100)  # type: ignore[operator]
+    found = backtest_book(ByClose(), candles, start=first, end=first + timedelta(hours=50))
+    assert len(found.result.equity) == 50
+    assert found.result.market.time_of(found.result.begin) == first
+    whole = backtest_book(ByClose(), candles, start=first)
+    assert np.array_equal(whole.result.equity[:50], found.result.equity)
+
+
+def test_a_book_on_other_bars_is_refused() -> None:
+    with pytest.raises(ValueError, match="a book on 1d"):
+        PreparedMarket.of("60m", frames(4)).backtest(ByClose(timeframe="1d"))
+    with pytest.raises(ValueError, match="begins at row"):
+        backtest_book(ByClose(), frames(4), start=frames(4)["ts"].max() + DAILY)  # type: ignore[operator]
+
+
+def test_a_ruined_book_has_a_return_of_minus_one_once() -> None:
+    drawn = universe(11, 200, 8, move=0.2, jumps=0.2, maintenance=0.05)
+    result = book_of(drawn, BookRules(timedelta(hours=6), gross=4.0, cap=2.0))
+    found = BookEvaluation("ruined", result)
+    assert result.tranches[0].outcome[kernel.RUINED_AT] >= 0
+    assert (result.returns == -1.0).sum() == 1
+    assert found.metrics()["ruined"] == found.metrics()["ruined_by_extremes"] == 1
+    assert found.metrics()["total_pnl_pct"] == -100.0
+    assert found.metrics()["max_drawdown"] == 1.0
