@@ -1,23 +1,49 @@
-"""The library: which strategies there are.
+"""The library: which strategies and books there are.
 
-Belongs here: finding and checking strategy files. Does not belong here: which of them are active (the warehouse's
-ledger knows), untrusted text (`strategies.compiler`).
+Belongs here: finding and checking their files. Does not belong here: which of them are active (the warehouse's
+ledger knows), untrusted text (`strategies.untrusted.compiler`).
 
 A strategy is its file: there is no other list, so there can be no entry without code, and since the file's name is
 the strategy's name, no two can share one.
 """
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeVar
 
-from strategies.base import Strategy, StrategyError
+from strategies.language.book import Book
+from strategies.language.strategy import Strategy, StrategyError, Written
+from strategies.untrusted.source_text import strange_character, why_strange
 
 LIBRARY: Final = Path(__file__).parent / "library"
 """Folder of the strategies that come with the platform."""
+
+
+BOOKS: Final = Path(__file__).parent / "books"
+"""Folder of the books that come with the platform."""
+
+Kind = TypeVar("Kind", bound=Written)
+
+
+def load_books(folder: Path = BOOKS) -> list[Book]:
+    """Return every book of a folder, made with its default parameters, sorted by name.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of trusted files, one book each. They are imported: text from elsewhere belongs to the compiler.
+
+    Raises
+    ------
+    StrategyError
+        If the folder is missing, or a file does not hold exactly one sound book named as the file. The message begins
+        with file and line.
+    """
+    return [_loaded(path, Book) for path in library_files(folder)]
 
 
 def load_library(folder: Path = LIBRARY) -> list[Strategy]:
@@ -34,10 +60,15 @@ def load_library(folder: Path = LIBRARY) -> list[Strategy]:
         If the folder is missing, or a file does not hold exactly one sound strategy named as the file. The message
         begins with file and line.
     """
+    return [load_file(path) for path in library_files(folder)]
+
+
+def library_files(folder: Path = LIBRARY) -> list[Path]:
+    """Return the strategy files of a folder, sorted by name, none of them loaded; see `load_library`."""
     if not folder.is_dir():
-        msg = f"{folder}: no such folder of strategies"
+        msg = f"{folder}: folder not found; pass a folder of strategy files"
         raise StrategyError(msg)
-    return [load_file(path) for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+    return [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
 
 
 def load_file(path: Path) -> Strategy:
@@ -53,28 +84,37 @@ def load_file(path: Path) -> Strategy:
     StrategyError
         As for `load_library`.
     """
-    module = _imported(path)
+    return _loaded(path, Strategy)
+
+
+def _loaded(path: Path, kind: type[Kind]) -> Kind:
+    module, word = _imported(path), kind.__name__.lower()
     classes = [
-        given
-        for given in vars(module).values()
-        if isinstance(given, type) and issubclass(given, Strategy) and given.__module__ == module.__name__
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, kind) and member.__module__ == module.__name__
     ]
     if len(classes) != 1:
-        names = ", ".join(given.__name__ for given in classes) or "none"
-        msg = f"{path}:1: a strategy file holds exactly one strategy class, this one holds {names}"
+        names = ", ".join(member.__name__ for member in classes) or "none"
+        msg = f"{path}:1: a {word} file holds exactly one {word} class, this one holds {names}"
         raise StrategyError(msg)
-    strategy: Strategy = classes[0]()
-    strategy.source()  # read now: the file may change while this process runs the code that it held
+    strategy: Kind = classes[0]()
+    text = strategy.source()  # read now: the file may change while this process runs the code that it held
+    strange = strange_character(text)
+    if strange is not None:  # a tuned version is compiled from this text
+        line = inspect.getsourcelines(classes[0])[1] + text.count("\n", 0, strange)
+        msg = f"{path}:{line}: {why_strange(text[strange])}"
+        raise StrategyError(msg)
     if strategy.name != path.stem:
-        msg = f"{path}:1: the strategy is named {strategy.name}, its file {path.stem}; give both the same name"
+        msg = f"{path}:1: the {word} is named {strategy.name}, its file {path.stem}; give both the same name"
         raise StrategyError(msg)
     return strategy
 
 
 def _imported(path: Path) -> ModuleType:
     """Import a file by its package name where it is in the library, so that its class exists once in the process."""
-    inside = path.parent.resolve() == LIBRARY
-    name = f"strategies.library.{path.stem}" if inside else f"_strategy_{path.stem}"
+    inside = path.parent.resolve() in {LIBRARY, BOOKS}
+    name = f"strategies.{path.parent.name}.{path.stem}" if inside else f"_strategy_{path.stem}"
     if inside and name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -87,6 +127,8 @@ def _imported(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if isinstance(error, OSError):
+            raise  # of the disk, and no fault of the file
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else 1)
         reason = error.msg if isinstance(error, SyntaxError) else str(error)

@@ -1,6 +1,6 @@
 """Trend: how long ago was the extreme."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

@@ -1,6 +1,6 @@
 """Volatility: in calm markets, with the drift, in a size that fits."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below, minimum
 
 

@@ -1,6 +1,6 @@
 """Funding: the crowd leaves."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below, highest, lowest
 
 

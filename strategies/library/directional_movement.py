@@ -1,6 +1,6 @@
 """Trend: Wilder's directional movement."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, rising
 
 

@@ -1,6 +1,6 @@
 """Breakout: a new extreme out of a quiet market."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import highest, lowest, previous
 
 

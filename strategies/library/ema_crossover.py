@@ -1,6 +1,6 @@
 """Trend: moving-average crossover with a volatility stop."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

@@ -1,6 +1,6 @@
 """Mean reversion: the breakout that was none."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import highest, lowest, previous
 
 

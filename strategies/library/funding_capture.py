@@ -1,6 +1,6 @@
 """Funding: be paid for standing against the crowd."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import previous
 
 

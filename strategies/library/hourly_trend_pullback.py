@@ -1,6 +1,6 @@
 """Multi-timeframe: the hour decides the side, the minutes the moment."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

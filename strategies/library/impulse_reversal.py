@@ -1,6 +1,6 @@
 """Mean reversion: fade the impulse of half an hour."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 
 
 class ImpulseReversal(Strategy):

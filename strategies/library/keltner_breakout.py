@@ -1,6 +1,6 @@
 """Breakout: out of the Keltner channel, with volume behind it."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

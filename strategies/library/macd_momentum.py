@@ -1,6 +1,6 @@
 """Trend: the turn of the MACD histogram in a market that moves."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

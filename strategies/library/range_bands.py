@@ -1,6 +1,6 @@
 """Mean reversion: from edge to middle in a range."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 
 
 class RangeBands(Strategy):

@@ -1,6 +1,6 @@
 """Regime: follow in trends, fade in ranges."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import where
 
 

@@ -1,6 +1,6 @@
 """Trend: a straight line that fits."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import happened, previous
 
 

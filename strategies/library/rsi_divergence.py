@@ -1,6 +1,6 @@
 """Divergence: price makes a new extreme, strength does not."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import highest, lowest
 
 

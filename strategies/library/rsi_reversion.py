@@ -1,6 +1,6 @@
 """Mean reversion: exhaustion beyond a band."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import mean, stdev
 
 

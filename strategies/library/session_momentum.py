@@ -1,6 +1,6 @@
 """Time of day: the first hour of a session shows the way."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import previous
 
 

@@ -1,6 +1,6 @@
 """Volatility: the release after a squeeze."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import happened, highest, lowest, previous
 
 

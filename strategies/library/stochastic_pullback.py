@@ -1,6 +1,6 @@
 """Trend: buy the dip, sell the rally."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import crossed_above, crossed_below
 
 

@@ -1,6 +1,6 @@
 """Multi-timeframe: three clocks, one direction."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import happened, previous
 
 

@@ -1,6 +1,6 @@
 """Volatility: range expansion carries."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 
 
 class VolatilityExpansion(Strategy):

@@ -1,6 +1,6 @@
 """Volume: a new extreme on a crowd."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import highest, lowest, previous
 
 

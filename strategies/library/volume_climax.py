@@ -1,6 +1,6 @@
 """Volume: exhaustion in a climax."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 
 
 class VolumeClimax(Strategy):

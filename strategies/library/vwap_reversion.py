@@ -1,6 +1,6 @@
 """Mean reversion: back to the volume-weighted price."""
 
-from strategies.base import Features, Param, Signal, Strategy
+from strategies import Features, Param, Signal, Strategy
 from strategies.language import stdev
 
 

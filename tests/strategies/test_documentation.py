@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from strategies.compiler import compile_strategy
-from strategies.language import FUNCTIONS
+from strategies.language.values import FUNCTIONS
+from strategies.untrusted.compiler import compile_strategy
 
-PAGE = (Path(__file__).parents[2] / "docs" / "STRATEGY_DESIGN.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "STRATEGY_DESIGN.md").read_text()
 
 
 def test_the_example_is_a_strategy() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from backtester.aggregator import aggregate
-from backtester.evaluation import Evaluation, evaluate
-from blofin_resources.market.factory import open_market
+from backtester.evaluation.evaluate import Evaluation, evaluate
+from backtester.resampling import aggregate
+from blofin_resources.market.registry import open_market
 from features.bars import FrameSource, Timeframe
 from features.feature_manager import FeatureManager
-from strategies.duplicates import SAME, positions, resemblance
 from strategies.registry import load_library
+from strategies.validation.duplicates import SAME, positions, resemblance
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 START = END - timedelta(days=14)
@@ -24,7 +24,7 @@ LIBRARY = load_library()
 
 def evaluated(market: str, archive: Path | None) -> dict[str, Evaluation]:
     source = open_market(market, archive=archive, api_url="", seed=7)
-    minutes = source.candles_1m(SYMBOLS, HISTORY, END)
+    minutes = source.candles(SYMBOLS, "1m", HISTORY, END)
     longer: tuple[Timeframe, ...] = ("5m", "60m", "1d")
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, END) for timeframe in longer}}
     manager = FeatureManager(FrameSource(candles, source.funding(SYMBOLS, HISTORY, END)), END)

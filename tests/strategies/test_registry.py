@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from strategies.base import StrategyError
+from strategies.language.strategy import StrategyError
 from strategies.registry import LIBRARY, load_library
 
 GOOD = '''
-from strategies.base import Param, Signal, Strategy
+from strategies import Param, Signal, Strategy
 
 class {cls}(Strategy):
     """Buy above a level."""
@@ -59,5 +59,5 @@ def test_a_bad_file_is_refused_with_file_and_line(tmp_path: Path, text: str, sai
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StrategyError, match="no such folder"):
+    with pytest.raises(StrategyError, match="folder not found"):
         load_library(tmp_path / "nowhere")

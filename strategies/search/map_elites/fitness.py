@@ -1,0 +1,310 @@
+"""Fitness of a genome: run on the panel, cheap lanes first, and scored by the mean of its folds less an error.
+
+Belongs here: running a genome, what is measured, fitness. Does not belong here: which genomes are tried
+(`strategies.search.map_elites.search`), signals (`strategies.search.map_elites.signal_kernels`), the kernel
+(`backtester`).
+
+The fitness function penalises overfitting. `backtester.statistics.windows.walk_forward` splits the search window into
+an *inner* part, which the search sees, and, after a purge as long as the longest expected trade, a *check*, which only
+the choice of finalists sees. Fitness is the mean of the hourly net Sharpe ratios of the inner folds, less one standard
+error of that mean, less a penalty for each part of the genome and for few trades, whose ratio may be luck. A Sharpe
+ratio ignores how much capital is used, so smaller positions must improve it.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from backtester.evaluation.evaluate import largest_notional, unit_lanes
+from backtester.simulation import kernel
+from backtester.simulation.bar_arrays import to_micros
+from backtester.simulation.costs import Costs, MarginRules
+from backtester.simulation.lanes import KernelOutput, Lane, run_arrays
+from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, fall, hourly_returns, varies
+from backtester.statistics.score import score
+from backtester.statistics.windows import Window, walk_forward
+from features.array_types import FloatArray
+from features.bars import DEFAULT_TIMEFRAMES, HOUR_US
+from strategies.search.map_elites.genome import Genome
+from strategies.search.map_elites.signal_kernels import Columns, lane_signals
+from strategies.search.panel import LaneKey, Panel
+
+FOLDS: Final = 6
+"""Folds of the inner part."""
+PURGE: Final = timedelta(hours=24)
+"""Kept free between the inner part and the check."""
+CHECK_SHARE: Final = 0.25
+"""Share of the search window that only the choice of finalists sees."""
+LEAST_TRADES: Final = 20
+"""Fewest trades over the search window with which a trial has a fitness."""
+PART_PRICE: Final = 0.002
+"""Penalty for each part of a genome, in hourly Sharpe ratio."""
+FEW_PRICE: Final = 0.3
+"""Penalty for few trades: hourly Sharpe ratio, divided by the root of the number of trades."""
+IDLE_PRICE: Final = 0.1
+"""Power of the mean size of a position by which fitness is multiplied: half the size must make it 7 % better."""
+HOPELESS: Final = -3.0
+"""t-value of net hourly returns of one symbol below which a genome is not run on the others."""
+MOST_ENTRIES: Final = 0.5
+"""Share of the bars with an entry signal above which there is no timing."""
+_FREE: Final = Costs.free()
+
+
+Rows: TypeAlias = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the search window's hours belong.
+
+    Parameters
+    ----------
+    folds : tuple of ndarray
+        Rows of hourly returns of the inner folds. Hours without bars are in none: they have no return.
+    inner, check, whole : ndarray
+        Rows of the inner part, of the check and of the whole window.
+    """
+
+    folds: tuple[Rows, ...]
+    inner: Rows
+    check: Rows
+    whole: Rows
+
+    @classmethod
+    def of(cls, window: Window, has_bars: npt.NDArray[np.bool_]) -> "Cut":
+        """Cut a search window, of whose hourly returns those are kept in whose hour a bar closed."""
+
+        def rows(part: Window) -> Rows:
+            piece = _rows(window, part)
+            kept: Rows = piece.start + np.flatnonzero(has_bars[piece])
+            return kept
+
+        (split,) = walk_forward(window, 1, purge=PURGE, first_train=window.length * (1.0 - CHECK_SHARE))
+        inner = split.train
+        folds = walk_forward(inner, FOLDS - 1)
+        first = Window(inner.start, folds[0].test.start)
+        pieces = [first, *(fold.test for fold in folds)]
+        return cls(tuple(rows(period) for period in pieces), rows(inner), rows(split.test), np.flatnonzero(has_bars))
+
+
+def _rows(window: Window, part: Window) -> slice:
+    """Return the hourly returns that begin and end inside a part."""
+    origin = to_micros(window.start)
+    first = -(-(to_micros(part.start) - origin) // HOUR_US)
+    return slice(first, (to_micros(part.end) - origin) // HOUR_US)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Result of one full evaluation of a genome over the whole search window.
+
+    Parameters
+    ----------
+    genome : Genome
+        What was tried.
+    fitness : float
+        See the module; minus infinity with fewer than `LEAST_TRADES` trades.
+    cost_adjusted_fitness : float
+        Mean of the fitness and of the fitness without fees and slippage. It estimates what other levels and exits could
+        reach, since those decide how often costs are paid.
+    trades : int
+        Of the scored lanes.
+    score, sharpe : float, optional
+        Pooled score and annualised hourly Sharpe ratio, as `backtester.evaluation.pooling.pool` gives them.
+    trades_a_day : float
+        Trades a day and scored lane.
+    held_hours : float
+        Mean length of a trade.
+    returns : ndarray of shape (n_hours,)
+        Hourly pooled returns of the search window.
+    """
+
+    genome: Genome
+    fitness: float
+    cost_adjusted_fitness: float
+    trades: int
+    score: float | None
+    sharpe: float | None
+    trades_a_day: float
+    held_hours: float
+    returns: FloatArray
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A genome that the cascade stopped before its full evaluation.
+
+    Parameters
+    ----------
+    genome : Genome
+        What was tried.
+    stage : {'entries', 'symbol'}
+        Too few or too many entry signals, which reveals no return; or losing on the first symbol.
+    sharpe : float, optional
+        Annualised hourly Sharpe ratio on that symbol over the inner part, null at the first stage.
+    trades : int
+        Trades on that symbol.
+    cost_adjusted_fitness : float
+        As of a trial, on that symbol alone; minus infinity at the first stage.
+    """
+
+    genome: Genome
+    stage: str
+    sharpe: float | None = None
+    trades: int = 0
+    cost_adjusted_fitness: float = -math.inf
+
+
+class FitnessEvaluator:
+    """Runs genomes on one panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of the search window.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._keys = [key for key in panel.lanes if key[1] in DEFAULT_TIMEFRAMES] or list(panel.lanes)
+        there = [panel.lanes[key].bars.hours_with_bars for key in self._keys]
+        self.cut = Cut.of(panel.window, np.any(there, axis=0))
+        self._days = panel.window.length / timedelta(days=1)
+        self._start = to_micros(panel.window.start)
+        self._default = MarginRules()
+
+    def run(self, genome: Genome, symbol: str) -> Trial | Rejected:
+        """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all lanes."""
+        columns = Columns.of(self.panel, genome)
+        alone = self._alone(genome, columns, symbol)
+        if isinstance(alone, Rejected):
+            return alone
+        packed, output = alone
+        moments = Moments.of(self._returns(output)[self.cut.inner])
+        if moments.sharpe is None or moments.sharpe * math.sqrt(moments.count) < HOPELESS:
+            trades = int(output.sums[:, kernel.S_TRADES].sum())
+            return Rejected(genome, "symbol", moments.annual_sharpe(HOURS_PER_YEAR), trades)
+        lanes = [packed.get(key) or self._lane(genome, columns, key) for key in self._keys]
+        return self._scored(genome, self._run(genome, lanes))
+
+    def screen(self, genome: Genome, symbol: str) -> Rejected:
+        """Run one genome on the scored lanes of `symbol` alone, for its cost_adjusted_fitness there."""
+        alone = self._alone(genome, Columns.of(self.panel, genome), symbol)
+        if isinstance(alone, Rejected):
+            return alone
+        output = alone[1]
+        returns, trades = self._returns(output), int(output.sums[:, kernel.S_TRADES].sum())
+        gross = self._returns(run_arrays([replace(lane, costs=_FREE) for lane in output.lanes], threads=1))
+        every = trades * len(self.panel.symbols)
+        size = mean_size(output.lanes)
+        net, free = (self.fitness(series, every, genome, size) for series in (returns, gross))
+        sharpe = Moments.of(returns[self.cut.inner]).annual_sharpe(HOURS_PER_YEAR)
+        return Rejected(genome, "symbol", sharpe, trades, (net + free) / 2.0)
+
+    def _alone(
+        self, genome: Genome, columns: Columns, symbol: str
+    ) -> Rejected | tuple[dict[LaneKey, Lane], KernelOutput]:
+        """Run the scored lanes of one symbol, unless the signals alone rule the genome out."""
+        keys = self.panel.lanes_of((symbol,), genome.timeframes)
+        packed = {key: self._lane(genome, columns, key) for key in keys}
+        entries = sum(lane.signals.entries for lane in packed.values())
+        bars = sum(len(lane.bars) for lane in packed.values())
+        if entries * len(self.panel.symbols) < LEAST_TRADES or entries > MOST_ENTRIES * bars:
+            return Rejected(genome, "entries")
+        return packed, self._run(genome, list(packed.values()))
+
+    def full(self, genome: Genome) -> Trial:
+        """Run one genome on all lanes without the cascade."""
+        columns = Columns.of(self.panel, genome)
+        lanes = [self._lane(genome, columns, key) for key in self._keys]
+        return self._scored(genome, self._run(genome, lanes))
+
+    def _run(self, genome: Genome, lanes: list[Lane]) -> KernelOutput:
+        """Run the unit replay, which the score is of."""
+        units = unit_lanes(lanes, self.panel.market, largest_notional(lanes, genome.timeframes))
+        return run_arrays(units, threads=1)
+
+    def _lane(self, genome: Genome, columns: Columns, key: LaneKey) -> Lane:
+        lane = self.panel.lanes[key]
+        rules = self.panel.rules.get(key[0], self._default)
+        signals = lane_signals(genome, columns, lane)
+        return Lane(self.panel.market.bars_for(signals, lane.bars), signals, self.panel.costs, rules)
+
+    def _scored(self, genome: Genome, output: KernelOutput) -> Trial:
+        scored = [place for place, key in enumerate(self._keys) if key[1] in genome.timeframes]
+        sums = output.sums[scored]
+        trades = int(sums[:, kernel.S_TRADES].sum())
+        equity = np.mean([output.hourly[place] for place in scored], axis=0)
+        returns = hourly_returns(equity, self._start)
+        moments = Moments.of(returns[self.cut.whole])
+        sharpe = moments.annual_sharpe(HOURS_PER_YEAR)
+        win_rate = float(sums[:, kernel.S_WINS].sum()) / trades if trades else None
+        average = 100.0 * float(sums[:, kernel.S_NET_FRACTION].sum()) / trades if trades else None
+        held = sum(output.sums[place, kernel.S_HELD] * output.lanes[place].bars.step for place in scored) / HOUR_US
+        free = [replace(output.lanes[place], costs=_FREE) for place in scored]
+        gross = self._returns(run_arrays(free, threads=1))
+        size = mean_size([output.lanes[place] for place in scored])
+        fitness = self.fitness(returns, trades, genome, size)
+        return Trial(
+            genome=genome,
+            fitness=fitness,
+            cost_adjusted_fitness=(fitness + self.fitness(gross, trades, genome, size)) / 2.0,
+            trades=trades,
+            score=score(win_rate, average, sharpe, fall(equity)),
+            sharpe=sharpe,
+            trades_a_day=trades / self._days / len(scored),
+            held_hours=float(held) / trades if trades else 0.0,
+            returns=returns,
+        )
+
+    def _returns(self, output: KernelOutput) -> FloatArray:
+        return hourly_returns(np.mean(output.hourly, axis=0), self._start)
+
+    def fitness(self, returns: FloatArray, trades: int, genome: Genome, size: float = 1.0) -> float:
+        """Return the mean of the folds' Sharpe ratios less its standard error and the penalties.
+
+        Parameters
+        ----------
+        returns : ndarray of shape (n_hours,)
+            Hourly pooled returns of the search window.
+        trades : int
+            Number of trades.
+        genome : Genome
+            Whose parts are penalised.
+        size : float
+            Mean size of a position, from 0 to 1; below 1 it reduces the fitness.
+
+        Returns
+        -------
+        float
+            Minus infinity with fewer than `LEAST_TRADES` trades.
+        """
+        if trades < LEAST_TRADES:
+            return -math.inf
+        ratios = np.array([sharpe_of(returns[fold]) for fold in self.cut.folds])
+        error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
+        earned = float(ratios.mean()) - error - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
+        return earned - abs(earned) * (1.0 - math.pow(size, IDLE_PRICE))
+
+
+def mean_size(lanes: Iterable[Lane]) -> float:
+    """Return the mean share of the equity at stake over all entry signals of some lanes; 1 without any."""
+    sizes = []
+    for lane in lanes:
+        column = lane.signals.parameters.get("size")
+        entering = (lane.signals.bits & (kernel.LONG_ENTRY | kernel.SHORT_ENTRY)) != 0
+        count = int(np.count_nonzero(entering))
+        sizes.append(np.ones(count) if column is None else np.broadcast_to(column, len(entering))[entering])
+    every = np.concatenate(sizes) if sizes else np.empty(0)
+    return float(every.mean()) if len(every) else 1.0
+
+
+def sharpe_of(returns: FloatArray) -> float:
+    """Return the Sharpe ratio of one hour; 0 without variance."""
+    mean, variance = float(returns.mean()), float(returns.var())
+    return mean / math.sqrt(variance) if varies(mean, variance) else 0.0

@@ -1,0 +1,93 @@
+"""Duplicates: strategies with the same positions, whatever their text.
+
+Belongs here: positions over time from trades, their correlation, the search for a duplicate. Does not belong here:
+rejecting or archiving it (the cycle does).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+SAME: Final = 0.99
+"""Correlation of positions from which two strategies are duplicates."""
+
+Positions = Mapping[tuple[str, str], npt.NDArray[np.float32]]
+
+
+def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions:
+    """Return the position of every lane that traded, minute by minute.
+
+    Parameters
+    ----------
+    trades : DataFrame
+        `symbol, timeframe, side, entry_ts, exit_ts, quantity, entry_price, equity`, as the backtester returns them,
+        after exits, stops, targets, sizes and leverage.
+    start, end : datetime
+        The window; one element for each minute in it.
+
+    Returns
+    -------
+    dict of (symbol, timeframe) to ndarray of shape (n_minutes,), float32
+        Entry notional as a multiple of the equity at entry, above 0 long and below 0 short, 0 flat, from the bar of
+        entry to the bar of exit.
+    """
+    minutes = int((end - start).total_seconds() // 60)
+    origin = pl.lit(start).dt.cast_time_unit("us")
+    rows = trades.select(
+        "symbol",
+        "timeframe",
+        (
+            pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+            * (pl.col("quantity") * pl.col("entry_price") / pl.col("equity"))
+        ).alias("size"),
+        (pl.col("entry_ts") - origin).dt.total_minutes().clip(0, minutes).alias("from"),
+        (pl.col("exit_ts") - origin).dt.total_minutes().clip(0, minutes).alias("to"),
+    )
+    by_lane: dict[tuple[str, str], npt.NDArray[np.float32]] = {}
+    for (symbol, timeframe), lane in rows.partition_by("symbol", "timeframe", as_dict=True).items():
+        held = np.zeros(minutes, dtype=np.float32)
+        for begin, end_, size in lane.select("from", "to", "size").iter_rows():
+            held[begin:end_] += size  # trades of a lane follow each other; of a bar with two, both count
+        by_lane[str(symbol), str(timeframe)] = held
+    return by_lane
+
+
+def resemblance(one: Positions, other: Positions) -> float:
+    """Return the correlation of two strategies' positions over the lanes on which either traded.
+
+    A lane on which only one traded counts with the other flat. 0 where either never traded.
+    """
+    lanes = sorted(set(one) | set(other))
+    if not one or not other:
+        return 0.0
+    flat = np.zeros(len(next(iter(one.values()))), dtype=np.float32)
+    a = np.concatenate([one.get(lane, flat) for lane in lanes]).astype(np.float64)
+    b = np.concatenate([other.get(lane, flat) for lane in lanes]).astype(np.float64)
+    if not a.std() or not b.std():  # held throughout, or too short for a minute: the size is no difference of kind
+        return float(bool(not a.std() and not b.std() and np.sign(a[0]) == np.sign(b[0])))
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def find_duplicate(candidate: Positions, known: Mapping[str, Positions]) -> tuple[str, float] | None:
+    """Return the known strategy of which the candidate is a duplicate, and their correlation; None where it is new.
+
+    Parameters
+    ----------
+    candidate : Positions
+        Of the candidate.
+    known : mapping of str to Positions
+        Of known strategies over the same window, by name.
+
+    Examples
+    --------
+    >>> long = {("BTC-USDT", "5m"): np.array([0, 1, 1, 0], dtype=np.float32)}
+    >>> find_duplicate(long, {"first": long})
+    ('first', 1.0)
+    """
+    correlations = [(resemblance(candidate, other), name) for name, other in sorted(known.items())]
+    strongest = max(correlations, default=(0.0, ""), key=lambda pair: pair[0])
+    return (strongest[1], strongest[0]) if strongest[0] >= SAME else None
