@@ -1,11 +1,12 @@
-"""Ensembles: several directional models of one timeframe speaking as one.
+"""Ensembles: several directional models of one timeframe combined into one prediction.
 
 Belongs here: how members are combined, which combinations are tried on the holdout, their trading. Does not belong
-here: training members (`model_zoo.trainer`), files (`model_zoo.ensemble_files`), ranks (`model_zoo.ranking`).
+here: training members (`model_zoo.training.trainer`), files (`model_zoo.serving.ensemble_artifacts`), ranks
+(`backtester.evaluation.ranking`).
 
-What is fitted here (weights, calibration, threshold) is fitted on the members' predictions out of fold, all from
-before the holdout. Combinations are compared on that data too, each half predicted by what was fitted on the other;
-only the best few, a budget, are run on the holdout, and each of those is a trial.
+Weights, calibration and threshold are fitted on the members' out-of-fold predictions, all from before the holdout.
+Combinations are compared on the same data, each half predicted by the rule that was fitted on the other half. Only the
+best few, a budget, are run on the holdout, and each of these is a trial.
 """
 
 import hashlib
@@ -22,16 +23,18 @@ import polars as pl
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from backtester.costs import Costs
-from backtester.evaluation import Evaluation, evaluate
-from features.bars import TRADED_TIMEFRAMES, Timeframe, bar_length
+from backtester.evaluation.evaluate import Evaluation, evaluate
+from backtester.simulation.costs import Costs
+from backtester.statistics.windows import Window
+from features.array_types import FloatArray
+from features.bars import DEFAULT_TIMEFRAMES, Timeframe, bar_length
 from features.feature_manager import FeatureManager
-from model_zoo.base import FloatArray, Model, ModelError, thinned
-from model_zoo.calibration import DIRECTION, SLOPE_PRECISION, Calibration, fit_calibration
-from model_zoo.folds import Window, decided_at
-from model_zoo.labels import with_labels
-from model_zoo.trading import Threshold, choose_threshold
-from model_zoo.validation import Metrics, measure
+from model_zoo.datasets.folds import decided_at
+from model_zoo.datasets.labels import with_labels
+from model_zoo.evaluation.metrics import Metrics, measure
+from model_zoo.models.base import Model, ModelError, thinned
+from model_zoo.models.calibration import DIRECTION, SLOPE_PRECISION, Calibration, fit_calibration
+from model_zoo.serving.model_strategy import Threshold, choose_threshold
 
 Method = Literal["weighted_avg", "voting", "stacking"]
 METHODS: Final[tuple[Method, ...]] = ("weighted_avg", "voting", "stacking")
@@ -40,21 +43,21 @@ BUDGET: Final = 9
 MOST_ROWS: Final = 4_000
 """Rows out of fold that weights are fitted on; labels of neighbours overlap almost wholly."""
 BLOCK: Final = timedelta(hours=2)
-"""Block of the bootstraps, as in `model_zoo.trainer`."""
+"""Block of the bootstraps, as in `model_zoo.training.trainer`."""
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A trained directional model with what it said out of fold.
+    """A trained directional model with its out-of-fold predictions.
 
     Attributes
     ----------
     model, threshold, version
         As of its artifact.
     base_rate : float
-        What its naive baseline says.
+        Prediction of its naive baseline.
     out_of_fold : DataFrame
         `symbol, ts, probability, label_event, label_return` of the validation folds; empty where it only predicts.
     """
@@ -130,10 +133,10 @@ class Ensemble:
     threshold: Threshold
 
     def __post_init__(self) -> None:
-        spans = {(each.model.spec.timeframe, each.model.spec.horizon) for each in self.members}
-        sided = all(each.model.directional and not each.model.spec.barrier for each in self.members)
+        spans = {(member.model.spec.timeframe, member.model.spec.horizon) for member in self.members}
+        sided = all(member.model.directional and not member.model.spec.barrier for member in self.members)
         if len(self.members) < 2 or len(spans) > 1 or not sided:  # noqa: PLR2004 - one model is no ensemble
-            names = ", ".join(each.name for each in self.members)
+            names = ", ".join(member.name for member in self.members)
             msg = f"an ensemble needs two or more directional models of one timeframe, not {names or 'none'}"
             raise ModelError(msg)
 
@@ -150,7 +153,7 @@ class Ensemble:
     @property
     def name(self) -> str:
         """Identity across cycles, as `stacking_direction_price_5m`."""
-        return f"{self.rule.method}_{'_'.join(each.model.spec.type for each in self.members)}_{self.timeframe}"
+        return f"{self.rule.method}_{'_'.join(member.model.spec.type for member in self.members)}_{self.timeframe}"
 
     @property
     def version(self) -> str:
@@ -160,15 +163,15 @@ class Ensemble:
     @property
     def base_rate(self) -> float:
         """The naive probability: the mean of the members'."""
-        return float(np.mean([each.base_rate for each in self.members]))
+        return float(np.mean([member.base_rate for member in self.members]))
 
     def definition(self) -> dict[str, Any]:
         """Return everything that decides a prediction, as plain JSON values."""
         return {
             "name": self.name,
             "timeframe": self.timeframe,
-            "members": [each.name for each in self.members],
-            "versions": [each.version for each in self.members],
+            "members": [member.name for member in self.members],
+            "versions": [member.version for member in self.members],
             "method": self.rule.method,
             "weights": list(self.rule.weights),
             "calibration": asdict(self.rule.calibration),
@@ -177,16 +180,20 @@ class Ensemble:
 
     def features(self) -> list[str]:
         """Return every input of every member, each once."""
-        return list(dict.fromkeys(name for each in self.members for name in each.model.spec.inputs))
+        return list(dict.fromkeys(name for member in self.members for name in member.model.spec.inputs))
 
     def predict(self, frame: pl.DataFrame) -> pl.Series:
-        """Return P(up) for every row, null where a member says nothing; see `Model.predict`."""
-        said = [each.model.predict(frame).to_numpy() for each in self.members]
-        return self._joined(np.column_stack(said))
+        """Return P(up) for every row, null where a member predicts nothing; see `Model.predict`."""
+        predictions = [member.model.predict(frame).to_numpy() for member in self.members]
+        return self._joined(np.column_stack(predictions))
 
     def _joined(self, probability: FloatArray) -> pl.Series:
-        distances = np.array([each.threshold.distance for each in self.members])
+        distances = np.array([member.threshold.distance for member in self.members])
         return pl.Series("probability", self.rule.apply(probability, distances), pl.Float64).fill_nan(None)
+
+
+Fitted = tuple[Ensemble, Metrics]
+"""An ensemble fitted out of fold, and how well its kind of rule did on the half it was not fitted on."""
 
 
 class EnsembleStrategy:
@@ -195,7 +202,8 @@ class EnsembleStrategy:
     Parameters
     ----------
     ensemble : Ensemble
-        Trades on its own timeframe only, like a directional model: see `model_zoo.trading.ModelStrategy`.
+        Trades on its own timeframe only, like a directional model: see
+        `model_zoo.serving.model_strategy.ModelStrategy`.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -255,7 +263,7 @@ def search(
     budget: int = BUDGET,
     seed: int = 0,
 ) -> list[Tried]:
-    """Return the most promising ensembles with their results on the holdout, by falling promise.
+    """Return the most promising ensembles with their results on the holdout, best expected first.
 
     Parameters
     ----------
@@ -274,35 +282,76 @@ def search(
     seed : int
         Of the bootstraps.
 
+    Returns
+    -------
+    list of Tried
+        At most `budget`.
+
     Notes
     -----
     No look-ahead: which ensembles are run, and everything in them, is decided on predictions out of fold from before
     the holdout.
     """
     paid = costs or Costs()
-    round_trip = 2 * (paid.taker_fee + paid.slippage)
-    found = [fit(group, method, round_trip, seed) for group in combinations(members) for method in METHODS]
-    order = sorted(found, key=lambda each: (-(each[1].log_loss_gain or 0.0), each[0].name))[: max(budget, 0)]
+    fitted = [fit(*candidate, paid.round_trip, seed) for candidate in candidates(members)]
+    return run_on_holdout(manager, symbols, holdout, most_promising(fitted, budget), costs=paid, seed=seed)
+
+
+def candidates(members: Sequence[Member]) -> list[tuple[tuple[Member, ...], Method]]:
+    """Return what `search` fits: every combination by every method."""
+    return [(group, method) for group in combinations(members) for method in METHODS]
+
+
+def most_promising(fitted: Sequence[Fitted], budget: int = BUDGET) -> list[Fitted]:
+    """Return the ensembles that `search` runs on the holdout, by falling gain out of fold."""
+    return sorted(fitted, key=lambda pair: (-(pair[1].log_loss_gain or 0.0), pair[0].name))[: max(budget, 0)]
+
+
+def run_on_holdout(
+    manager: FeatureManager,
+    symbols: Sequence[str],
+    holdout: Window,
+    chosen: Sequence[Fitted],
+    *,
+    costs: Costs,
+    seed: int = 0,
+) -> list[Tried]:
+    """Run fitted ensembles on the holdout; see `search`.
+
+    Parameters
+    ----------
+    manager, symbols, holdout, costs, seed
+        As for `search`.
+    chosen : sequence of (Ensemble, Metrics)
+        As `most_promising` returns them.
+
+    Returns
+    -------
+    list of Tried
+        In the order of `chosen`.
+    """
     tried = []
-    for timeframe in TRADED_TIMEFRAMES:
-        chosen = [each for each in order if each[0].timeframe == timeframe]
-        if chosen:
-            tried += _run(manager, symbols, holdout, chosen, paid, seed)
-    place = {each.name: number for number, (each, _) in enumerate(order)}
-    return sorted(tried, key=lambda each: place[each.ensemble.name])
+    for timeframe in DEFAULT_TIMEFRAMES:
+        same = [ensemble for ensemble in chosen if ensemble[0].timeframe == timeframe]
+        if same:
+            tried += _run(manager, symbols, holdout, same, costs, seed)
+    place = {ensemble.name: number for number, (ensemble, _) in enumerate(chosen)}
+    return sorted(tried, key=lambda result: place[result.ensemble.name])
 
 
 def combinations(members: Sequence[Member]) -> list[tuple[Member, ...]]:
     """Return every group of two or more members of one timeframe, in the order of their names."""
     groups = []
-    for timeframe in TRADED_TIMEFRAMES:
-        same = sorted((each for each in members if each.model.spec.timeframe == timeframe), key=lambda each: each.name)
+    for timeframe in DEFAULT_TIMEFRAMES:
+        same = sorted(
+            (member for member in members if member.model.spec.timeframe == timeframe), key=lambda member: member.name
+        )
         groups += [group for size in range(2, len(same) + 1) for group in itertools.combinations(same, size)]
     return groups
 
 
-def fit(members: Sequence[Member], method: Method, round_trip: float, seed: int = 0) -> tuple[Ensemble, Metrics]:
-    """Return an ensemble fitted out of fold, and how well its kind of rule did on the half it was not fitted on.
+def fit(members: Sequence[Member], method: Method, round_trip: float, seed: int = 0) -> Fitted:
+    """Fit an ensemble out of fold, and measure its rule on the half that it was not fitted on.
 
     Parameters
     ----------
@@ -314,14 +363,19 @@ def fit(members: Sequence[Member], method: Method, round_trip: float, seed: int 
         Fees and slippage of going in and out, a fraction of notional.
     seed : int
         Of the bootstrap.
+
+    Returns
+    -------
+    tuple of (Ensemble, Metrics)
+        The ensemble, and its metrics across the two halves.
     """
     spec = members[0].model.spec
     whole = _together(members)
     rows = thinned(whole, MOST_ROWS)
     overlap = max(1.0, spec.horizon * rows.height / max(whole.height, 1))
     names = [f"member_{number}" for number in range(len(members))]
-    distances = np.array([each.threshold.distance for each in members])
-    rates = np.array([each.base_rate for each in members])
+    distances = np.array([member.threshold.distance for member in members])
+    rates = np.array([member.base_rate for member in members])
 
     def rule_of(part: pl.DataFrame) -> Rule:
         event = part["label_event"].to_numpy().astype(np.bool_)
@@ -329,10 +383,12 @@ def fit(members: Sequence[Member], method: Method, round_trip: float, seed: int 
 
     early, late = _halves(rows, spec.horizon * bar_length(spec.timeframe))
     crossed = pl.concat(
-        judged.with_columns(
-            pl.Series("probability", rule_of(learned).apply(judged.select(names).to_numpy(), distances), pl.Float64)
+        applied_to.with_columns(
+            pl.Series(
+                "probability", rule_of(fitted_on).apply(applied_to.select(names).to_numpy(), distances), pl.Float64
+            )
         )
-        for learned, judged in ((late, early), (early, late))
+        for fitted_on, applied_to in ((late, early), (early, late))
     )
     ensemble = Ensemble(tuple(members), rule_of(rows), choose_threshold(crossed, round_trip))
     return ensemble, measure(crossed, ensemble.base_rate, BLOCK, seed)
@@ -343,14 +399,15 @@ def _together(members: Sequence[Member]) -> pl.DataFrame:
     joined = members[0].out_of_fold.select(
         "symbol", "ts", "label_event", "label_return", pl.col("probability").alias("member_0")
     )
-    for number, each in enumerate(members[1:], 1):
-        other = each.out_of_fold.select("symbol", "ts", pl.col("probability").alias(f"member_{number}"))
+    for number, member in enumerate(members[1:], 1):
+        other = member.out_of_fold.select("symbol", "ts", pl.col("probability").alias(f"member_{number}"))
         joined = joined.join(other, on=["symbol", "ts"], how="inner", validate="1:1")
-    known = joined.drop_nulls().sort("ts", "symbol")
-    if known["ts"].n_unique() < 2 or known["label_event"].n_unique() < 2:  # noqa: PLR2004 - two halves, two classes
-        msg = f"{', '.join(each.name for each in members)}: too few predictions out of fold in common"
+    complete = joined.drop_nulls().sort("ts", "symbol")
+    if complete["ts"].n_unique() < 2 or complete["label_event"].n_unique() < 2:  # noqa: PLR2004 - two halves, two classes
+        names = ", ".join(member.name for member in members)
+        msg = f"{names}: too few common out-of-fold predictions; train them on the same window"
         raise ModelError(msg)
-    return known
+    return complete
 
 
 def _halves(rows: pl.DataFrame, gap: timedelta) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -372,8 +429,8 @@ def _rule(
     if method == "stacking":
         weights, intercept = _stack(logit(probability), event, overlap)
         return Rule(method, tuple(map(float, weights)), Calibration(1.0, intercept))
-    naive, said = (_losses(each, event) for each in (np.broadcast_to(rates, probability.shape), probability))
-    gains = np.maximum(naive - said, 0.0)
+    naive, losses = (_losses(forecast, event) for forecast in (np.broadcast_to(rates, probability.shape), probability))
+    gains = np.maximum(naive - losses, 0.0)
     weights = gains / gains.sum() if gains.sum() > 0 else np.array(equal)
     return Rule(method, tuple(map(float, weights)), Calibration())
 
@@ -385,7 +442,7 @@ def _losses(probability: FloatArray, event: BoolArray) -> FloatArray:
 
 
 def _votes(probability: FloatArray, distances: FloatArray) -> FloatArray:
-    """Return 1, -1 or 0 for each member beyond its threshold or not; NaN where it says nothing."""
+    """Return 1, -1 or 0 for each member beyond its threshold or not; NaN where it predicts nothing."""
     edge = probability - 0.5
     return np.where(np.isnan(edge), np.nan, np.sign(edge) * (np.abs(edge) > distances))
 
@@ -405,27 +462,27 @@ def _stack(score: FloatArray, event: BoolArray, overlap: float) -> tuple[FloatAr
         return value + penalty, np.append(error @ score + SLOPE_PRECISION * away, error.sum() + level * intercept)
 
     bounds = [(0.0, 3.0)] * count + [(-1.0, 1.0)]
-    found = minimize(loss, np.append(prior, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:-1], float(found.x[-1])
+    solution = minimize(loss, np.append(prior, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
+    return solution.x[:-1], float(solution.x[-1])
 
 
 def _run(
     manager: FeatureManager,
     symbols: Sequence[str],
     holdout: Window,
-    chosen: Sequence[tuple[Ensemble, Metrics]],
+    chosen: Sequence[Fitted],
     costs: Costs,
     seed: int,
 ) -> list[Tried]:
     """Return ensembles of one timeframe on the holdout."""
     first = chosen[0][0]
     timeframe = first.timeframe
-    wanted = list(dict.fromkeys(name for each, _ in chosen for name in each.features()))
+    wanted = list(dict.fromkeys(name for ensemble, _ in chosen for name in ensemble.features()))
     frame = manager.window(list(symbols), timeframe, wanted, holdout.start - bar_length(timeframe), holdout.end)
     labelled = with_labels(frame, timeframe, first.horizon).with_columns(pl.col("label_up").alias("label_event"))
     tested = labelled.filter(decided_at(timeframe).is_between(holdout.start, holdout.end, closed="left"))
     traded = evaluate(
-        [EnsembleStrategy(each) for each, _ in chosen],
+        [EnsembleStrategy(ensemble) for ensemble, _ in chosen],
         manager,
         symbols,
         holdout.start,
@@ -434,8 +491,8 @@ def _run(
         timeframes=(timeframe,),
     )
     tried = []
-    for (each, validation), evaluation in zip(chosen, traded, strict=True):
-        predictions = tested.select("symbol", "ts", each.predict(tested), "label_event")
-        metrics = measure(predictions, each.base_rate, BLOCK, seed)
-        tried.append(Tried(each, validation, metrics, predictions, evaluation))
+    for (ensemble, validation), evaluation in zip(chosen, traded, strict=True):
+        predictions = tested.select("symbol", "ts", ensemble.predict(tested), "label_event")
+        metrics = measure(predictions, ensemble.base_rate, BLOCK, seed)
+        tried.append(Tried(ensemble, validation, metrics, predictions, evaluation))
     return tried

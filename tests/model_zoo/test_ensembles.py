@@ -1,26 +1,25 @@
 """Members speak as one: by rules fitted before the holdout, within a budget, and as files that can be trusted."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.special import expit, logit
 
+from blofin_assets.ml_cycle import ensembles as assets
 from features.bars import FrameSource
 from features.feature_manager import FeatureManager
-from model_zoo.artifacts import save_artifact
-from model_zoo.base import ModelError, ModelSpec
-from model_zoo.calibration import Calibration
-from model_zoo.direction import DirectionModel
-from model_zoo.ensemble_files import load_ensemble, save_ensembles
 from model_zoo.ensembles import (
     METHODS,
     Ensemble,
     EnsembleStrategy,
+    Fitted,
     Member,
     Method,
     Rule,
@@ -29,11 +28,16 @@ from model_zoo.ensembles import (
     fit,
     search,
 )
-from model_zoo.momentum import MomentumModel
-from model_zoo.price import PriceModel
-from model_zoo.risk import RiskModel
-from model_zoo.trading import Threshold
-from model_zoo.trainer import Trained, default_spec, train_cycle
+from model_zoo.models.base import ModelError, ModelSpec
+from model_zoo.models.calibration import Calibration
+from model_zoo.models.direction import DirectionModel
+from model_zoo.models.momentum import MomentumModel
+from model_zoo.models.price import PriceModel
+from model_zoo.models.risk import RiskModel
+from model_zoo.serving.artifacts import save_artifact
+from model_zoo.serving.ensemble_artifacts import load_ensemble, save_ensembles
+from model_zoo.serving.model_strategy import Threshold
+from model_zoo.training.trainer import Trained, default_spec, train_cycle
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
 
 TYPES = ("direction", "momentum", "price")
@@ -196,10 +200,42 @@ def test_files_are_read_back_or_refused(
         "ensemble_001_results.json",
     ]
     paths[0].write_text(json.dumps(stored | {"weights": [9.0] * len(stored["weights"])}))
-    with pytest.raises(ModelError, match="was changed"):
+    with pytest.raises(ModelError, match="has changed since"):
         load_ensemble(paths[0])
     paths[0].write_text("{}")
-    with pytest.raises(ModelError, match="made by something else"):
+    with pytest.raises(ModelError, match="written by other software"):
         load_ensemble(paths[0])
     with pytest.raises(ModelError, match="not readable"):
         load_ensemble(tmp_path / "none.json")
+
+
+def test_one_ensemble_that_fails_leaves_the_others_as_they_are(
+    manager_of: MakeManager,
+    trained: list[Trained],
+    members: list[Member],
+    tried: list[Tried],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, lost = Ensemble.predict, tried[0].ensemble.name
+
+    def predict(self: Ensemble, frame: pl.DataFrame) -> pl.Series:
+        if self.name == lost:
+            raise OverflowError(lost)
+        return real(self, frame)
+
+    def unfit(group: Sequence[Member], method: Method, *others: Any) -> Fitted:
+        if method == "voting":
+            raise ModelError(method)
+        return fit(group, method, *others)
+
+    monkeypatch.setattr(Ensemble, "predict", predict)
+    monkeypatch.setattr(assets, "fit", unfit)
+    found, failed = assets.searched(manager_of(0.9), SYMBOLS, trained[0].holdout, members, 0)
+    voted = {f"voting of {', '.join(each.name for each in group)}": "voting" for group in combinations(members)}
+    assert failed == voted | {lost: f"OverflowError: {lost}"}
+    assert found
+    same = {each.ensemble.name: each for each in tried}
+    for each in found:
+        assert each.ensemble.name != lost
+        if each.ensemble.name in same:
+            assert each.metrics == same[each.ensemble.name].metrics

@@ -1,0 +1,4 @@
+"""Evaluation of fitted models: metrics, importance of inputs and their drift.
+
+Belongs here: numbers about fitted models. Does not belong here: fitting them (`model_zoo.training`).
+"""
