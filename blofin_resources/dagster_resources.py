@@ -1,7 +1,10 @@
 """The outside world as Dagster [resources](https://docs.dagster.io/guides/build/external-resources).
 
-Belongs here: the thin shells through which assets get the warehouse, the market and the clock. Does not belong here:
+Belongs here: thin wrappers through which assets get the warehouse, the market and the clock. Does not belong here:
 what those do (`warehouse`, `market`), what is done with them (`blofin_assets`).
+
+Whoever may start a run may not choose its folder, budget, addresses or clock: those are settings of the process, and
+`from_settings_alone` removes them from the configuration of runs.
 """
 
 from collections.abc import Iterator
@@ -9,12 +12,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
 from blofin_resources.claude import Claude, load_models
-from blofin_resources.claude.messages import DEADLINE_SECONDS, RETRIES
+from blofin_resources.claude.request import DEADLINE_SECONDS, RETRIES
 from blofin_resources.market import MarketSource, open_market
 from blofin_resources.notifier import Notifier
 from blofin_resources.processes import exclusive, process_identity
@@ -30,7 +33,22 @@ AS_OF_TAG: Final = "blofin/as_of"
 
 @lru_cache(maxsize=8)
 def open_warehouse(folder: str, market: str, market_id: str, catalog: str | None) -> Warehouse:
-    """Open a warehouse once a process: a new connection costs 140 ms and DuckDB wants one a process."""
+    """Open a warehouse once per process: the first connection costs 0.3 s, and DuckDB expects one per process.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the warehouse.
+    market, market_id : str
+        Market and what distinguishes it from others of that name.
+    catalog : str or None
+        DuckLake catalog; the file in the folder where None.
+
+    Returns
+    -------
+    Warehouse
+        The same object for the same arguments.
+    """
     return Warehouse.open(Path(folder), market=market, market_id=market_id, catalog=catalog)
 
 
@@ -39,25 +57,30 @@ class MarketResource(dg.ConfigurableResource["MarketResource"]):
 
     market: str
     archive: str | None
-    api_url: str
+    api_url: str | None
     seed: int
     symbols: list[str]
     api_patience: float = 120.0
+    api_wait: bool = False
     mark_prices: bool = True
+    universe: str = "off"
+    deep_start: str | None = None
 
     def source(self) -> MarketSource:
         """Return the source; the same object for the whole process, so that what it caches serves every run."""
-        return _open_market(self.market, self.archive, self.api_url, self.seed, self.api_patience)
+        return _open_market(self.market, self.archive, self.api_url, self.seed, self.api_patience, self.api_wait)
 
 
 @lru_cache(maxsize=8)
-def _open_market(market: str, archive: str | None, api_url: str, seed: int, patience: float) -> MarketSource:
+def _open_market(
+    market: str, archive: str | None, api_url: str | None, seed: int, patience: float, wait: bool
+) -> MarketSource:
     folder = Path(archive) if archive else None
-    return open_market(market, archive=folder, api_url=api_url, seed=seed, patience=patience)
+    return open_market(market, archive=folder, api_url=api_url, seed=seed, patience=patience, wait=wait)
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
-    """The warehouse, and the two things that each run owes to other processes: its identity and a lock."""
+    """The warehouse. Each run is tagged with its process, and locks out concurrent runs of its job and key."""
 
     folder: str
     market: str
@@ -72,7 +95,7 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
-        """Record the executing process on the run and keep other runs of the same job and key waiting."""
+        """Record the executing process on the run, and make other runs of the same job and key wait."""
         run = context.run
         if run is None or context.instance is None:
             yield self
@@ -87,7 +110,7 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
 
 
 class NotifierResource(dg.ConfigurableResource["NotifierResource"]):
-    """The webhook that is told of failures. Dagster shows fields, and its address is a secret: it is none of them."""
+    """The webhook for failures. Its address is a secret and not a field, because Dagster shows fields."""
 
     ui_url: str
 
@@ -97,7 +120,7 @@ class NotifierResource(dg.ConfigurableResource["NotifierResource"]):
 
 
 class ClockResource(dg.ConfigurableResource["ClockResource"]):
-    """The time. `fixed` stops it, for tests and simulations."""
+    """The clock. `fixed` stops it, for tests and simulations."""
 
     fixed: str | None = None
 
@@ -106,14 +129,14 @@ class ClockResource(dg.ConfigurableResource["ClockResource"]):
         return datetime.fromisoformat(self.fixed) if self.fixed else datetime.now(UTC)
 
     def as_of(self, run: dg.DagsterRun) -> datetime:
-        """Return the time after which the run may read nothing: its tag, else the present minute."""
+        """Return the as-of of a run: its tag, else the current minute. The run may read nothing later."""
         tag = run.tags.get(AS_OF_TAG)
         moment = datetime.fromisoformat(tag) if tag else self.now()
         return moment.replace(second=0, microsecond=0)
 
 
 class ClaudeResource(dg.ConfigurableResource["ClaudeResource"]):
-    """Claude within its daily budget. The key and the address are no fields: Dagster shows those to everybody."""
+    """Claude within its daily budget. Key and address are not fields, because Dagster shows fields to everybody."""
 
     budget_usd: float
     models: str | None = None
@@ -121,7 +144,7 @@ class ClaudeResource(dg.ConfigurableResource["ClaudeResource"]):
     retries: int = RETRIES
 
     def open(self, warehouse: Warehouse, clock: ClockResource) -> Claude:
-        """Return a client for one run, which reads key and address where it is made and records in `warehouse`."""
+        """Return a client for one run, which records in `warehouse`; key and address are read here."""
         settings = Settings()
         return Claude(
             warehouse,
@@ -135,8 +158,28 @@ class ClaudeResource(dg.ConfigurableResource["ClaudeResource"]):
         )
 
 
+def from_settings_alone(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
+    """Return a resource as configured here, without fields that a run's configuration could change."""
+
+    @contextmanager
+    def made(context: dg.InitResourceContext) -> Iterator[Any]:
+        with resource.yield_for_execution(context) as value:
+            yield value
+
+    return dg.ResourceDefinition(resource_fn=made, config_schema={}, description=type(resource).__doc__)
+
+
+def in_memory() -> dg.IOManagerDefinition:
+    """Return an IO manager for asset outputs, which are empty; Dagster's default takes a folder from a run."""
+
+    def made(_: dg.InitResourceContext) -> dg.IOManager:
+        return dg.InMemoryIOManager()  # type: ignore[no-untyped-call]  # Dagster gives its __init__ no types
+
+    return dg.IOManagerDefinition(resource_fn=made, config_schema={})
+
+
 class EvolutionResource(dg.ConfigurableResource["EvolutionResource"]):
-    """How hard a strategy cycle looks: the same for everybody who designs."""
+    """Budgets of the search in a strategy cycle, equal for all designers."""
 
     search_budget: int
     tuning_budget: int

@@ -4,9 +4,17 @@ Belongs here: the classes. Does not belong here: messages, which are written whe
 The `blofin` command and the assets print a `BlofinError` as its text alone, without a traceback.
 """
 
+from blofin_resources.texts import for_terminal
+
 
 class BlofinError(Exception):
-    """Something a user can put right: the text names the thing, the value and the way out, in one line."""
+    """Something a user can put right: the text names the thing, the value and the way out, in one line.
+
+    Such a text repeats values of data, files and servers, and is shown in terminals and logs: it is made safe for them.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(for_terminal(text))
 
 
 class SettingsError(BlofinError):

@@ -1,29 +1,27 @@
-"""Telling people elsewhere that something failed: one HTTP POST to a webhook.
+"""Notify people of failures: one HTTP POST to a webhook.
 
-Belongs here: the message's form for each kind of receiver, sending it within a bound, keeping secrets out of it. Does
-not belong here: what is worth telling and when (`blofin_assets.notifications`).
+Belongs here: the message format of each receiver, sending it within a time bound, keeping secrets out of it. Does
+not belong here: which failures are reported and when (`blofin_assets.scheduling.notifications`).
 
-The address of a webhook is its password. It is read from the environment, is on no page, and is in no text that comes
-from here: errors are told in words of this module, never in those of the HTTP client, which name the address.
+The address of a webhook is its password. It is read from the environment and appears on no page and in no text from
+here: errors are worded by this module, never by the HTTP client, which quotes the address.
 """
 
 import logging
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
+from blofin_resources.secrets import Redactor, secrets_of
 from blofin_resources.settings import Settings
 
 Receiver = Literal["json", "slack", "telegram"]
-
-RECEIVERS: Final[tuple[Receiver, ...]] = get_args(Receiver)
 
 TIMEOUT_SECONDS: Final = 5.0
 """How long a message may take in all, whatever the other side does."""
@@ -34,17 +32,12 @@ MOST_LINES: Final = 10
 MOST_CHARACTERS: Final = 3500
 """Length of a text: Telegram takes 4096, Slack more."""
 
-HIDDEN: Final = "[secret]"
-
-_PASSWORD: Final = re.compile(r"password=(?P<password>'[^']*'|\S+)|//[^/@:\s]*:(?P<login>[^/@\s]+)@")
-"""Where a password stands in a catalog's connection string and in an address."""
-
 _CLIENT_LOGGER: Final = logging.getLogger("httpx")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to tell.
+    """One failure to report.
 
     Attributes
     ----------
@@ -57,7 +50,7 @@ class Item:
     at
         When (UTC, ISO form).
     link
-        Where to look at it.
+        Page that shows it.
     """
 
     kind: str
@@ -98,7 +91,7 @@ class Notifier:
         self._timeout = timeout
         address = url.get_secret_value() if url else ""
         self.receiver: Receiver = receiver or _receiver_of(address)
-        self._hide = sorted({text for text in (address, *hide) if text}, key=len, reverse=True)
+        self._redactor = Redactor([address, *hide])
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -110,13 +103,13 @@ class Notifier:
 
     @property
     def on(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether a webhook is set."""
         return self._url is not None
 
     def send(self, title: str, items: Sequence[Item]) -> str | None:
-        """Post a message; return None once the receiver has taken it, else why it has not, in one line.
+        """Post a message; return None once the receiver has accepted it, else the reason in one line.
 
-        Returns after the timeout at the latest. Raises nothing for what the other side does or fails to do.
+        Returns after the timeout at the latest, and raises nothing for failures of the receiver.
         """
         if self._url is None:
             return "no notifier is set: BLOFIN_NOTIFY_URL is empty"
@@ -137,27 +130,14 @@ class Notifier:
         return answer[0] if answer else f"the notifier did not answer within {self._timeout:g} s"
 
     def _message(self, title: str, items: Sequence[Item]) -> dict[str, Any]:
-        shown = [Item(**{key: self._clean(value) for key, value in asdict(item).items()}) for item in items]
-        title = self._clean(title)
+        shown = [Item(**{key: self._redactor.hide(value) for key, value in asdict(item).items()}) for item in items]
+        title = self._redactor.hide(title)
         text = _text(title, shown)
         if self.receiver == "slack":
             return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
         if self.receiver == "telegram":
             return {"chat_id": self._chat or "", "text": text, "disable_web_page_preview": True}
         return {"source": "blofin", "title": title, "text": text, "items": [asdict(item) for item in shown]}
-
-    def _clean(self, text: str) -> str:
-        for secret in self._hide:
-            text = text.replace(secret, HIDDEN)
-        return text
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """Return every secret text among the settings."""
-    kept = [settings.anthropic_api_key, settings.notify_url]
-    found = [secret.get_secret_value() for secret in kept if secret is not None]
-    logins = [text for text in (settings.catalog, settings.anthropic_base_url) if text]
-    return [*found, *((m["password"] or m["login"]).strip("'") for text in logins for m in _PASSWORD.finditer(text))]
 
 
 def _receiver_of(address: str) -> Receiver:

@@ -1,7 +1,7 @@
-"""Processes on this machine: who they are, whether they still live, and which of them may do a thing now.
+"""Processes of this machine: identity, liveness, and locks between them.
 
-Belongs here: process identity that cannot be taken for another's, exclusive locks between processes. Does not belong
-here: Dagster runs (`blofin_assets.instance`), the warehouse's commit lock (`blofin_resources.warehouse`).
+Belongs here: a process identity that survives reuse of process ids, exclusive locks. Does not belong here: Dagster
+runs (`blofin_assets.scheduling.instance`), the warehouse's commit lock (`blofin_resources.warehouse`).
 """
 
 import fcntl
@@ -24,15 +24,15 @@ HOST: Final = "blofin/host"
 
 
 def process_identity(pid: int | None = None) -> dict[str, str]:
-    """Return what names a process (default: this one) so that no later process can be taken for it."""
+    """Return an identity of a process (default: this one) that no later process can have."""
     process = psutil.Process(pid)
     return {PID: str(process.pid), PROCESS_START: f"{process.create_time():.2f}", HOST: socket.gethostname()}
 
 
 def is_gone(identity: Mapping[str, str]) -> bool:
-    """Return whether the process so named has ended.
+    """Return whether the process of an identity has ended.
 
-    A process of another host, or an identity without a process, is taken to live: nobody here can know.
+    A process on another host, or an identity without a process id, counts as alive because its state is unknown here.
     """
     if identity.get(HOST) != socket.gethostname() or PID not in identity:
         return False
@@ -47,7 +47,21 @@ def is_gone(identity: Mapping[str, str]) -> bool:
 
 @contextmanager
 def exclusive(folder: Path, name: str, *, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock `name` among all processes that use `folder`; the system frees it when a process dies.
+    """Hold the lock `name` among all processes that use `folder`; the system releases it when a process dies.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder whose subfolder `.locks` holds the lock file.
+    name : str
+        Name of the lock.
+    wait_seconds : float
+        How long to wait for another holder.
+
+    Yields
+    ------
+    None
+        The lock is held inside the block.
 
     Raises
     ------
@@ -66,8 +80,13 @@ def exclusive(folder: Path, name: str, *, wait_seconds: float) -> Iterator[None]
         lock.release()
 
 
-def exclusive_for_life(folder: Path, name: str) -> None:
-    """Hold the lock `name` as long as this process lives, also as the program that replaces it by `exec`.
+def exclusive_for_life(folder: Path, name: str) -> int:
+    """Hold the lock `name` for the life of this process, including a program that replaces it by `exec`.
+
+    Returns
+    -------
+    int
+        File descriptor that holds the lock; a child that inherits it holds the lock too.
 
     Raises
     ------
@@ -82,6 +101,7 @@ def exclusive_for_life(folder: Path, name: str) -> None:
         os.close(handle)
         raise BlofinError(_held(name, path)) from None
     os.set_inheritable(handle, True)
+    return handle
 
 
 def _lock_file(folder: Path, name: str) -> Path:

@@ -5,35 +5,47 @@ even to see whether they exist; each source says itself what it cannot find.
 """
 
 import math
+import os
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
 
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from blofin_resources.errors import SettingsError
-
-Market = Literal["sample", "sample:null", "sample:edge", "archive", "blofin"]
-
-MARKETS: Final[tuple[Market, ...]] = get_args(Market)
-"""Every value of `BLOFIN_MARKET`."""
+from blofin_resources.market.registry import MARKETS, Options
+from blofin_resources.market.universe import parse_rule
+from blofin_resources.suggestions import did_you_mean, nearest
 
 HISTORY: Final = timedelta(days=45)
 """Market history kept before the as-of where no start is set: 35 days of search and 8.3 of warm-up, and a little."""
 
+ENV_FILE: Final = Path(".env")
+"""File in the working folder that is read beside the environment, which wins."""
+
+PREFIX: Final = "BLOFIN_"
+"""How the variable of a setting begins, but for those of Anthropic's own library."""
+
+TEST_PREFIX: Final = "BLOFIN_TEST_"
+"""How variables of the test suite begin, which are no settings."""
+
 _SYMBOL: Final = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+_WITHOUT_DASH: Final = re.compile(r"([A-Z0-9]+?)[/_:]?(USDT|USDC|USD)")
 
 _EXAMPLES: Final = {
-    "market": f"one of {', '.join(MARKETS)}",
     "archive": "a folder of <SYMBOL>_1m.parquet files, such as /data/market",
     "api_url": "an http(s) address, such as https://openapi.blofin.com",
     "api_patience": "seconds above 0, such as 120",
+    "api_wait": "on or off",
     "mark_prices": "on or off",
     "symbols": "BASE-QUOTE names joined by commas, such as BTC-USDT,ETH-USDT",
     "start": "a day, such as 2025-05-05",
+    "universe": "top:N, all, off, or symbols joined by commas, such as top:30",
+    "deep_start": "a day, such as 2022-01-01",
     "warehouse": "a folder, such as warehouse",
     "catalog": "a file or a DuckLake catalog, such as postgres:dbname=blofin",
     "ai_budget_usd": "US dollars a day, 0 or more, such as 5",
@@ -49,7 +61,7 @@ _EXAMPLES: Final = {
     "ui_url": "an http(s) address, such as http://127.0.0.1:3000",
 }
 
-_SECRET: Final = frozenset({"anthropic_api_key", "catalog", "notify_url"})
+_SECRET: Final = frozenset({"anthropic_api_key", "anthropic_base_url", "catalog", "notify_url"})
 """Fields whose value may not be shown: a key, and addresses that may hold one."""
 
 
@@ -64,14 +76,26 @@ def _split_symbols(value: object) -> object:
 def _check_symbols(symbols: tuple[str, ...]) -> tuple[str, ...]:
     bad = [symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
     if bad or not symbols:
-        msg = f"{', '.join(bad) or 'nothing'} is no symbol"
+        msg = f"{', '.join(bad) or 'nothing'} is not a symbol"
         raise ValueError(msg)
     return symbols
+
+
+def _check_universe(value: str) -> str:
+    rule = parse_rule(value)
+    return ",".join(rule.chosen) if rule is not None and rule.chosen else value.strip().lower()
 
 
 def _parse_day(value: object) -> object:
     # pydantic alone reads 20250505 as seconds since 1970
     return date.fromisoformat(value.strip()) if isinstance(value, str) else value
+
+
+def _check_market(value: str) -> str:
+    if value not in MARKETS:
+        msg = "no market"
+        raise ValueError(msg)
+    return value
 
 
 def _check_url(value: str) -> str:
@@ -107,24 +131,31 @@ class Settings(BaseSettings):
     """Settings of one process, from the environment, then `.env` in the working folder, then the defaults.
 
     Each field is the variable `BLOFIN_<FIELD>`, but for the two that start with ANTHROPIC. An empty variable counts
-    as unset, a variable that is not known here is not looked at.
+    as unset. A variable that begins with `BLOFIN_` and is no setting is refused where it looks like a misspelt one;
+    `unknown_variables` names the others.
 
     Attributes
     ----------
     market : str
-        Source of market data: `sample` (synthetic), its variants `sample:null` and `sample:edge`, `archive`, `blofin`.
+        Source of market data: one of `blofin_resources.market.MARKETS`.
     archive : Path or None
         Folder of candle files; needed where `market` is `archive`.
-    api_url : str
-        Address of the exchange's REST API, without a slash at its end.
+    api_url : str or None
+        Address of the exchange's REST API, without a slash at its end; None for its usual one.
     api_patience : float
         Seconds that one call of the exchange may take in all, retries and waiting included.
+    api_wait : bool
+        Whether a call waits for longer than that where the exchange states when it opens again.
     mark_prices : bool
-        Whether mark-price candles are brought in, by which leveraged positions are liquidated.
+        Whether mark-price candles are brought in, by which positions are liquidated.
     symbols : tuple of str
         Perpetual futures to follow, as BASE-QUOTE in capitals, each once, in the order given.
     start : date or None
         First market day (UTC); see `start_for`.
+    universe : str
+        Which symbols have deep history: `top:N`, `all`, a list of symbols, or `off`; see `market.universe`.
+    deep_start : date or None
+        First day (UTC) of deep history; see `blofin_resources.market.registry.deep_start`.
     warehouse : Path
         Folder of the warehouse, relative to the working folder unless absolute.
     catalog : str or None
@@ -155,12 +186,14 @@ class Settings(BaseSettings):
     Raises
     ------
     SettingsError
-        If a value cannot be used: one line with the variable, the value (never that of a secret) and an example.
+        If a value cannot be used: one line with the variable, the value (never that of a secret) and an example. If a
+        line of `.env` cannot be read, or a variable's name is misspelt.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="BLOFIN_",
-        env_file=".env",
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -168,10 +201,11 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    market: Market = "sample"
+    market: Annotated[str, AfterValidator(_check_market)] = "sample"
     archive: UserPath | None = None
-    api_url: Url = "https://openapi.blofin.com"
+    api_url: Url | None = None
     api_patience: Annotated[float, AfterValidator(_check_seconds)] = 120.0
+    api_wait: bool = False
     mark_prices: bool = True
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_symbols), AfterValidator(_check_symbols)] = (
         "BTC-USDT",
@@ -179,6 +213,8 @@ class Settings(BaseSettings):
         "SOL-USDT",
     )
     start: Annotated[date | None, BeforeValidator(_parse_day)] = None
+    universe: Annotated[str, AfterValidator(_check_universe)] = "top:30"
+    deep_start: Annotated[date | None, BeforeValidator(_parse_day)] = None
     warehouse: UserPath = Path("warehouse")
     catalog: str | None = None
     ai_budget_usd: Annotated[float, AfterValidator(_check_amount)] = 5.0
@@ -194,23 +230,20 @@ class Settings(BaseSettings):
     ui_url: Url = "http://127.0.0.1:3000"
 
     def __init__(self, **values: Any) -> None:
+        _refuse_misspelt()
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise SettingsError("; ".join(_describe(problem) for problem in _rejected(error, values))) from None
-        except UnicodeDecodeError:
-            msg = ".env is not UTF-8 text; write it anew as NAME=value lines"
-            raise SettingsError(msg) from None
-        if self.market == "archive" and self.archive is None:
-            msg = f"BLOFIN_MARKET=archive needs BLOFIN_ARCHIVE: {_EXAMPLES['archive']}"
-            raise SettingsError(msg)
+        for name in MARKETS[self.market].needs:
+            if getattr(self, name) is None:
+                msg = f"BLOFIN_MARKET={self.market} needs {_variable(name)}: {_EXAMPLES.get(name, 'set it')}"
+                raise SettingsError(msg)
 
     @property
     def market_id(self) -> str:
         """What tells two markets of the same name apart: seed, folder of the archive, or host of the exchange."""
-        if self.market == "archive" and self.archive is not None:
-            return str(self.archive.resolve())
-        return f"seed={self.seed}" if self.market.startswith("sample") else urlsplit(self.api_url).hostname or ""
+        return MARKETS[self.market].market_id(Options(self.archive, self.api_url, self.seed))
 
     def environment(self) -> dict[str, str]:
         """Return what is set, and the warehouse, as variables: they give the same settings in any working folder.
@@ -243,6 +276,52 @@ def variables() -> frozenset[str]:
     return frozenset(_variable(name) for name in Settings.model_fields)
 
 
+def unknown_variables() -> list[str]:
+    """Return the variables of the environment and of `.env` that begin with `BLOFIN_` and are no setting.
+
+    Raises
+    ------
+    SettingsError
+        If `.env` is not UTF-8 text, or one of its lines is not `NAME=value`.
+    """
+    ours = [name for name in dict.fromkeys([*os.environ, *_names_in_file()]) if name.upper().startswith(PREFIX)]
+    return [name for name in ours if name.upper() not in variables() and not name.startswith(TEST_PREFIX)]
+
+
+def _refuse_misspelt() -> None:
+    """Refuse a name that is no setting and is near one: what it was meant to set would be left at its default."""
+    known = {name.removeprefix(PREFIX): name for name in sorted(variables())}
+    for name in unknown_variables():
+        meant = nearest(name.upper().removeprefix(PREFIX), known)
+        if meant is not None:
+            where = "the environment" if name in os.environ else str(ENV_FILE.resolve())
+            msg = f"{name} in {where} is not a setting; did you mean {known[meant]}?"
+            raise SettingsError(msg)
+
+
+def _names_in_file() -> Iterator[str]:
+    """Give the names that `.env` sets; a line is shown by its number alone, since it may hold a secret."""
+    if not ENV_FILE.is_file():
+        return
+    try:
+        with ENV_FILE.open(encoding="utf-8-sig") as file:
+            bindings = list(parse_stream(file))
+    except UnicodeDecodeError:
+        msg = f"{ENV_FILE.resolve()} is not UTF-8 text; rewrite it as NAME=value lines"
+        raise SettingsError(msg) from None
+    except OSError as error:
+        msg = f"{ENV_FILE.resolve()} cannot be read ({error.strerror}); make it readable, or remove it"
+        raise SettingsError(msg) from None
+    for binding in bindings:
+        if binding.error or (binding.key is not None and binding.value is None):
+            text = binding.original.string  # with the empty lines before it
+            line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            msg = f"{ENV_FILE.resolve()}, line {line} is not NAME=value; correct or delete it"
+            raise SettingsError(msg)
+        if binding.key is not None:
+            yield binding.key
+
+
 def _variable(field: str) -> str:
     return field.upper() if field.startswith("anthropic") else f"BLOFIN_{field.upper()}"
 
@@ -273,4 +352,16 @@ def _rejected(error: ValidationError, given: dict[str, Any]) -> list[tuple[str, 
 def _describe(problem: tuple[str, object]) -> str:
     name, value = problem
     shown = "" if name in _SECRET else f"={value!r}"
-    return f"{_variable(name)}{shown} cannot be used; give {_EXAMPLES.get(name, 'another value')}"
+    example, hint = _EXAMPLES.get(name, "another value"), ""
+    if name == "market":
+        example, hint = f"one of {', '.join(MARKETS)}", did_you_mean([str(value)], MARKETS)
+    elif name == "symbols":
+        hint = did_you_mean_symbols(str(value).split(","))
+    return f"{_variable(name)}{shown} cannot be used; give {example}{hint}"
+
+
+def did_you_mean_symbols(names: Iterable[str]) -> str:
+    """Return ` (did you mean BTC-USDT?)` for a name such as BTCUSDT or BTC/USDT; nothing where no name is like that."""
+    found = [_WITHOUT_DASH.fullmatch(name.strip().upper()) for name in names]
+    meant = ", ".join("-".join(each.groups()) for each in found if each)
+    return f" (did you mean {meant}?)" if meant else ""

@@ -1,11 +1,11 @@
-"""Claude: questions in roles, structured answers, a daily budget, every call on record.
+"""Claude: prompts by role, structured answers, a daily budget, a record of every call.
 
 Belongs here: the client of the [Messages API](https://platform.claude.com/docs/en/api/messages), models and prices,
-the ledger of calls. Does not belong here: what is asked and what is done with the answer (`strategies.evolution`,
+the ledger of calls. Does not belong here: prompts, and what is done with an answer (`strategies.llm`,
 `blofin_assets`).
 
-How it works, in one rule: whatever happens, `Claude.ask` returns a value and leaves a row, and the row is what the
-same cycle is answered with if it is materialised again.
+One rule: whatever happens, `Claude.ask` returns a value and stores a row, and from that row the same cycle is answered
+if it is materialised again.
 """
 
 from blofin_resources.claude.claude import REASONS, Answer, Claude, Prompt, Reason, Unavailable

@@ -1,7 +1,7 @@
-"""Asking Claude: one structured answer, or a value that says why there is none.
+"""Ask Claude for one structured answer; without one, return a value that says why.
 
-Belongs here: the order of things around a call: replay, key, budget, sending, judging the answer, one repair.
-Does not belong here: what is asked (the prompts), what is done with the answer.
+Belongs here: the sequence around a call: replay, key, budget, sending, validating the answer, one repair. Does not
+belong here: prompts, what is done with the answer.
 """
 
 import hashlib
@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, get_args
 
-import anthropic
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from blofin_resources.claude.credentials import Credentials
 from blofin_resources.claude.ledger import Call, Ledger
-from blofin_resources.claude.messages import DEADLINE_SECONDS, RETRIES, Failure, Messages, Reply, Request
 from blofin_resources.claude.models import Models, Role, load_models
-from blofin_resources.claude.secrets import Secrets
+from blofin_resources.claude.request import DEADLINE_SECONDS, RETRIES, Failure, Reply, Request
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
@@ -52,7 +51,7 @@ _CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
 
 
 class Prompt(Protocol):
-    """What `Claude.ask` needs of a prompt; `strategies.evolution.prompting.Prompt` is one."""
+    """The interface that `Claude.ask` needs of a prompt; `strategies.llm.prompts.Prompt` implements it."""
 
     @property
     def name(self) -> str:
@@ -64,14 +63,14 @@ class Prompt(Protocol):
 
     @property
     def system(self) -> str:
-        """The long part that is the same in many calls."""
+        """The long part that is equal in many calls."""
 
     @property
     def question(self) -> str:
-        """The part that is about this call."""
+        """The part specific to this call."""
 
     def again(self, reply: str, problem: str) -> "Prompt":
-        """Return the prompt that asks once more, since `reply` had a problem."""
+        """Return the prompt for a second attempt, after `reply` had a problem."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,17 @@ class Answer(Generic[T]):
     Attributes
     ----------
     value : BaseModel
-        Of the type asked for.
+        Of the requested type.
     model : str
-        Who answered.
+        Model that answered.
     cost_usd : float
-        What it cost when it was asked, repair included, US dollars.
+        Cost when it was asked, repair included, in US dollars.
     calls : tuple of str
         Ids of its rows in `research.llm_calls`.
     replayed : bool
-        Whether it comes from these rows, without a call.
+        Whether it was read from these rows, without a call.
     question : str
-        The part of the prompt that was about this call, as sent.
+        The call-specific part of the prompt, as sent.
     """
 
     value: T
@@ -104,16 +103,16 @@ class Answer(Generic[T]):
 
 @dataclass(frozen=True)
 class Unavailable:
-    """No answer, and why: the cycle goes on without it.
+    """No answer, and the reason; the cycle continues without it.
 
     Attributes
     ----------
     reason : Reason
         One word.
     detail : str
-        In words, without any secret.
+        A sentence without secrets.
     model, cost_usd, calls, replayed
-        As in `Answer`; a refused or cut answer costs too.
+        As in `Answer`; a refused or truncated answer costs too.
     """
 
     reason: Reason
@@ -125,26 +124,26 @@ class Unavailable:
 
 
 class Claude:
-    """Claude within a daily budget, every call on record.
+    """Claude within a daily budget, with a record of every call.
 
     Parameters
     ----------
     warehouse : Warehouse
-        Where the calls are recorded, and replayed from.
+        Where calls are recorded, and replayed from.
     key : SecretStr or None
-        Without one nothing is sent, but what is on record is still replayed.
+        Without one nothing is sent, but recorded answers are still replayed.
     budget_usd : float
-        What the calls of one UTC day may cost, US dollars.
+        Largest cost of the calls of one UTC day, US dollars.
     base_url : str, optional
-        Where Claude is called, if not at its usual address.
+        Address of the API, if not the usual one.
     models : Models, optional
         Models and prices, if not those of `models.toml`.
     deadline_seconds : float
-        Bound on one call, retries included.
+        Largest duration of one call, retries included.
     retries : int
-        How often a request that was refused for the moment is sent again.
+        How often a request that failed temporarily is sent again.
     clock : callable
-        Tells the present time: its UTC day is the budget's day.
+        Returns the current time; its UTC day is the budget's day.
     """
 
     def __init__(
@@ -159,10 +158,11 @@ class Claude:
         retries: int = RETRIES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._secrets = Secrets(key, base_url)
+        self._credentials = Credentials(key, base_url)
         self._models = models or load_models()
         self._budget = budget_usd
-        self._messages = Messages(self._secrets, deadline_seconds=deadline_seconds, retries=retries)
+        self._deadline = deadline_seconds
+        self._retries = retries
         self._ledger = Ledger(warehouse, clock)
         self._asked: Counter[tuple[str, str, datetime, str]] = Counter()
         self._turn = threading.Lock()
@@ -175,7 +175,21 @@ class Claude:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Self:
-        """Return Claude as the settings have it.
+        """Build the client that the settings describe.
+
+        Parameters
+        ----------
+        settings : Settings
+            Key, budget, address and models.
+        warehouse : Warehouse
+            Where calls are recorded.
+        clock : callable
+            Returns the current time.
+
+        Returns
+        -------
+        Claude
+            The client.
 
         Raises
         ------
@@ -192,38 +206,42 @@ class Claude:
         )
 
     def __repr__(self) -> str:
-        return f"Claude({self._secrets!r}, budget_usd={self._budget:g})"
+        return f"Claude({self._credentials!r}, budget_usd={self._budget:g})"
 
     @property
     def has_key(self) -> bool:
-        """Whether anything can be sent at all."""
-        return self._secrets.key is not None
-
-    def spent_today(self) -> float:
-        """Return what today's calls cost so far, US dollars; those under way at their worst case."""
-        return self._ledger.spent(self._ledger.now())
+        """Whether requests can be sent at all."""
+        return self._credentials.key is not None
 
     def ask(
         self, role: Role, prompt: Prompt, answer_type: type[T], *, as_of: datetime, run_id: str
     ) -> Answer[T] | Unavailable:
-        """Return Claude's answer, or why there is none.
+        """Return Claude's answer, or the reason why there is none.
 
-        The same question for the same as-of is answered from the record, whatever came of it then: so a cycle that
-        is materialised again has the same result, without a call or a key. A run that asks the same thing n times
-        gets the n answers of the run before it.
+        The same question for the same as-of is answered from the record, whatever its outcome was. A cycle that is
+        materialised again therefore gets the same result, without a call or a key. A run that asks the same question n
+        times gets the n answers of the earlier run, in order.
+
+        With a budget of zero, as when another version of the code reproduces a report, a question in other words is
+        answered from the record if there was only one of its kind.
 
         Parameters
         ----------
         role : Role
-            As what Claude is asked: chooses the model.
+            Role in which Claude is asked; selects the model.
         prompt : Prompt
-            What is asked.
+            The prompt.
         answer_type : type of BaseModel
-            What the answer must fit. One that does not goes back once, with what is wrong with it.
+            Type of the answer. An answer that does not fit is sent back once, with the validation errors.
         as_of : datetime
-            Of the cycle, with a time zone.
+            As-of of the cycle, with a time zone.
         run_id : str
             Dagster run that asks.
+
+        Returns
+        -------
+        Answer or Unavailable
+            The validated answer, or why there is none.
 
         Raises
         ------
@@ -235,10 +253,14 @@ class Claude:
         if as_of.tzinfo is None:
             msg = f"{as_of!r} has no time zone; give a UTC time such as 2025-06-12T00:00:00Z"
             raise ValueError(msg)
-        schema = anthropic.transform_schema(answer_type)
+        from anthropic import transform_schema
+
+        schema = transform_schema(answer_type)
         digest = _digest(prompt, schema)
         sequence = self._next(run_id, role, as_of, digest)
         recorded = self._ledger.recorded(role, as_of, digest, sequence)
+        if not recorded and not self._budget:
+            recorded = self._ledger.reworded(role, as_of, prompt.name)
         calls: list[Call] = []
         for number in range(ROUNDS):
             call = recorded.get(number)
@@ -262,8 +284,8 @@ class Claude:
         return Request(self._models.roles[role], self._sendable(prompt.system), self._sendable(prompt.question), schema)
 
     def _sendable(self, text: str) -> str:
-        """Return the text without secrets, and without halves of characters, which nothing can encode."""
-        return self._secrets.hide(text).encode(errors="replace").decode()
+        """Return the text without secrets and without unpaired surrogates, which cannot be encoded."""
+        return self._credentials.hide(text).encode(errors="replace").decode()
 
     def _draft(
         self, request: Request, prompt: Prompt, *, role: Role, digest: str, as_of: datetime, run_id: str
@@ -285,7 +307,7 @@ class Claude:
         )
 
     def _made(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
-        """Make a call if it may be made, and record how it ended."""
+        """Make a call if the key and the budget allow it, and record its outcome."""
         refused = self._refused(call)
         if refused is not None:
             self._ledger.refused(refused)
@@ -301,16 +323,19 @@ class Claude:
         return ended
 
     def _refused(self, call: Call) -> Call | None:
-        """Return the call as it ends where there is no key that could be sent."""
+        """Return the call with its outcome if there is no usable key, else None."""
         if not self.has_key:
             return replace(call, outcome="no_key", detail="ANTHROPIC_API_KEY is not set")
-        if not self._secrets.sendable:
+        if not self._credentials.sendable:
             return replace(call, outcome="rejected", detail="ANTHROPIC_API_KEY holds letters that no key has")
         return None
 
     def _sent(self, call: Call, request: Request, role: Role, answer_type: type[BaseModel]) -> Call:
+        from blofin_resources.claude.messages import Messages
+
+        messages = Messages(self._credentials, deadline_seconds=self._deadline, retries=self._retries)
         begun = time.monotonic()
-        came = self._messages.send(request)
+        came = messages.send(request)
         call = replace(call, latency_seconds=round(time.monotonic() - begun, 3))
         if isinstance(came, Failure):
             # what may have been paid for counts as paid
@@ -333,7 +358,7 @@ class Claude:
 
 
 def _digest(prompt: Prompt, schema: dict[str, Any]) -> str:
-    """Return the hash of all that decides an answer but the model, whose change must not undo the past."""
+    """Hash everything that determines an answer except the model: changing the model keeps old answers valid."""
     asked = [prompt.name, prompt.version, prompt.system, prompt.question, schema]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -353,7 +378,7 @@ def _judged(reply: Reply, answer_type: type[BaseModel]) -> tuple[str, str | None
 
 
 def _problems(error: ValidationError) -> str:
-    """Return what is wrong with an answer, one line each, without repeating the answer."""
+    """Return the validation errors of an answer, one line each, without quoting the answer."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     lines = [f"{'.'.join(str(part) for part in each['loc']) or 'answer'}: {each['msg']}" for each in found]
     more = [f"and {len(lines) - _MOST_PROBLEMS} more"] if len(lines) > _MOST_PROBLEMS else []

@@ -1,7 +1,7 @@
-"""The record of every call, which is also the budget.
+"""The record of every call, which also enforces the budget.
 
-Belongs here: rows of `research.llm_calls`, what was spent on a day, holding the price of a call before it is made.
-Does not belong here: prices (`models`), what a row means for a cycle (`claude`).
+Belongs here: rows of `research.llm_calls`, the spending of a day, reserving the cost of a call before it is made. Does
+not belong here: prices (`models`), what a row means for a cycle (`claude`).
 """
 
 from collections.abc import Callable
@@ -54,14 +54,14 @@ _COLUMNS: Final = ", ".join(f'"{column.name}"' for column in fields(Call))
 
 
 class Ledger:
-    """Calls in a warehouse.
+    """Recorded calls in a warehouse.
 
     Parameters
     ----------
     warehouse : Warehouse
         Open for writing.
     clock : callable
-        Tells the present time, UTC.
+        Returns the current time, UTC.
     """
 
     def __init__(self, warehouse: Warehouse, clock: Callable[[], datetime]) -> None:
@@ -73,7 +73,7 @@ class Ledger:
         return self._clock().astimezone(UTC)
 
     def spent(self, moment: datetime) -> float:
-        """Return what the calls of a moment's UTC day cost, those that still run at their worst case, US dollars."""
+        """Return what the calls of a moment's UTC day cost in US dollars; unsettled calls count at their worst case."""
         day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         total = self._warehouse.read(
             f"SELECT coalesce(sum(cost_usd), 0) AS total FROM {TABLE} WHERE called_at >= ? AND called_at < ?",  # noqa: S608
@@ -82,10 +82,10 @@ class Ledger:
         return float(total.item())
 
     def reserve(self, call: Call, budget_usd: float) -> float | None:
-        """Hold a call's worst case against its day's budget; return None, or what was spent where it does not fit.
+        """Reserve a call's worst case within its day's budget; return None, or what was spent if it does not fit.
 
-        Of several processes at once, each sees what the others hold: a lock goes around looking and holding. A call
-        that is never settled, since its process was killed, keeps its worst case: it may have been charged.
+        A lock around checking and reserving makes concurrent processes see each other's reservations. A call that is
+        never settled because its process was killed keeps its worst case: it may have been charged.
         """
         with exclusive(self._warehouse.folder, "claude-budget", wait_seconds=_TURN_SECONDS):
             spent = self.spent(call.called_at)
@@ -95,29 +95,75 @@ class Ledger:
         return None
 
     def refused(self, call: Call) -> None:
-        """Store a call that was not made."""
+        """Record a call that was not made."""
         self._add(call)
 
     def settle(self, call: Call) -> None:
-        """Store how a call ended, in place of what was held for it."""
+        """Replace a call's reservation by its outcome."""
         with self._warehouse.transaction(call.run_id) as tx:
             tx.replace(TABLE, _frame(call), id=call.id)
 
     def recorded(self, role: str, as_of: datetime, prompt_hash: str, sequence: int) -> dict[int, Call]:
-        """Return the first call of each round that ended, by round."""
-        rows = self._warehouse.read(
-            f"SELECT {_COLUMNS} FROM {TABLE} WHERE role = ? AND as_of = ? AND prompt_hash = ? "  # noqa: S608
-            "AND \"sequence\" = ? AND outcome <> 'reserved' ORDER BY round, called_at, id",
-            [role, as_of, prompt_hash, sequence],
+        """Return the recorded calls of one question.
+
+        Parameters
+        ----------
+        role : str
+            Role of the question.
+        as_of : datetime
+            As-of of the cycle.
+        prompt_hash : str
+            Hash of prompt and answer type.
+        sequence : int
+            Which of several equal questions of a run, from 0.
+
+        Returns
+        -------
+        dict of int to Call
+            The first settled call of each round (0 the question, 1 the repair).
+        """
+        return _by_round(
+            self._warehouse.read(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE role = ? AND as_of = ? AND prompt_hash = ? "  # noqa: S608
+                "AND \"sequence\" = ? AND outcome <> 'reserved' ORDER BY round, called_at, id",
+                [role, as_of, prompt_hash, sequence],
+            )
         )
-        found: dict[int, Call] = {}
-        for row in rows.iter_rows(named=True):
-            found.setdefault(row["round"], Call(**row))
-        return found
+
+    def reworded(self, role: str, as_of: datetime, prompt_name: str) -> dict[int, Call]:
+        """Return the recorded calls of the only question of its kind, whatever its wording.
+
+        Parameters
+        ----------
+        role : str
+            Role of the question.
+        as_of : datetime
+            As-of of the cycle.
+        prompt_name : str
+            Name of the prompt, which is the kind of question.
+
+        Returns
+        -------
+        dict of int to Call
+            As `recorded`; empty if there was no question of that kind, or more than one.
+        """
+        rows = self._warehouse.read(
+            f"SELECT {_COLUMNS} FROM {TABLE} WHERE role = ? AND as_of = ? AND prompt_name = ? "  # noqa: S608
+            "AND outcome <> 'reserved' ORDER BY \"sequence\", round, called_at, id",
+            [role, as_of, prompt_name],
+        )
+        return _by_round(rows) if rows["prompt_hash"].n_unique() == 1 else {}
 
     def _add(self, call: Call) -> None:
         with self._warehouse.transaction(call.run_id) as tx:
             tx.append(TABLE, _frame(call))
+
+
+def _by_round(rows: pl.DataFrame) -> dict[int, Call]:
+    found: dict[int, Call] = {}
+    for row in rows.iter_rows(named=True):
+        found.setdefault(row["round"], Call(**row))
+    return found
 
 
 def _frame(call: Call) -> pl.DataFrame:

@@ -1,14 +1,13 @@
-"""One request to the Messages API, bounded in time, whose every failure is a value.
+"""One request to the Messages API, bounded in time; every failure is returned as a value.
 
-Belongs here: sending through the SDK, the deadline, reading the answer's envelope. Does not belong here: what is
-asked and whether the answer fits (`claude`), what it costs (`models`), the record of it (`ledger`).
+Belongs here: sending through the SDK, the deadline, reading the answer's envelope. Does not belong here: prompts and
+whether an answer fits (`claude`), its cost (`models`), its record (`ledger`).
 
-The SDK retries refused and failed requests by itself. One thing it may not retry is a request whose answer was lost
-on the way: that answer may have been paid for, and the budget holds the price of one.
+The SDK retries refused and failed requests. It must not retry a request whose answer was lost in transit: that answer
+may have been charged, and the budget reserves the cost of one.
 """
 
 import asyncio
-import json
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -18,96 +17,13 @@ import anthropic
 import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from blofin_resources.claude.models import RoleModel, Usage
-from blofin_resources.claude.secrets import Secrets
-
-DEADLINE_SECONDS: Final = 300.0
-"""How long a call may take, retries included: some 16,000 tokens are written in that time."""
-
-RETRIES: Final = 3
-"""How often the SDK sends again what was refused for the moment."""
+from blofin_resources.claude.credentials import Credentials
+from blofin_resources.claude.models import Usage
+from blofin_resources.claude.request import DEADLINE_SECONDS, RETRIES, Failure, Reply, Request
 
 _GRACE_SECONDS: Final = 2.0
 _LONGEST_DETAIL: Final = 300
 _RETRYABLE: Final = frozenset({408, 409, 429})
-
-Trouble = Literal["timeout", "network", "overloaded", "rejected", "broken"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is sent.
-
-    Attributes
-    ----------
-    role : RoleModel
-        Model, longest answer and effort.
-    system : str
-        The long constant part, which the API is told to cache.
-    question : str
-        The part that differs from call to call.
-    schema : dict
-        JSON schema of the answer, in the form that the API takes.
-    """
-
-    role: RoleModel
-    system: str
-    question: str
-    schema: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        """Both texts, as JSON."""
-        return json.dumps({"system": self.system, "question": self.question}, ensure_ascii=False)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all that becomes tokens."""
-        sent = self.system + self.question + json.dumps(self.schema)
-        return len(sent.encode(errors="replace"))
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the arguments of the SDK's `messages.create`."""
-        config: dict[str, Any] = {"format": {"type": "json_schema", "schema": self.schema}}
-        if self.role.effort is not None:
-            config["effort"] = self.role.effort
-        return {
-            "model": self.role.model,
-            "max_tokens": self.role.max_tokens,
-            "system": [{"type": "text", "text": self.system, "cache_control": {"type": "ephemeral"}}],
-            "messages": [{"role": "user", "content": self.question}],
-            "output_config": config,
-        }
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back: the texts of the answer joined, and the rest of the envelope."""
-
-    text: str
-    stop_reason: str
-    usage: Usage
-    note: str
-    request_id: str | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Nothing came back that can be read.
-
-    Attributes
-    ----------
-    outcome : str
-        One of `Trouble`.
-    detail : str
-        Why, without any secret.
-    paid : bool
-        Whether an answer may have been written, and so be charged, that never arrived.
-    """
-
-    outcome: Trouble
-    detail: str
-    paid: bool = False
 
 
 class Messages:
@@ -115,21 +31,23 @@ class Messages:
 
     Parameters
     ----------
-    secrets : Secrets
+    credentials : Credentials
         With a key.
     deadline_seconds : float
-        Bound on one call as a whole.
+        Largest duration of one call.
     retries : int
-        Of the SDK.
+        Retries of the SDK.
     """
 
-    def __init__(self, secrets: Secrets, *, deadline_seconds: float = DEADLINE_SECONDS, retries: int = RETRIES) -> None:
-        self._secrets = secrets
+    def __init__(
+        self, credentials: Credentials, *, deadline_seconds: float = DEADLINE_SECONDS, retries: int = RETRIES
+    ) -> None:
+        self._credentials = credentials
         self._deadline = deadline_seconds
         self._retries = retries
 
     def send(self, request: Request) -> Reply | Failure:
-        """Return the answer, or why there is none; no later than the deadline and a moment."""
+        """Return the answer or the reason why there is none, at the latest shortly after the deadline."""
         waiting: Future[Reply | Failure] = Future()
 
         def run() -> None:
@@ -158,18 +76,19 @@ class Messages:
             return self._refused(error)
         except anthropic.APIConnectionError as error:
             reason = type(error.__cause__ or error).__name__
-            return Failure("network", f"{self._secrets.address or 'api.anthropic.com'} cannot be reached ({reason})")
+            address = self._credentials.address or "api.anthropic.com"
+            return Failure("network", f"{address} cannot be reached ({reason})")
         except Exception as error:  # noqa: BLE001  # no text of an unknown error: it may hold the key
             return Failure("broken", f"{type(error).__name__} while asking", paid=attempts.in_flight)
 
     async def _sent(self, request: Request, attempts: "_Attempts") -> Reply | Failure:
-        assert self._secrets.key is not None  # noqa: S101  # `Claude` sends nothing without one
+        assert self._credentials.key is not None  # noqa: S101  # `Claude` sends nothing without one
         # without redirects: they would carry the key to another host
         http = anthropic.DefaultAsyncHttpxClient(follow_redirects=False)
         async with anthropic.AsyncAnthropic(
-            api_key=self._secrets.key.get_secret_value(),
-            base_url=self._secrets.address,
-            default_headers=self._secrets.headers(),
+            api_key=self._credentials.key.get_secret_value(),
+            base_url=self._credentials.address,
+            default_headers=self._credentials.headers(),
             timeout=self._deadline,
             max_retries=self._retries,
             http_client=http,
@@ -181,7 +100,7 @@ class Messages:
             return self._read(raw.http_response)
 
     def _read(self, response: httpx2.Response) -> Reply | Failure:
-        """Return what an answer says, or a failure for one that is no answer of the Messages API."""
+        """Parse an answer; anything but an answer of the Messages API is a failure."""
         try:
             message = _Message.model_validate_json(response.content)
         except ValidationError:
@@ -189,16 +108,16 @@ class Messages:
         text = "".join(block.text for block in message.content if block.type == "text")
         note = message.stop_details.explanation or message.stop_details.category if message.stop_details else None
         return Reply(
-            self._secrets.hide(text),
-            self._secrets.hide(message.stop_reason or ""),
+            self._credentials.hide(text),
+            self._credentials.hide(message.stop_reason or ""),
             message.usage,
-            self._secrets.hide(note or "")[:_LONGEST_DETAIL],
-            self._secrets.hide(response.headers.get("request-id", "")) or None,
+            self._credentials.hide(note or "")[:_LONGEST_DETAIL],
+            self._credentials.hide(response.headers.get("request-id", "")) or None,
         )
 
     def _refused(self, error: anthropic.APIStatusError) -> Failure:
         said = error.api_message if isinstance(error.api_message, str) else ""
-        words = self._secrets.hide(" ".join(said.split()))[:_LONGEST_DETAIL]
+        words = self._credentials.hide(" ".join(said.split()))[:_LONGEST_DETAIL]
         passing = error.status_code in _RETRYABLE or error.status_code >= 500  # noqa: PLR2004  # the server's own errors
         return Failure("overloaded" if passing else "rejected", f"HTTP {error.status_code} {words}".strip())
 
@@ -208,19 +127,19 @@ class Messages:
 
 
 class _AnswerLostError(Exception):
-    """The request was sent, and its answer broke off."""
+    """The request was sent, and the connection broke before its answer was complete."""
 
 
 @dataclass
 class _Attempts(anthropic.Middleware):
-    """Knows whether a request is on its way, and keeps the SDK from sending one again that may have been answered.
+    """Tracks whether a request is in flight, and keeps the SDK from resending one that may have been answered.
 
     Attributes
     ----------
     in_flight : bool
-        Whether a request was sent and its answer is being waited for.
+        Whether a request was sent and its answer is outstanding.
     last_status : int or None
-        Of the last answer.
+        HTTP status of the last answer.
     """
 
     in_flight: bool = field(default=False)
@@ -256,7 +175,7 @@ class _Stop(_Part):
 
 
 class _Message(_Part):
-    """The envelope of an answer, as far as it is read here."""
+    """The envelope of an answer, reduced to the fields used here."""
 
     type: Literal["message"]
     content: list[_Block]

@@ -1,4 +1,4 @@
-"""Which model answers in which role, and what a call costs.
+"""The model of each role, and the price of a call.
 
 Belongs here: reading `models.toml` and a user's changes to it, prices of calls. Does not belong here: what was spent
 (`ledger`), sending (`messages`).
@@ -79,7 +79,7 @@ class LongRates(Rates):
 
 
 class Price(Rates):
-    """What one model costs."""
+    """Prices of one model."""
 
     long: LongRates | None = None
 
@@ -89,14 +89,14 @@ class Price(Rates):
         return self._rates(usage.input_tokens + cached).cost(usage)
 
     def worst_case(self, prompt_bytes: int, max_tokens: int) -> float:
-        """Return the most that a call can cost, in US dollars.
+        """Return the largest possible cost of a call in US dollars.
 
         Parameters
         ----------
         prompt_bytes : int
-            Size of everything that is sent, as UTF-8: no tokenizer makes more than one token of a byte.
+            Size of everything that is sent, as UTF-8: a tokenizer makes at most one token of a byte.
         max_tokens : int
-            Most tokens of the answer.
+            Largest number of tokens of the answer.
         """
         tokens = prompt_bytes + ADDED_TOKENS
         rates = self._rates(tokens)
@@ -107,7 +107,7 @@ class Price(Rates):
 
 
 class RoleModel(_Entry):
-    """How one role is asked.
+    """Model and parameters of one role.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class RoleModel(_Entry):
     max_tokens : int
         Longest answer, thinking included.
     effort : str or None
-        How much the model should think; not sent where None, since older models refuse it.
+        How much the model should think; not sent if None, because older models reject it.
     """
 
     model: str
@@ -125,7 +125,7 @@ class RoleModel(_Entry):
 
 
 class Models(_Entry):
-    """The table: a model for each role, a price for each model."""
+    """A model for each role, and a price for each model."""
 
     roles: dict[Role, RoleModel]
     models: dict[str, Price]
@@ -140,17 +140,22 @@ class Models(_Entry):
         return self
 
     def price(self, role: Role) -> Price:
-        """Return what the role's model costs."""
+        """Return the price of the role's model."""
         return self.models[self.roles[role].model]
 
 
 def load_models(changes: Path | None = None) -> Models:
-    """Return the table, with a user's changes to it.
+    """Return the default models and prices, with a user's changes applied.
 
     Parameters
     ----------
     changes : Path, optional
-        TOML file of the same shape as `models.toml`; what it names replaces or adds to what stands there.
+        TOML file of the same form as `models.toml`; its entries replace or extend the defaults.
+
+    Returns
+    -------
+    Models
+        The merged table.
 
     Raises
     ------
@@ -172,7 +177,7 @@ def load_models(changes: Path | None = None) -> Models:
         msg = f"BLOFIN_AI_MODELS={str(changes)!r} does not fit: {where} {problem['msg']}".replace("  ", " ") + way
         raise SettingsError(msg) from None
     except ValueError as error:
-        msg = f"BLOFIN_AI_MODELS={str(changes)!r} is no TOML: {error}{way}"
+        msg = f"BLOFIN_AI_MODELS={str(changes)!r} is not valid TOML: {error}{way}"
         raise SettingsError(msg) from None
 
 

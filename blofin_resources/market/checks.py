@@ -1,10 +1,10 @@
-"""What can be wrong with candles: one pure function a check, each giving the rows that violate it.
+"""Checks of candles: one pure function per check, each returning the rows that violate it.
 
 Belongs here: judgements about frames of candles, the same for synthetic, archived and exchange bars. Does not belong
 here: reading frames, deciding what a violation stops (the asset checks), repairing anything.
 
-Every function takes a frame with `CANDLE_SCHEMA` (any order, any number of symbols) unless it says otherwise, and
-returns a frame with `VIOLATION_SCHEMA`, sorted by (symbol, ts); no rows mean that all is well.
+Unless stated otherwise, a function takes a frame with `CANDLE_SCHEMA` (any order, any number of symbols) and returns a
+frame with `VIOLATION_SCHEMA`, sorted by (symbol, ts); an empty frame means that the check passed.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,14 @@ VOLUMES: Final = ("volume", "quote_volume", "contracts")
 def ohlc_order(candles: pl.DataFrame) -> pl.DataFrame:
     """Return the bars whose high is not the highest or whose low is not the lowest of their four prices.
 
-    Bars with a price that is no number are left to `positive_prices`.
+    Bars with a NaN or infinite price are left to `positive_prices`.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> bar = {"symbol": "BTC-USDT", "ts": datetime(2025, 6, 1, tzinfo=UTC), "open": 10.0, "low": 9.0, "close": 10.0}
+    >>> ohlc_order(pl.DataFrame([bar | {"high": 9.5}]))["detail"].item()
+    'high or low inside the bar: open 10.0, high 9.5, low 9.0, close 10.0'
     """
     numbers = pl.all_horizontal(pl.col(name).is_finite() for name in PRICES)
     highest = pl.max_horizontal("open", "low", "close")
@@ -37,7 +44,17 @@ def ohlc_order(candles: pl.DataFrame) -> pl.DataFrame:
 
 
 def positive_prices(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars with a price that is null, NaN, infinite, zero or negative."""
+    """Return the bars with a price that is null, NaN, infinite, zero or negative.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> bar = {"symbol": "BTC-USDT", "ts": datetime(2025, 6, 1, tzinfo=UTC), "open": 10.0, "high": 11.0, "low": 9.0}
+    >>> positive_prices(pl.DataFrame([bar | {"close": 10.0}])).height
+    0
+    >>> positive_prices(pl.DataFrame([bar | {"close": 0.0}])).height
+    1
+    """
     wrong = pl.any_horizontal(~_sound(pl.col(name)) | (pl.col(name) <= 0) for name in PRICES)
     shown = [pl.col(name).cast(pl.String).fill_null("null") for name in PRICES]
     return _violations(
@@ -56,14 +73,14 @@ def sound_volumes(candles: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def duplicates(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return each (symbol, ts) that occurs more than once."""
+def duplicates(candles: pl.DataFrame, rows: str = "bars") -> pl.DataFrame:
+    """Return each (symbol, ts) that occurs more than once; `rows` names the rows in the text."""
     counted = candles.group_by("symbol", "ts").len().filter(pl.col("len") > 1)
-    return _violations(counted, pl.format("{} bars of the same time", "len"))
+    return _violations(counted, pl.format(f"{{}} {rows} of the same time", "len"))
 
 
 def time_order(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars that stand, in the frame's own order, after a later bar of their symbol."""
+    """Return the bars that appear, in the frame's own order, after a later bar of their symbol."""
     before = pl.col("ts").shift(1)
     late = candles.with_columns(before=before.over("symbol")).filter(pl.col("ts") < pl.col("before"))
     return _violations(late, pl.format("comes after the bar of {}", pl.col("before").dt.strftime("%Y-%m-%dT%H:%MZ")))
@@ -76,7 +93,7 @@ def on_grid(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 
 
 def minutes_inside(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return the bars made of no minute, of too many, or of too few without a flag that says so."""
+    """Return the bars built from no minutes, from too many, or from too few without a flag that says so."""
     full = MINUTES[timeframe]
     short = (pl.col("minutes") < full) & pl.col("flag").is_null()
     wrong = pl.col("minutes").is_null() | (pl.col("minutes") < 1) | (pl.col("minutes") > full) | short
@@ -87,7 +104,7 @@ def minutes_inside(candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 
 
 def single_prices(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the bars that `flag_single_price` would flag and that carry no flag."""
+    """Return the unflagged bars that `flag_single_price` would flag."""
     return _violations(
         candles.filter(_made_of_one_price() & pl.col("flag").is_null()),
         pl.format("one price, {}, without known volume, and no flag", "open"),
@@ -95,10 +112,10 @@ def single_prices(candles: pl.DataFrame) -> pl.DataFrame:
 
 
 def flag_single_price(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with `single_price` added to the flag of bars that no trading made.
+    """Add `single_price` to the flag of bars that no trade produced.
 
     A bar of one price whose volume is zero or unknown is a repeated close, not a market: no order could have been
-    filled in it. One price *with* volume is a quiet market's real bar and stays as it is.
+    filled in it. A bar of one price *with* volume is a real bar of a quiet market and is not flagged.
     """
     made = candles.select(_made_of_one_price()).to_series()
     if not made.any():  # most pages and files: a flag is text, and to take it apart costs more than to look first
@@ -111,7 +128,7 @@ def flag_single_price(candles: pl.DataFrame) -> pl.DataFrame:
 def missing(
     candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
 ) -> pl.DataFrame:
-    """Return the stretches of bars that are absent between `start` and `end`.
+    """Return the runs of bars that are absent between `start` and `end`.
 
     Parameters
     ----------
@@ -120,16 +137,24 @@ def missing(
     timeframe : Timeframe
         Their grid.
     start, end : datetime
-        Every bar with `start <= ts` that is closed by `end` is expected.
+        Every bar with `start <= ts` that is closed by `end` is expected (UTC).
     symbols : list of str, optional
-        Whose bars are expected; those in the frame where omitted. Name them: a symbol without a single bar is
-        otherwise not missed.
+        Symbols whose bars are expected; those in the frame where omitted. Pass them explicitly to detect a symbol
+        without a single bar.
 
     Returns
     -------
     DataFrame
         `symbol`, `from_ts`, `to_ts` (opening times of the first bar absent and of the first one after it), `bars`
         (their number), sorted.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> times = [datetime(2025, 6, 1, 0, minute, tzinfo=UTC) for minute in (0, 1, 4)]
+    >>> candles = pl.DataFrame({"symbol": "BTC-USDT", "ts": pl.Series(times, dtype=TS)})
+    >>> missing(candles, "1m", times[0], times[-1] + timedelta(minutes=1))["bars"].to_list()
+    [2]
     """
     length = bar_length(timeframe)
     expected = symbols if symbols is not None else candles["symbol"].unique().sort().to_list()
@@ -155,7 +180,18 @@ def missing(
 def incomplete_days(
     candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
 ) -> pl.DataFrame:
-    """Return one violation a symbol and closed UTC day that lacks bars; parameters as of `missing`."""
+    """Return one violation per symbol and closed UTC day that lacks bars.
+
+    Parameters
+    ----------
+    candles, timeframe, start, end, symbols
+        As in `missing`.
+
+    Returns
+    -------
+    DataFrame
+        `VIOLATION_SCHEMA`; `ts` is midnight of the day.
+    """
     length = bar_length(timeframe)
     day = pl.col("ts").dt.truncate("1d")
     gaps = missing(candles, timeframe, start, end, symbols)
@@ -170,18 +206,22 @@ def incomplete_days(
 
 
 def jumps(candles: pl.DataFrame, factor: float = 25.0, floor: float = 0.02) -> pl.DataFrame:
-    """Return the bars that stand alone: far from the bar before and from the bar after, which agree.
+    """Return isolated outliers: bars far from the bar before and the bar after, which agree with each other.
 
-    A market that moves stays where it went; a bad tick does not. A bar is a violation where its close differs from
-    both neighbours' closes, the same way, by more than `factor` times the symbol's median absolute return and by
-    more than `floor`.
+    A real move persists; a bad tick does not. A bar is a violation if its close differs from both neighbours' closes,
+    in the same direction, by more than `factor` times the symbol's median absolute return and by more than `floor`.
 
     Parameters
     ----------
     candles : DataFrame
-        Sorted by (symbol, ts). Only bars whose two neighbours are in the frame are judged.
+        Sorted by (symbol, ts). Bars without two neighbours in the frame are not judged.
     factor, floor : float
-        In multiples of the median absolute log return, and as a log return.
+        Multiple of the median absolute log return, and a log return.
+
+    Returns
+    -------
+    DataFrame
+        `VIOLATION_SCHEMA`, one row per outlier.
     """
     log = pl.col("close").log()
     back = log - log.shift(1).over("symbol")
@@ -198,8 +238,21 @@ def jumps(candles: pl.DataFrame, factor: float = 25.0, floor: float = 0.02) -> p
 def stale(candles: pl.DataFrame, symbols: list[str], as_of: datetime, limit: timedelta) -> pl.DataFrame:
     """Return the symbols whose last bar closed more than `limit` before `as_of`.
 
-    Each is one violation at the last bar's opening, null where the symbol has none at all. The close is taken as the
-    opening plus the bar's own minutes.
+    Parameters
+    ----------
+    candles : DataFrame
+        Bars of any length; a bar closes `minutes` after `ts`.
+    symbols : list of str
+        Symbols that should be fresh.
+    as_of : datetime
+        Time of the check (UTC).
+    limit : timedelta
+        Largest accepted age of the last close.
+
+    Returns
+    -------
+    DataFrame
+        `VIOLATION_SCHEMA`, one row per stale symbol at its last bar; `ts` is null for a symbol without bars.
     """
     closes = pl.col("ts") + pl.duration(minutes=pl.col("minutes"))
     last = candles.group_by("symbol").agg(pl.col("ts").max(), closed=closes.max())
@@ -215,7 +268,21 @@ def stale_days(
 ) -> pl.DataFrame:
     """Return each UTC day between `start` and `end` whose last bar closed more than `limit` before the day ends.
 
-    The last day ends at `end`. A day is named by its midnight; one without a bar is not stale but missing.
+    Parameters
+    ----------
+    candles : DataFrame
+        Bars of any length; a bar closes `minutes` after `ts`.
+    symbols : list of str
+        Symbols to check.
+    start, end : datetime
+        Range to check (UTC); the last day ends at `end`.
+    limit : timedelta
+        Largest accepted distance between the last close and the end of the day.
+
+    Returns
+    -------
+    DataFrame
+        `VIOLATION_SCHEMA`; `ts` is midnight of the day. A day without any bar is missing, not stale, and not included.
     """
     closes = pl.col("ts") + pl.duration(minutes=pl.col("minutes"))
     inside = candles.filter(pl.col("ts").is_between(start, end, closed="left"), pl.col("symbol").is_in(symbols))
@@ -226,16 +293,21 @@ def stale_days(
 
 
 def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return the longer bars that are not what their 1-minute bars make, and those without any, and those lacking.
+    """Return the longer bars that differ from those resampled from shorter ones, or exist on one side only.
 
     Parameters
     ----------
     minutes : DataFrame
-        1-minute bars with `CANDLE_SCHEMA` of whole periods.
+        1-minute or other shorter bars with `CANDLE_SCHEMA` of whole periods.
     candles : DataFrame
         Bars of `timeframe` over the same range.
     timeframe : Timeframe
-        Their length. Prices must be equal, volumes up to rounding.
+        Their length. Prices must be equal, volumes equal up to rounding.
+
+    Returns
+    -------
+    DataFrame
+        `VIOLATION_SCHEMA`, one row per differing bar.
     """
     sums = [pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()).alias(name) for name in VOLUMES]
     made = (
@@ -246,7 +318,7 @@ def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe
             pl.col("high").max(),
             pl.col("low").min(),
             pl.col("close").last(),
-            pl.len().cast(pl.Int32).alias("minutes"),
+            pl.col("minutes").sum().cast(pl.Int32),
             *sums,
         )
     )
@@ -261,7 +333,7 @@ def agreement(minutes: pl.DataFrame, candles: pl.DataFrame, timeframe: Timeframe
         )
     )
     return _violations(
-        differing.filter(pl.col("names") != ""), pl.format("not what its 1-minute bars make: {}", "names")
+        differing.filter(pl.col("names") != ""), pl.format("differs from its shorter bars in: {}", "names")
     )
 
 
@@ -276,20 +348,11 @@ _SOUND: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
 
 
 def unsound(candles: pl.DataFrame, timeframe: Timeframe) -> dict[str, pl.DataFrame]:
-    """Return, by the check's name, the bars that no market makes: nothing may be computed from them."""
+    """Return, by name of the check, the bars that cannot be real; nothing may be computed from them."""
     found = {name: check(candles) for name, check in _SOUND.items()}
     found["on_grid"] = on_grid(candles, timeframe)
     found["minutes_inside"] = minutes_inside(candles, timeframe)
     return {name: frame for name, frame in found.items() if not frame.is_empty()}
-
-
-def check_all(
-    candles: pl.DataFrame, timeframe: Timeframe, start: datetime, end: datetime, symbols: list[str] | None = None
-) -> dict[str, pl.DataFrame]:
-    """Run every check; return the violations by the check's name, those without any left out."""
-    found = unsound(candles, timeframe)
-    doubtful = {"jumps": jumps(candles), "incomplete_days": incomplete_days(candles, timeframe, start, end, symbols)}
-    return {**found, **{name: frame for name, frame in doubtful.items() if not frame.is_empty()}}
 
 
 def _sound(value: pl.Expr) -> pl.Expr:
@@ -297,7 +360,7 @@ def _sound(value: pl.Expr) -> pl.Expr:
 
 
 def _differs(name: str) -> pl.Expr:
-    """Return whether a volume is not the sum made, beyond rounding."""
+    """Return whether a volume differs from the resampled sum beyond rounding."""
     given, made = pl.col(name), pl.col(f"{name}_made")
     apart = ((given - made).abs() > 1e-9 * made.abs() + 1e-12).fill_null(value=False)
     return apart | (given.is_null() != made.is_null())

@@ -1,9 +1,10 @@
-"""The ledger of what the market data lacks: found, named, closed when the source fills it, never filled by us.
+"""The ledger of missing market data: gaps are found, classified, and closed when the source fills them.
 
-Belongs here: pure functions from candles and the ledger so far to the ledger to store. Does not belong here: reading
-and writing `market.gaps`, fetching.
+Belongs here: pure functions from candles and the previous ledger to the new one. Does not belong here: reading and
+writing `market.gaps`, fetching. Nothing here fills a gap.
 
-Gaps are cut at midnight UTC, so that the ledger of a day is the same whether the day is looked at alone or in a range.
+Gaps are cut at midnight UTC, so the ledger of a day does not depend on whether the day is examined alone or in a
+range.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from blofin_resources.market.checks import missing
-from features.bars import TS
+from features.bars import MINUTES, TS, Timeframe, bar_length, floor_time
 
 OUTAGE: Final = "outage"
 """All symbols that traded then lack most of the stretch: the source was down."""
@@ -39,8 +40,8 @@ GAP_SCHEMA: Final = pl.Schema(
         "looked_at": TS,
     }
 )
-"""Gaps of 1-minute bars: opening times of the first bar lacking and of the first one after, their number, why, when
-first seen, when the source had filled them (null while open), and the last look for them."""
+"""Gaps of the fetched bars, mostly minutes: opening times of the first bar lacking and of the first one after, their
+number, why, when first seen, when the source had filled them (null while open), and the last look for them."""
 
 RETRIED: Final = (OUTAGE, SOURCE_HOLE)
 """Kinds that a source may fill later."""
@@ -56,42 +57,46 @@ def find_gaps(
     end: datetime,
     *,
     found_at: datetime,
+    timeframe: Timeframe = "1m",
     listed: Mapping[str, datetime] | None = None,
     delisted: Mapping[str, datetime] | None = None,
 ) -> pl.DataFrame:
-    """Return every stretch without sound 1-minute bars between `start` and `end`.
+    """Return every interval without sound bars between `start` and `end`.
 
     Parameters
     ----------
     candles : DataFrame
-        1-minute bars with `CANDLE_SCHEMA`.
+        Bars with `CANDLE_SCHEMA`.
     symbols : sequence of str
-        Whose bars are expected.
+        Symbols whose bars are expected.
     start, end : datetime
-        Bars with `start <= ts` that are closed by `end` are expected.
+        Bars with `start <= ts` that are closed by `end` are expected (UTC).
     found_at : datetime
-        The as-of of this look.
+        As-of of this search.
+    timeframe : Timeframe, optional
+        Length of the bars.
     listed, delisted : dict of str to datetime, optional
-        When trading in a symbol began and ended, where that is known.
+        When trading in a symbol began and ended, where known.
 
     Returns
     -------
     DataFrame
         `GAP_SCHEMA`, sorted by (symbol, from_ts), `closed_at` null.
     """
-    absent = missing(candles, "1m", start, end, list(symbols)).select(_STRETCH)
+    end = max(start, floor_time(end, bar_length(timeframe)))
+    absent = missing(candles, timeframe, start, end, list(symbols)).select(_STRETCH)
     began, ended = _moments(symbols, listed or {}), _moments(symbols, delisted or {})
     early = _clip(absent, began, before=True).with_columns(kind=pl.lit(NOT_LISTED))
     late = _clip(_clip(absent, began, before=False), ended, before=False, absent_means_none=True)
     late = late.with_columns(kind=pl.lit(DELISTED))
     traded = _clip(_clip(absent, began, before=False), ended, before=True, absent_means_all=True)
-    flat = _flat_stretches(candles, start, end).with_columns(kind=pl.lit(SINGLE_PRICE))
+    flat = _flat_stretches(candles, start, end, bar_length(timeframe)).with_columns(kind=pl.lit(SINGLE_PRICE))
     # Cut before causes are sought, or a gap over midnight would have one cause in its day and another in a range.
     whole = [_cut_at_midnight(each) for each in (early, late, flat)]
     return (
         pl.concat([*whole, _with_cause(_cut_at_midnight(traded), began, ended)])
         .with_columns(
-            bars=((pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes()).cast(pl.Int32),
+            bars=((pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes() // MINUTES[timeframe]).cast(pl.Int32),
             found_at=pl.lit(found_at, TS),
             closed_at=pl.lit(None, TS),
             looked_at=pl.lit(found_at, TS),
@@ -104,23 +109,29 @@ def find_gaps(
 def update_ledger(
     ledger: pl.DataFrame, found: pl.DataFrame, symbols: Sequence[str], start: datetime, end: datetime, now: datetime
 ) -> pl.DataFrame:
-    """Return the ledger rows of `symbols` that begin in [`start`, `end`), brought up to what was found now.
+    """Return the ledger rows of `symbols` that begin in [`start`, `end`), updated with the gaps found now.
 
-    A gap that is still there keeps the time at which it was first seen; an open one that is not found any more is
-    closed at `now`; closed ones stay as the record of what was once lacking, until a gap begins there anew. No time in
-    the ledger goes back where `now` is before an earlier look.
+    A gap that persists keeps its first-seen time. An open gap that is no longer found is closed at `now`. Closed gaps
+    stay on record until a new gap begins at the same time. No timestamp moves backwards if `now` precedes an earlier
+    search.
 
     Parameters
     ----------
     ledger : DataFrame
-        `GAP_SCHEMA`: rows stored so far; others than those of the symbols and the range are ignored.
+        `GAP_SCHEMA`: rows stored so far; rows of other symbols or outside the range are ignored.
     found : DataFrame
-        What `find_gaps` gives for the same symbols and range.
+        Result of `find_gaps` for the same symbols and range.
+    symbols : sequence of str
+        Symbols that were examined.
+    start, end : datetime
+        Range that was examined (UTC).
+    now : datetime
+        As-of of the search.
 
     Returns
     -------
     DataFrame
-        `GAP_SCHEMA`, at most one row for each (symbol, from_ts), sorted: it replaces the stored rows of the range.
+        `GAP_SCHEMA`, at most one row per (symbol, from_ts), sorted; it replaces the stored rows of the range.
     """
     stored = ledger.select(GAP_SCHEMA.names()).filter(
         pl.col("symbol").is_in(list(symbols)), pl.col("from_ts").is_between(start, end, closed="left")
@@ -152,7 +163,7 @@ def _clip(
     absent_means_all: bool = False,
     absent_means_none: bool = False,
 ) -> pl.DataFrame:
-    """Return the parts of stretches before, or from, their symbol's moment; by default none is as if long ago."""
+    """Return the parts of intervals before, or from, their symbol's moment; no moment means long past by default."""
     joined = stretches.join(moments, on="symbol", how="left")
     if before and not absent_means_all:
         joined = joined.drop_nulls("moment")
@@ -166,7 +177,7 @@ def _clip(
 
 
 def _with_cause(stretches: pl.DataFrame, began: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
-    """Return stretches with `kind`: an outage where all who traded then lack at least half of it, else a hole."""
+    """Add `kind`: an outage if every symbol trading then lacks at least half of the interval, else a hole."""
     by_day = stretches.with_columns(day=pl.col("from_ts").dt.truncate("1d"))
     shared = (
         by_day.join(by_day, on="day", suffix="_other")
@@ -195,17 +206,17 @@ def _with_cause(stretches: pl.DataFrame, began: pl.DataFrame, ended: pl.DataFram
     return joined.select(*_STRETCH, kind=pl.when(everybody).then(pl.lit(OUTAGE)).otherwise(pl.lit(SOURCE_HOLE)))
 
 
-def _flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
-    """Return the runs of neighbouring bars that are flagged as single prices."""
+def _flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> pl.DataFrame:
+    """Return the runs of adjacent bars that are flagged as single prices."""
     flat = candles.filter(
         pl.col("flag").fill_null("").str.split(",").list.contains(SINGLE_PRICE),
-        pl.col("ts").is_between(start, end - _MINUTE),
+        pl.col("ts").is_between(start, end - length),
     ).sort("symbol", "ts")
-    begins = (pl.col("ts").diff().over("symbol") != _MINUTE).fill_null(value=True)
+    begins = (pl.col("ts").diff().over("symbol") != length).fill_null(value=True)
     return (
         flat.with_columns(run=begins.cum_sum())
         .group_by("symbol", "run")
-        .agg(from_ts=pl.col("ts").min(), to_ts=pl.col("ts").max() + _MINUTE)
+        .agg(from_ts=pl.col("ts").min(), to_ts=pl.col("ts").max() + length)
         .select(_STRETCH)
     )
 

@@ -134,8 +134,8 @@ def _known(connection: DuckDBPyConnection) -> set[str]:
 
 def _foreign(place: Place) -> WarehouseError:
     return WarehouseError(
-        f"{place.data} belongs to another catalog than {place.file or place.uri}, which would have its files deleted "
-        f"as strays; set BLOFIN_CATALOG to the catalog that they were made with, or BLOFIN_WAREHOUSE to another folder"
+        f"{place.data} belongs to another catalog than {place.file or place.uri}, which would delete its files "
+        f"as orphans; set BLOFIN_CATALOG to the catalog that they were made with, or BLOFIN_WAREHOUSE to another folder"
     )
 
 

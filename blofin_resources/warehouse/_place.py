@@ -20,7 +20,7 @@ from duckdb import DuckDBPyConnection
 from filelock import FileLock, Timeout
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _postgres, _sql
+from blofin_resources.warehouse import _postgres, _spill, _sql
 
 ALIAS: Final = "lake"
 """Name under which the warehouse is attached."""
@@ -97,7 +97,7 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the one lock of this warehouse's writers; the operating system frees it when a process dies."""
+        """Hold the one lock of this warehouse's writers; the operating system releases it when a process dies."""
         beside = self.file or self.folder / "catalog"
         # a soft lock would outlive a killed process
         lock = FileLock(f"{beside}.lock", fallback_to_soft=False, preserve_lock_file=True)
@@ -116,7 +116,19 @@ class Place:
     def attach(
         self, connection: DuckDBPyConnection, alias: str, *, read_only: bool = False, snapshot: int | None = None
     ) -> None:
-        """Attach the catalog, as it is now or as it was at a snapshot; hold the lock around this."""
+        """Attach the catalog, as it is now or as of a snapshot; the caller holds the lock.
+
+        Parameters
+        ----------
+        connection : DuckDBPyConnection
+            Where it is attached.
+        alias : str
+            Name under which it is attached.
+        read_only : bool, optional
+            Whether writes are refused.
+        snapshot : int, optional
+            Snapshot to attach; the current state where omitted.
+        """
         options = [f"DATA_PATH {_sql.text(f'{self.data}/')}", "OVERRIDE_DATA_PATH true"]
         if self.file is not None:
             options.append(f"META_BUSY_TIMEOUT {_BUSY_MILLISECONDS}")
@@ -131,7 +143,7 @@ class Place:
         connection.execute(f"ATTACH {_sql.text('ducklake:' + self.uri)} AS {alias} ({', '.join(options)})")
 
     def keep_password(self, connection: DuckDBPyConnection) -> None:
-        """Give DuckDB the password as a secret, which it shows nowhere; a connection string it repeats in errors."""
+        """Give DuckDB the password as a secret, which it never shows; its errors would quote a connection string."""
         if self.password is not None:
             connection.execute(
                 f"CREATE OR REPLACE TEMPORARY SECRET {_sql.column(self._secret)} "
@@ -157,10 +169,16 @@ class Place:
             ).fetchall()
             connection.execute("DETACH probe")
         except duckdb.Error as error:
-            msg = f"{self.file} is no warehouse catalog ({_sql.first_line(error)}); {_ELSEWHERE}"
+            if "readonly database" in str(error):
+                msg = (
+                    f"{self.file} cannot be read: SQLite then keeps a file beside it, and this user may not "
+                    f"write {self.file.parent}; give the right to write there, or read a copy of the folder"
+                )
+                raise WarehouseError(msg) from None
+            msg = f"{self.file} is not a warehouse catalog ({_sql.first_line(error)}); {_ELSEWHERE}"
             raise WarehouseError(msg) from None
         if found and ("ducklake_metadata",) not in found:
-            msg = f"{self.file} is an SQLite file of something else; {_ELSEWHERE}"
+            msg = f"{self.file} is an SQLite file of another program; {_ELSEWHERE}"
             raise WarehouseError(msg)
 
     def _refuse_lost_catalog(self) -> None:
@@ -185,20 +203,31 @@ _PACKAGES: Final = {
 }
 
 
+_checked: Final[set[tuple[object, ...]]] = set()
+"""The extension files whose signatures DuckDB has checked in this process, which takes it 0.1 s each."""
+
+
 def connect(place: Place) -> DuckDBPyConnection:
-    """Return a new DuckDB connection in UTC with the extensions that the place's catalog needs."""
-    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
+    """Return a new DuckDB connection in UTC, on one thread, with the extensions that the place's catalog needs."""
+    files = {_stamp(_binary(extension)) for extension in _extensions(place)}
+    checked = files <= _checked
+    connection = duckdb.connect(
+        ":memory:",
+        config={"autoinstall_known_extensions": False, "allow_unsigned_extensions": checked, "threads": 1},
+    )
     load_for(connection, place)
+    connection.execute("SET GLOBAL allow_unsigned_extensions = false")
+    _checked.update(files)
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    # only written to when a query outgrows memory
-    spill = Path(tempfile.gettempdir()) / "blofin-spill"
-    connection.execute(f"SET GLOBAL temp_directory = {_sql.text(spill)}")
+    connection.execute(f"SET GLOBAL temp_directory = {_sql.text(_spill.new_folder())}")
+    # a misspelt table is an error, not a variable of this program
+    connection.execute("SET GLOBAL python_enable_replacements = false")
     return connection
 
 
-def one_thread(connection: DuckDBPyConnection) -> None:
-    """Run statements on one thread: nearly all ask for a few rows, which takes twice as long where threads share it."""
-    connection.execute("SET GLOBAL threads = 1")
+def every_thread(connection: DuckDBPyConnection) -> None:
+    """Run statements on every core; on one thread nearly all of ours take half as long, since they ask for few rows."""
+    connection.execute("RESET GLOBAL threads")
 
 
 @contextmanager
@@ -207,28 +236,48 @@ def all_cores(cursor: DuckDBPyConnection, rows: int) -> Iterator[None]:
     if rows < _MANY_ROWS:
         yield
         return
-    cursor.execute("RESET GLOBAL threads")
+    every_thread(cursor)
     try:
         yield
     finally:
-        one_thread(cursor)
+        cursor.execute("SET GLOBAL threads = 1")
 
 
 def load_for(connection: DuckDBPyConnection, place: Place) -> None:
     """Load the extensions that a place's catalog needs, and the password where it has one."""
-    for extension in ("ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"):
+    for extension in _extensions(place):
         _load(connection, extension)
     place.keep_password(connection)
 
 
-def _load(connection: DuckDBPyConnection, extension: str) -> None:
-    """Load an extension from the installed package's folder; fetch it from DuckDB only where the package is absent."""
+def _extensions(place: Place) -> tuple[str, str]:
+    return "ducklake", "sqlite_scanner" if place.file is not None else "postgres_scanner"
+
+
+def _binary(extension: str) -> Path | None:
+    """Return an extension's file in the installed package; None where the package is absent."""
     found = importlib.util.find_spec(_PACKAGES[extension])
     for root in (found.submodule_search_locations or []) if found is not None else []:
         binary = Path(root) / "extensions" / f"v{duckdb.__version__}" / f"{extension}.duckdb_extension"
         if binary.exists():
-            connection.execute(f"LOAD {_sql.text(binary)}")
-            return
+            return binary
+    return None
+
+
+def _stamp(binary: Path | None) -> tuple[object, ...]:
+    """Return what tells this state of a file from any other; another at each call for none."""
+    if binary is None:
+        return (object(),)
+    seen = binary.stat()
+    return binary, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def _load(connection: DuckDBPyConnection, extension: str) -> None:
+    """Load an extension from the installed package's folder; fetch it from DuckDB only where the package is absent."""
+    binary = _binary(extension)
+    if binary is not None:
+        connection.execute(f"LOAD {_sql.text(binary)}")
+        return
     try:
         connection.execute(f"INSTALL {extension}; LOAD {extension}")
     except duckdb.Error as error:

@@ -1,4 +1,4 @@
-"""The reads that domain code and assets ask for: candles and funding by as-of, what is covered, broken keys.
+"""Reads for domain code and assets: candles and funding by as-of, coverage, broken keys.
 
 Belongs here: SQL that reads, as functions of a `read` callable. Does not belong here: connections, writes.
 """
@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from blofin_resources.warehouse import _sql
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, MINUTES, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, MINUTES, POSITIONING_SCHEMA, Timeframe, bar_length
 
 Read = Callable[[str, Sequence[object]], pl.DataFrame]
 
@@ -71,6 +71,18 @@ def mark_candles(read: Read, symbols: Sequence[str], start: datetime, end: datet
         [_zoned(start), _zoned(end) - bar_length("1m")],
     )
     return frame.cast(MARK_SCHEMA)
+
+
+def positioning(read: Read, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    """See `PositioningSource.positioning`."""
+    columns = ", ".join(POSITIONING_SCHEMA)
+    frame = _of_symbols(
+        read,
+        f"SELECT {columns} FROM market.positioning WHERE symbol IN ({_sql.marks(symbols)}) AND ts >= ? AND ts <= ?",
+        symbols,
+        [_zoned(start), _zoned(end)],
+    )
+    return frame.cast(POSITIONING_SCHEMA)
 
 
 def covered(read: Read, dataset: str, symbols: Sequence[str], start_day: date, end_day: date) -> pl.DataFrame:
@@ -161,7 +173,7 @@ def _of_symbols(
 
 
 def _checked(read: Read, frame: pl.DataFrame, symbols: Sequence[str]) -> pl.DataFrame:
-    """Return the frame, or refuse symbols that the warehouse has never seen."""
+    """Return the frame, or refuse symbols that are not in the warehouse."""
     absent = set(symbols) - set(frame["symbol"].unique())
     if not absent:
         return frame

@@ -8,7 +8,7 @@ file. All functions expect the write lock and an open transaction where they wri
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,6 +22,47 @@ from blofin_resources.warehouse._place import ALIAS
 FILES: Final = Path(__file__).resolve().parents[2] / "warehouse"
 """Folder of the SQL files: a part of the project, wherever the run-time warehouse lies."""
 
+FORMER_NAMES: Final = {
+    "meta.storage_history": ("meta.storage", {"at": "measured_at"}),
+    "research.cycle_history": ("research.cycle_events", {"at": "happened_at"}),
+    "research.drift_tests": (
+        "research.drift",
+        {"promise": "expected", "promise_se": "expected_se", "promise_days": "expected_days"},
+    ),
+    "research.holdout_outcomes": ("research.exam_outcomes", {}),
+    "research.strategy_lifecycle": ("research.strategy_events", {"at": "begins_at"}),
+}
+"""Renamed tables: their name before, and their columns' names before with those of today.
+
+Snapshots from before a renaming hold the table by its former name; since then there is a view of it.
+"""
+
+
+def all_rows(tables: Collection[str], table: str, lake: str = "") -> str | None:
+    """Return a query for all rows of a table, by its former name if a snapshot holds it by that.
+
+    Parameters
+    ----------
+    tables : collection of str
+        Tables that the snapshot has, `schema.table`.
+    table : str
+        Today's name.
+    lake : str
+        Alias of the database with a dot behind it; empty for the one in use.
+
+    Returns
+    -------
+    str or None
+        `SELECT` with the columns named as today; None if the snapshot is older than the table.
+    """
+    if table in tables:
+        return f"SELECT * FROM {lake}{_sql.name(table)}"
+    former, renamed = FORMER_NAMES.get(table, (table, {}))
+    if former not in tables:
+        return None
+    pairs = ", ".join(f"{_sql.column(old)} AS {_sql.column(new)}" for old, new in renamed.items())
+    return f"SELECT *{f' RENAME ({pairs})' if pairs else ''} FROM {lake}{_sql.name(former)}"
+
 
 class _Migration(NamedTuple):
     number: int
@@ -33,15 +74,16 @@ class _Migration(NamedTuple):
 
 
 def is_ours(connection: DuckDBPyConnection) -> bool:
-    """Tell a warehouse of this project, or a new and empty catalog, from another DuckLake catalog."""
+    """Return whether a catalog is a warehouse of this project, or new and empty."""
+    # not duckdb_tables(), which also counts the rows of each table
     tables = connection.execute(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = ?", [ALIAS]
+        "SELECT DISTINCT schema_name || '.' || table_name FROM duckdb_columns() WHERE database_name = ?", [ALIAS]
     ).fetchall()
     return not tables or ("meta.schema_migrations",) in tables
 
 
 def migrate(connection: DuckDBPyConnection, folder: Path = FILES) -> bool:
-    """Apply the schema files that this warehouse has not been through, in order; return whether there were any."""
+    """Apply the pending schema files in order; return whether there were any."""
     applied = _applied(connection)
     files = sorted(_Migration(int(path.name.partition("_")[0]), path) for path in (folder / "schema").glob("*.sql"))
     if not files:
@@ -65,18 +107,13 @@ def migrate(connection: DuckDBPyConnection, folder: Path = FILES) -> bool:
 
 
 def _applied(connection: DuckDBPyConnection) -> set[int]:
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'meta' "
-        "AND table_name = 'schema_migrations'",
-        [ALIAS],
-    ).fetchall()
-    if known == [(0,)]:
+    if not columns(connection, "meta.schema_migrations"):
         return set()
     return {number for (number,) in connection.execute("SELECT number FROM meta.schema_migrations").fetchall()}
 
 
 def renew_views(connection: DuckDBPyConnection, folder: Path = FILES) -> bool:
-    """Make the views whose SQL differs from what made them last time; return whether there were any."""
+    """Recreate the views whose SQL has changed; return whether there were any."""
     made = settings(connection)
     changed = False
     for path in sorted((folder / "views").glob("*.sql")):
@@ -90,18 +127,26 @@ def renew_views(connection: DuckDBPyConnection, folder: Path = FILES) -> bool:
 
 
 def settings(connection: DuckDBPyConnection) -> dict[str, str]:
-    """Return the facts that the warehouse keeps about itself."""
+    """Return the warehouse's own settings."""
     return dict(connection.execute("SELECT key, value FROM meta.settings").fetchall())
 
 
 def put_setting(connection: DuckDBPyConnection, key: str, value: str) -> None:
-    """Set one of these facts."""
+    """Store one of the warehouse's own settings.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        In a transaction that writes.
+    key, value : str
+        Name and value; an earlier value is replaced.
+    """
     connection.execute("DELETE FROM meta.settings WHERE key = ?", [key])
     connection.execute("INSERT INTO meta.settings VALUES (?, ?)", [key, value])
 
 
 def columns(connection: DuckDBPyConnection, table: str) -> dict[str, tuple[str, bool]]:
-    """Return name -> (type, may be null) of a table's columns, in order; empty for an unknown table."""
+    """Return name -> (type, nullable) of a table's columns, in order; empty for an unknown table."""
     schema, _, bare = table.partition(".")
     found = connection.execute(
         "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
@@ -112,9 +157,18 @@ def columns(connection: DuckDBPyConnection, table: str) -> dict[str, tuple[str, 
 
 
 def make_features_table(connection: DuckDBPyConnection, timeframe: str, comments: Mapping[str, str]) -> None:
-    """Create `features.features_<timeframe>`, or add and comment what it lacks.
+    """Create `features.features_<timeframe>`, or add missing columns and comments.
 
-    Existing columns and their rows stay, also of features that no longer exist.
+    Existing columns and their rows stay, including those of features that no longer exist.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        In a transaction that writes.
+    timeframe : str
+        `1m`, `5m` or `60m`.
+    comments : dict of str to str
+        Feature name -> description with unit.
     """
     table = f"features.features_{timeframe}"
     present = columns(connection, table)
@@ -139,7 +193,22 @@ def make_features_table(connection: DuckDBPyConnection, timeframe: str, comments
 
 
 def features_table_fits(connection: DuckDBPyConnection, timeframe: str, comments: Mapping[str, str]) -> bool:
-    """Tell whether the table has every feature with its present comment."""
+    """Return whether a features table has all features with their current comments.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        A connection to the lake.
+    timeframe : str
+        `1m`, `5m` or `60m`.
+    comments : dict of str to str
+        Feature name -> description with unit.
+
+    Returns
+    -------
+    bool
+        Whether `make_features_table` has nothing to do.
+    """
     known = column_comments(connection, f"features.features_{timeframe}")
     return bool(known) and all(known.get(feature) == comment for feature, comment in comments.items())
 

@@ -290,13 +290,13 @@ class Transaction:
         )
         if found is not None:
             outside = f"{', '.join(sorted(scope.columns))} = {_shown(found)}"
-            msg = f"{write.table} was given a row outside what is to be replaced: {outside}"
+            msg = f"{write.table} was given a row outside the replaced scope: {outside}"
             raise WarehouseError(msg)
 
     def _refuse_taken_keys(self, write: _Write) -> None:
+        shown = ", ".join(_sql.column(column, "staged") for column in write.key)
         found = self._first(
-            f"SELECT {', '.join(_sql.column(column, 'staged') for column in write.key)} "
-            f"FROM {write.staged} AS staged JOIN {ALIAS}.{write.table} AS stored ON {_same(write.key)} "
+            f"SELECT {shown} FROM {write.staged} AS staged JOIN {ALIAS}.{write.table} AS stored ON {_same(write.key)} "
             f"GROUP BY ALL HAVING count(*) > 1 LIMIT 1",
             [],
         )
@@ -329,7 +329,7 @@ def _scope(
     _known(table, columns, used)
     naive = [bound for _, bound in bounds if isinstance(bound, datetime) and bound.tzinfo is None]
     if naive:
-        msg = f"{table} was to be replaced from or to {naive[0]!r}, which has no time zone; give a UTC time"
+        msg = f"{table} cannot be replaced from or to {naive[0]!r}, which has no time zone; give a UTC time"
         raise WarehouseError(msg)
     parts = [f"{_sql.column(time_column, 'stored')} {sign} ?" for sign, _ in bounds]
     values: list[object] = [bound for _, bound in bounds]
@@ -389,7 +389,7 @@ def _check_columns(table: str, frame: pl.DataFrame, columns: Columns) -> None:
         if isinstance(kind, pl.Datetime) and kind.time_zone is None and columns[column][0].startswith("TIMESTAMP")
     ]
     if zoneless:
-        msg = f"{table} was given times without a zone in {', '.join(zoneless)}; make them UTC"
+        msg = f"{table} was given times without a time zone in {', '.join(zoneless)}; convert them to UTC"
         raise WarehouseError(msg)
 
 

@@ -1,7 +1,7 @@
 """Keeping the lakehouse small: fewer and larger files, no snapshots that nobody names, what it takes on disk.
 
 Belongs here: DuckLake's maintenance calls, in their order, and what must never be expired. Does not belong here: when
-they run (`blofin_assets.assets.maintenance`).
+they run (`blofin_assets.maintenance`).
 
 Each call holds the writers' lock on its own, so that writers get their turn between two of them. Nothing a reader may
 still look at is deleted: files go a day after they went out of use.
@@ -19,6 +19,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
+from blofin_resources.queries import query
 from blofin_resources.warehouse import _sql
 from blofin_resources.warehouse._place import ALIAS
 
@@ -64,7 +65,7 @@ class Upkeep:
 def maintain(
     cursor: DuckDBPyConnection, locked: Locked, *, now: datetime, keep_snapshots: timedelta, keep_files: timedelta
 ) -> Upkeep:
-    """Carry out the whole maintenance; see `Warehouse.maintain`."""
+    """See `Warehouse.maintain`."""
     if keep_files < SAFE_AGE:
         msg = f"files younger than {SAFE_AGE} may be a running writer's; keep_files is {keep_files}"
         raise WarehouseError(msg)
@@ -130,12 +131,7 @@ def named_snapshots(cursor: DuckDBPyConnection) -> set[int]:
 
 def storage(cursor: DuckDBPyConnection, folder: Path) -> pl.DataFrame:
     """Return what each table takes; see `Warehouse.storage`."""
-    tables = cursor.execute(
-        f"SELECT s.schema_name || '.' || i.table_name AS table_name, i.table_id, i.file_count AS files, "
-        f"i.file_size_bytes + i.delete_file_size_bytes AS bytes, i.delete_file_count AS delete_files "
-        f"FROM {ALIAS}.table_info() AS i "
-        f"JOIN {_META}.ducklake_schema AS s ON s.schema_id = i.schema_id AND s.end_snapshot IS NULL ORDER BY 1"
-    ).pl()
+    tables = cursor.execute(query("warehouse/storage").format(catalog=ALIAS, meta=_META)).pl()
     inlined = dict(_inlined(cursor))
     counted = tables.with_columns(
         pl.col("table_id").replace_strict(inlined, default=0, return_dtype=pl.Int64).alias("inlined_rows")

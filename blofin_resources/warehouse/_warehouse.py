@@ -18,8 +18,9 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import _copy, _identity, _reads, _schema, _sql, _upkeep
-from blofin_resources.warehouse._place import ALIAS, Place, connect, load_for, one_thread
+from blofin_resources.market.registry import is_synthetic
+from blofin_resources.warehouse import _copy, _identity, _queries, _reads, _schema, _sql, _upkeep
+from blofin_resources.warehouse._place import ALIAS, Place, connect, every_thread, load_for
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
@@ -36,7 +37,7 @@ _QUOTED: Final = re.compile(r"""'[^']*'|\"[^\"]*\"""")
 class Warehouse:
     """The lakehouse in one folder, holding one market. Also a `features.bars.CandleSource`.
 
-    Open one for each process (a connection costs some 0.15 s) and share it: each thread gets its own cursor. Other
+    Open one for each process (the first costs some 0.3 s) and share it: each thread gets its own cursor. Other
     processes may read and write at the same time. All times are UTC.
 
     Attributes
@@ -45,10 +46,11 @@ class Warehouse:
         Absolute folder of the warehouse.
     """
 
-    def __init__(self, place: Place, connection: DuckDBPyConnection) -> None:
+    def __init__(self, place: Place, connection: DuckDBPyConnection, *, sealed: bool = False) -> None:
         self.folder = place.folder
         self._place = place
         self._connection = connection
+        self._sealed = sealed
         self._local = threading.local()
         self._tables = Tables(self._find_columns, self._find_key)
 
@@ -68,6 +70,11 @@ class Warehouse:
             DuckLake catalog: an SQLite file, or `postgres:` and connection parameters; `catalog.sqlite` in the folder
             where omitted.
 
+        Returns
+        -------
+        Warehouse
+            Open for reading and writing; close it after use.
+
         Raises
         ------
         WarehouseError
@@ -83,12 +90,20 @@ class Warehouse:
             _refuse_other_lake(place, connection)
             _identity.require_files(place, connection)
             _identity.mark(place, _prepare(place, connection, market, market_id))
-            one_thread(connection)  # not where people query: theirs are of many rows
         return cls(place, connection)
 
     @classmethod
-    def open_readonly(cls, folder: Path, *, catalog: str | None = None) -> Self:
-        """Open an existing warehouse, of whatever market, for reading alone.
+    def open_readonly(cls, folder: Path, *, catalog: str | None = None, few_rows: bool = False) -> Self:
+        """Open an existing warehouse of any market, read-only, for ad-hoc queries.
+
+        Each `read` then takes one query, which reaches no other file, setting or server.
+
+        Parameters
+        ----------
+        folder, catalog
+            As of `open`.
+        few_rows : bool
+            Whether it will be asked for few rows alone: they take half as long on one thread.
 
         Raises
         ------
@@ -109,7 +124,10 @@ class Warehouse:
                 raise absent
             _identity.require_files(place, connection)
             _identity.refuse_other(place, connection)
-        return cls(place, connection)
+            if not few_rows:
+                every_thread(connection)
+            _queries.seal(connection, place)
+        return cls(place, connection, sealed=True)
 
     def close(self) -> None:
         """Close the connection and all its cursors."""
@@ -124,16 +142,21 @@ class Warehouse:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def cursor(self) -> DuckDBPyConnection:
-        """Return a new DuckDB cursor on the warehouse, to be closed by the caller, for transactions that only read.
+        """Return a new DuckDB cursor for reads; the caller closes it.
 
-        Writes go through `transaction`: a write by hand escapes the lock and the checks.
+        Writes go through `transaction`: writing through a cursor bypasses the lock and the checks.
+
+        Raises
+        ------
+        WarehouseError
+            If the connection is closed or lost.
         """
         cursor = self._connection.cursor()
         try:
             cursor.execute(f"USE {ALIAS}")
         except duckdb.Error as error:
             cursor.close()
-            msg = f"the warehouse {self.folder} cannot be reached any more: {_sql.first_line(error)}"
+            msg = f"the warehouse {self.folder} is no longer reachable: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
         return cursor
 
@@ -158,8 +181,11 @@ class Warehouse:
             If DuckDB refuses the query, with its reason, or a column is of a type that a frame cannot hold.
         """
         try:
+            cursor = self._own_cursor()
+            if self._sealed:
+                _queries.require_query(cursor, sql)
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            return _frame(self._own_cursor().execute(sql, params or []))
+            return _frame(cursor.execute(sql, params or []))
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
@@ -167,16 +193,30 @@ class Warehouse:
     def read_at(
         self, snapshot: int, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> pl.DataFrame:
-        """Return the rows of a query on the warehouse as it was at a snapshot; otherwise as `read`.
+        """Return the rows of a query on the warehouse as of a snapshot.
+
+        Parameters
+        ----------
+        snapshot : int
+            Number of the snapshot.
+        sql, params
+            As in `read`.
+
+        Returns
+        -------
+        DataFrame
+            As `read`.
 
         Raises
         ------
         WarehouseError
-            If there is no such snapshot (any more), or DuckDB refuses the query.
+            If the snapshot does not exist or has expired, or DuckDB refuses the query.
         """
         alias = f"at_{uuid.uuid4().hex}"
         cursor = self._connection.cursor()
         try:
+            if self._sealed:
+                _queries.require_query(cursor, sql)
             self._place.attach(cursor, alias, snapshot=snapshot)
             try:
                 cursor.execute(f"USE {alias}")
@@ -190,30 +230,63 @@ class Warehouse:
         finally:
             cursor.close()
 
-    def frozen(self, snapshot: int | None = None) -> Self:
-        """Return this warehouse as it is at a snapshot (default: the current one), for reading alone; close it after.
+    def rows_at(self, snapshot: int, table: str, runs: Collection[str] | None = None) -> pl.DataFrame | None:
+        """Return the rows of a table as of a snapshot, with the columns that it had then under their names of today.
 
-        Several reads then see one state, and `snapshot_id` names it.
+        Parameters
+        ----------
+        snapshot : int
+            Number of the snapshot.
+        table : str
+            `schema.table`, by its name of today.
+        runs : collection of str, optional
+            Only rows that these runs wrote.
+
+        Returns
+        -------
+        DataFrame or None
+            None if the snapshot is older than the table.
 
         Raises
         ------
         WarehouseError
-            If there is no such snapshot (any more).
+            If the snapshot does not exist or has expired.
+        """
+        tables = self.read_at(
+            snapshot,
+            "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
+            "WHERE database_name = current_database()",
+        )
+        sql = _schema.all_rows(set(tables["name"]), table)
+        if sql is None or runs is None:
+            return None if sql is None else self.read_at(snapshot, sql)
+        return self.read_at(snapshot, f"{sql} WHERE run_id IN (SELECT unnest(?))", [sorted(runs)])
+
+    def frozen(self, snapshot: int | None = None) -> Self:
+        """Return this warehouse as of a snapshot (default: the current one), read-only; the caller closes it.
+
+        Several reads then see one state, named by `snapshot_id`.
+
+        Raises
+        ------
+        WarehouseError
+            If the snapshot does not exist or has expired.
         """
         number = self.snapshot_id() if snapshot is None else snapshot
         connection = connect(self._place)
         try:
-            one_thread(connection)
             self._place.attach(connection, ALIAS, snapshot=number)
             connection.execute(f"USE {ALIAS}")
+            if self._sealed:
+                _queries.seal(connection, self._place)
         except duckdb.Error as error:
             connection.close()
             msg = f"the warehouse as of snapshot {number} cannot be opened: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
-        return type(self)(self._place, connection)
+        return type(self)(self._place, connection, sealed=self._sealed)
 
     def snapshot_id(self) -> int:
-        """Return the number of the current snapshot: what a read now would see."""
+        """Return the number of the current snapshot."""
         return int(self.read(f"SELECT * FROM {ALIAS}.current_snapshot()").item())
 
     def snapshots(self) -> pl.DataFrame:
@@ -246,6 +319,10 @@ class Warehouse:
         """See `features.bars.CandleSource.mark_candles`."""
         return _reads.mark_candles(self.read, symbols, start, end)
 
+    def positioning(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+        """See `features.bars.PositioningSource.positioning`."""
+        return _reads.positioning(self.read, symbols, start, end)
+
     def known_symbols(self) -> list[str]:
         """Return every symbol that has an instrument or a 1-minute candle, sorted."""
         return _reads.known_symbols(self.read)
@@ -277,14 +354,30 @@ class Warehouse:
         end_day: date,
         as_of: datetime | None = None,
     ) -> dict[str, list[date]]:
-        """Return, for each dataset, the days in `start_day <= day < end_day` that are not complete for every symbol.
+        """Return the days in `start_day <= day < end_day` that are not complete for every symbol.
 
-        A day is complete when it is stored through its end, or through `as_of` where that comes first.
+        A day is complete when it is stored through its end, or through `as_of` if that is earlier.
+
+        Parameters
+        ----------
+        datasets : sequence of str
+            Tables without their schema, such as `candles_1m`.
+        symbols : sequence of str
+            Symbols that must all be stored.
+        start_day, end_day : date
+            Range of UTC days.
+        as_of : datetime, optional
+            Nothing after it is required.
+
+        Returns
+        -------
+        dict of str to list of date
+            Incomplete days by dataset, in order.
         """
         return _reads.missing_days(self.read, datasets, symbols, start_day, end_day, as_of=as_of)
 
     def integrity(self) -> list[str]:
-        """Return a line for each table that holds a key twice; none if all is well."""
+        """Return a line for each table that holds duplicate keys; an empty list if there are none."""
         return _reads.broken_keys(self.read)
 
     # --- writing -----------------------------------------------------------------------------------------------
@@ -293,13 +386,18 @@ class Warehouse:
     def transaction(self, run_id: str) -> Iterator[Transaction]:
         """Collect writes, and commit them together at the end of the block.
 
-        The lock is taken at the end, so computing inside the block keeps no other writer waiting. An exception in the
-        block, or in any of the writes, leaves the warehouse as it was.
+        The lock is taken at the end, so computing inside the block does not block other writers. An exception in the
+        block, or in any write, leaves the warehouse unchanged.
 
         Parameters
         ----------
         run_id : str
-            Dagster run that writes; it is stored in every row and with the snapshot.
+            Dagster run that writes; stored in every row and with the snapshot.
+
+        Yields
+        ------
+        Transaction
+            Takes the writes.
 
         Raises
         ------
@@ -307,7 +405,7 @@ class Warehouse:
             If `run_id` is empty, or the database refuses the writes.
         """
         if not run_id.strip() or run_id == "none":
-            msg = f"run id {run_id!r} names no run; every write says which Dagster run made it"
+            msg = f"{run_id!r} is not a run id; every write records its Dagster run"
             raise WarehouseError(msg)
         # not `USE`d: each statement on a cursor in the lake first asks the catalog for the newest snapshot
         cursor = self._connection.cursor()
@@ -351,23 +449,28 @@ class Warehouse:
         keep_snapshots: timedelta = timedelta(days=2),
         keep_files: timedelta = _upkeep.SAFE_AGE,
     ) -> _upkeep.Upkeep:
-        """Merge small files, forget snapshots that nobody names, remove files that nobody can read any more.
+        """Merge small files, expire unreferenced snapshots, and delete files that nothing refers to.
 
         May run beside readers and writers; a writer waits for one call at most.
 
         Parameters
         ----------
         now : datetime
-            Time on the wall (UTC), since snapshots and files carry such times.
+            Wall-clock time (UTC), which snapshots and files carry.
         keep_snapshots : timedelta
-            Every snapshot that was current within this time is kept, whether or not a row names it.
+            Snapshots that were current within this time are kept, whether or not a row refers to them.
         keep_files : timedelta
-            How long a file stays after it went out of use; at least 24 hours.
+            How long an unused file is kept; at least 24 hours.
+
+        Returns
+        -------
+        Upkeep
+            Counts of what was done.
 
         Raises
         ------
         WarehouseError
-            If `keep_files` is too short, the folder is not the catalog's any more, or the database refuses.
+            If `keep_files` is too short, the folder no longer belongs to the catalog, or the database refuses.
         """
         try:
             _identity.require_same(self._place, self._own_cursor())
@@ -391,27 +494,27 @@ class Warehouse:
         without_runs: Collection[str] = (),
         whole: Collection[str] = (),
     ) -> None:
-        """Make the tables of some schemas hold what those of another warehouse held at a snapshot, run ids included.
+        """Replace the tables of some schemas by those of another warehouse at a snapshot, run ids included.
 
-        For scratch warehouses: what the tables held before is gone.
+        For scratch warehouses: the previous contents are lost.
 
         Parameters
         ----------
         other : Warehouse
-            Where from; it is only read.
+            The source; it is only read.
         snapshot : int
-            Of the other.
+            Snapshot of the source.
         schemas : sequence of str
-            Such as `market`.
+            Schemas to copy, such as `market`.
         without_runs : collection of str
-            Rows that these runs wrote are left out.
+            Rows written by these runs are left out.
         whole : collection of str
-            Tables that are copied with the rows of those runs.
+            Tables that are copied including the rows of those runs.
 
         Raises
         ------
         WarehouseError
-            If there is no such snapshot (any more), or the database refuses.
+            If the snapshot does not exist or has expired, or the database refuses.
         """
         cursor = self._connection.cursor()
         try:
@@ -488,7 +591,7 @@ class Warehouse:
 
 
 def _frame(result: DuckDBPyConnection | None) -> pl.DataFrame:
-    """Return the rows of what was executed: none, and no columns, where that was a comment or nothing."""
+    """Return the rows of an executed statement; an empty frame without columns for a comment or an empty text."""
     if result is None:
         return pl.DataFrame()
     for name, kind, *_ in result.description or []:
@@ -517,7 +620,7 @@ def _opened(place: Place, connection: DuckDBPyConnection) -> Iterator[DuckDBPyCo
 
 @contextmanager
 def _transaction(cursor: DuckDBPyConnection) -> Iterator[list[str]]:
-    """Run the block between BEGIN and COMMIT; roll back on any exception, or where nothing was put on the list."""
+    """Run the block between BEGIN and COMMIT; roll back on any exception, or if nothing was put on the list."""
     outcome: list[str] = []
     cursor.execute("BEGIN")
     try:
@@ -553,7 +656,7 @@ def _prepare(place: Place, connection: DuckDBPyConnection, market: str, market_i
             theirs = f"{known['market']} {known.get('market_id', '')}".strip()
             asked = f"{market} {market_id}".strip()
             msg = (
-                f"the warehouse {place.folder} holds the market {theirs}, not {asked}; one warehouse holds one market: "
+                f"the warehouse {place.folder} holds the market {theirs}, not {asked}; a warehouse holds one market: "
                 f"set BLOFIN_WAREHOUSE to another folder, or BLOFIN_MARKET and BLOFIN_SEED as they were"
             )
             raise WarehouseError(msg)
@@ -567,12 +670,12 @@ def _unnamed(known: Mapping[str, str], market: str) -> bool:
 
     A synthetic market is never without one: its seed is what its bars are made of.
     """
-    return known["market"] == market and not known.get("market_id") and not market.startswith("sample")
+    return known["market"] == market and not known.get("market_id") and not is_synthetic(market)
 
 
 def _refuse_other_lake(place: Place, connection: DuckDBPyConnection) -> None:
     if not _schema.is_ours(connection):
-        msg = f"{place.file or 'the catalog'} is a DuckLake of something else; set BLOFIN_WAREHOUSE to another folder"
+        msg = f"{place.file or 'the catalog'} belongs to another program; set BLOFIN_WAREHOUSE to another folder"
         raise WarehouseError(msg)
 
 

@@ -6,7 +6,7 @@ here: creating tables (`_schema`), the columns of the feature tables, which come
 
 import re
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -39,15 +39,30 @@ def table_columns(table: str) -> tuple[Column, ...]:
 
 
 @cache
-def _tables() -> dict[str, tuple[Column, ...]]:
-    """Apply the SQL files to an empty database in memory and read the result back."""
+def table_comments() -> dict[str, str]:
+    """Return what each table holds, by `schema.table`, in the order of names."""
+    return {
+        table: comment or ""
+        for table, comment in _query(
+            "SELECT schema_name || '.' || table_name, comment FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
+        )
+    }
+
+
+def _query(query: str) -> list[tuple[Any, ...]]:
+    """Apply the SQL files to an empty database in memory and return what a query reads back."""
     with duckdb.connect() as connection:
         for path in sorted((FILES / "schema").glob("*.sql")):
             connection.execute(_LAKE_ONLY.sub("", path.read_text(encoding="utf-8")))
-        rows = connection.execute(
-            "SELECT schema_name || '.' || table_name, column_name, data_type, comment FROM duckdb_columns() "
-            "WHERE NOT internal ORDER BY 1, column_index"
-        ).fetchall()
+        return connection.execute(query).fetchall()
+
+
+@cache
+def _tables() -> dict[str, tuple[Column, ...]]:
+    rows = _query(
+        "SELECT schema_name || '.' || table_name, column_name, data_type, comment FROM duckdb_columns() "
+        "WHERE NOT internal ORDER BY 1, column_index"
+    )
     tables: dict[str, list[Column]] = {}
     for table, name, kind, comment in rows:
         tables.setdefault(table, []).append(Column(name, kind, comment or ""))

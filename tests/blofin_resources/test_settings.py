@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blofin_resources.errors import SettingsError
-from blofin_resources.settings import MARKETS, Settings, variables
+from blofin_resources.settings import MARKETS, Settings, unknown_variables, variables
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,6 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOFIN_AI_BUDGET_USD", "five", "US dollars"),
         ("BLOFIN_SEED", "7.5", "whole number"),
         ("BLOFIN_SEED", "-7", "0 or more"),
-        ("ANTHROPIC_BASE_URL", "ftp://x", "https://"),
     ],
 )
 @pytest.mark.parametrize("by_file", [False, True])
@@ -163,3 +162,57 @@ def test_only_known_markets_pass(market: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings(_env_file=None, market=market)
     assert "BLOFIN_MARKET" in str(refused.value)
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BLOFIN_WAREHOUS", "BLOFIN_WAREHOUSE"),
+        ("blofin_symbol", "BLOFIN_SYMBOLS"),
+        ("BLOFIN_AI_BUDGET", "BLOFIN_AI_BUDGET_USD"),
+        ("BLOFIN_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str, by_file: bool
+) -> None:
+    if by_file:
+        Path(".env").write_text(f"{name}=x\n", encoding="utf-8")
+    else:
+        monkeypatch.setenv(name, "x")
+    with pytest.raises(SettingsError) as refused:
+        Settings()
+    assert str(refused.value).endswith(f"is not a setting; did you mean {meant}?")
+    assert str(refused.value).startswith(name)
+    assert (str(Path.cwd() / ".env") in str(refused.value)) == by_file
+
+
+def test_an_unknown_name_that_is_near_none_is_told_and_the_suites_own_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOFIN_API_SECRET", "of another program")
+    monkeypatch.setenv("BLOFIN_TEST_MARKET", "x")
+    Path(".env").write_text("BLOFIN_OTHER=1\nOTHER=2\nBLOFIN_SEED=1\n", encoding="utf-8")
+    assert Settings().seed == 1
+    assert unknown_variables() == ["BLOFIN_API_SECRET", "BLOFIN_OTHER"]
+
+
+@pytest.mark.parametrize("line", ["this is no setting", "ANTHROPIC_API_KEY sk-ant-secret", "BLOFIN_SEED", "A='open"])
+def test_a_line_that_sets_nothing_is_named_once_by_file_and_number_and_not_shown(
+    caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    Path(".env").write_text(f"# a comment\nBLOFIN_SEED=1\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        Settings()
+    assert str(refused.value) == f"{Path.cwd() / '.env'}, line 4 is not NAME=value; correct or delete it"
+    assert caplog.records == [], "the library's own warning names no file"
+
+
+def test_a_byte_order_mark_before_the_first_name_does_not_hide_it() -> None:
+    Path(".env").write_text("BLOFIN_SEED=1\n", encoding="utf-8-sig")
+    assert Settings().seed == 1
+
+
+def test_a_symbol_without_its_dash_gets_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOFIN_SYMBOLS", "BTCUSDT,sol/usdt,ETH-USDT")
+    with pytest.raises(SettingsError, match=r"\(did you mean BTC-USDT, SOL-USDT\?\)$"):
+        Settings()

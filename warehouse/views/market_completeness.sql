@@ -11,7 +11,8 @@ SELECT symbol, day, through, rows AS bars, coalesce(missing, 0) AS missing,
     coalesce(single_price, 0) AS single_price, kinds
 FROM market.coverage
 LEFT JOIN lacking USING (symbol, day)
-WHERE dataset = 'candles_1m'
+LEFT JOIN market.bases USING (symbol)
+WHERE dataset = 'candles_' || coalesce(timeframe, '1m')
 ORDER BY symbol, day;
 COMMENT ON VIEW market.completeness IS
-    'For each symbol and UTC day: time up to which it is stored (UTC), number of 1-minute bars, of missing ones and of those without trading, and why (kinds of market.gaps that are open).';
+    'For each symbol and UTC day: time up to which it is stored (UTC), number of its shortest bars (market.bases, mostly minutes), of missing ones and of those without trading, and why (kinds of market.gaps that are open).';

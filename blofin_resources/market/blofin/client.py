@@ -1,12 +1,14 @@
-"""Asking the exchange: one request at a time slot, again where it makes sense, never for longer than agreed.
+"""Client of the exchange's REST API: rate-limited requests, retries within a bound, paging.
 
-Belongs here: requests, retries, paging. Does not belong here: the form of answers (`parse`), the shared allowance
-(`limit`), who asks for what (`market`).
+Belongs here: requests, retries, paging. Does not belong here: the form of answers (`parse`), the shared rate limit
+(`rate_limiter`), which data is requested (`market`).
 """
 
 import asyncio
 import gc
 import itertools
+import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,21 +22,31 @@ import httpx
 import polars as pl
 
 from blofin_resources.errors import MarketError
-from blofin_resources.market.base import iso, no_candles, no_funding, no_marks
 from blofin_resources.market.blofin import parse
-from blofin_resources.market.blofin.limit import SharedLimiter
+from blofin_resources.market.blofin.rate_limiter import SharedLimiter
+from blofin_resources.market.source import iso, no_candles, no_funding, no_marks
+from features.bars import FUNDING_SETTLES, Timeframe, bar_length
 
 T = TypeVar("T")
 
 PATIENCE: Final = 120.0
 """Seconds that one call may take in all, where nothing else is said."""
 
+LONGEST_WAIT: Final = 7200.0
+"""Seconds that a request waits for shut-outs to end where it is to wait for them: two of the longest documented."""
+
+_LOG: Final = logging.getLogger(__name__)
 _ATTEMPT: Final = 15.0
 PAGE: Final = 1440
 FUNDING_PAGE: Final = 100
-_MINUTE_MS: Final = 60_000
+BARS: Final = {"1m": "1m", "5m": "5m", "15m": "15m", "60m": "1H", "4h": "4H", "1d": "1D"}
+"""What the exchange calls the bars of a timeframe."""
+
 _SHUT_OUT_SECONDS: Final = 300.0
 """How long a suspension or a ban lasts where the answer does not say."""
+
+_LONGEST_SHUT_OUT: Final = 86_400.0
+"""The longest suspension that is believed: a slip in one answer must not shut this machine out for good."""
 
 _FRESH_SECONDS: Final = 60.0
 """After how long without asking a silence is no longer known to go on."""
@@ -49,15 +61,15 @@ _RATE_LIMITED: Final = "429"
 
 
 class UnknownInstrumentError(MarketError):
-    """The exchange does not know the instrument, or no longer."""
+    """The exchange does not list the instrument, or no longer does."""
 
 
 class _PassingError(Exception):
-    """A failure that another try may not meet."""
+    """A transient failure; a retry may succeed."""
 
 
 class _ShutOutError(_PassingError):
-    """The exchange refuses this address for `seconds`."""
+    """The exchange blocks this address for `seconds`."""
 
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
@@ -65,34 +77,34 @@ class _ShutOutError(_PassingError):
 
 
 @dataclass
-class Silence:
-    """For how long the exchange has given no usable answer to anything; whoever asks on takes it along.
+class OutageTracker:
+    """Measures how long the exchange has returned no usable answer to any request.
 
     Attributes
     ----------
     since, last
-        When the first try that failed since an answer came was begun, and when the last one failed, in seconds of the
-        limiter's clock; None after an answer.
+        Start of the first failed attempt since the last answer, and end of the latest failed attempt, in seconds of
+        the limiter's clock; None after an answer.
     verdict
-        The error of the request that ran out of time; those that wait in line share it.
+        The error of the request that ran out of time; queued requests raise it too.
     """
 
     since: float | None = None
     last: float | None = None
     verdict: MarketError | None = None
 
-    def go_on(self, begun: float, failed: float) -> None:
-        """Bear it for one more failed try."""
+    def extend(self, begun: float, failed: float) -> None:
+        """Record one more failed attempt."""
         self.since, self.last = begun if self.since is None else min(self.since, begun), failed
 
-    def end(self) -> None:
-        """Forget it: an answer came."""
+    def reset(self) -> None:
+        """Forget the outage after an answer."""
         self.since = self.last = self.verdict = None
 
-    def carried(self, now: float) -> "Silence":
-        """Return what a new conversation begins with: this silence if it is fresh, to be heard once more."""
+    def resume(self, now: float) -> "OutageTracker":
+        """Return the tracker for a new connection: this outage if it is recent, without its verdict, else none."""
         fresh = self.last is not None and now - self.last <= _FRESH_SECONDS
-        return Silence(self.since, self.last) if fresh else Silence()
+        return OutageTracker(self.since, self.last) if fresh else OutageTracker()
 
 
 class BlofinClient:
@@ -103,24 +115,26 @@ class BlofinClient:
     url : str
         Address of the API, without path.
     limiter : SharedLimiter
-        The machine's allowance.
+        Rate limit shared by all processes of this machine.
     bound : float, optional
-        Seconds that one request may take in all, retries and waiting included, and for which all requests together may
-        go without any usable answer.
+        Seconds allowed for one request, retries and waiting included, and for all requests together without any usable
+        answer.
     attempt : float, optional
-        Seconds that one try may take, from connecting to the last byte.
+        Seconds allowed for one attempt, from connecting to the last byte.
+    wait : float, optional
+        Further seconds that one request may wait, in all, for a stated end of a block by the exchange.
     parallel : int, optional
-        Requests under way at once.
+        Largest number of concurrent requests.
     sleep : callable, optional
         Waits for some seconds of the limiter's clock.
     jitter : Random, optional
-        Spreads the pauses between tries.
+        Spreads the pauses between retries.
 
     Raises
     ------
     MarketError
-        By every method: the exchange did not answer within the bound, shut this address out for longer than that,
-        refused the request, or kept giving answers of an undocumented form (shown shortened).
+        By every method: no usable answer within the bound, this address is blocked for longer than that, the request
+        was refused, or the answers do not have the documented form (the text shows one, shortened).
     """
 
     def __init__(
@@ -130,6 +144,7 @@ class BlofinClient:
         *,
         bound: float = PATIENCE,
         attempt: float = _ATTEMPT,
+        wait: float = 0.0,
         parallel: int = 8,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: random.Random | None = None,
@@ -138,10 +153,12 @@ class BlofinClient:
         self._limiter = limiter
         self._bound = bound
         self._attempt = attempt
+        self._wait = wait
+        self._announced: float = 0.0
         self._sleep = sleep
         self._jitter = jitter or random.Random(time.time_ns())  # noqa: S311 - spreads pauses, guards nothing
         self._parallel = asyncio.Semaphore(parallel)
-        self.silence = Silence()
+        self.outage = OutageTracker()
         limits = httpx.Limits(max_connections=parallel, max_keepalive_connections=parallel)
         self._http = httpx.AsyncClient(base_url=self._url, timeout=attempt, limits=limits, follow_redirects=False)
 
@@ -160,31 +177,73 @@ class BlofinClient:
         """Return the limiter's time, in seconds."""
         return self._limiter.now()
 
-    async def candles(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the closed 1-minute bars with `start <= ts`, closed by `end`, with `CANDLE_SCHEMA`, oldest first.
+    async def candles(self, symbol: str, timeframe: Timeframe, start: datetime, end: datetime) -> pl.DataFrame:
+        """Return the closed bars with `start <= ts`, closed by `end`, with `CANDLE_SCHEMA`, oldest first.
 
-        The range is cut into windows of at most 1440 minutes, which are asked for at the same time; each is walked
-        backward until its start is reached or the exchange has nothing older, so a page that is shorter than asked
-        loses nothing. A bar that the exchange does not have is a missing row.
+        The range is split into windows of at most 1440 bars that are requested concurrently. Each window is paged
+        backward until its start is reached or the exchange has nothing older, so a short page loses nothing. A bar
+        that the exchange does not have is a missing row.
+
+        Parameters
+        ----------
+        symbol : str
+            Instrument, such as `BTC-USDT`.
+        timeframe : Timeframe
+            Length of the bars, which the exchange gives as such.
+        start, end : datetime
+            Range (UTC).
+
+        Returns
+        -------
+        DataFrame
+            `CANDLE_SCHEMA`, oldest first.
         """
-        return await self._windows("candles", symbol, start, end, parse.candles, no_candles())
+
+        def parser(symbol: str, data: object) -> pl.DataFrame:
+            return parse.candles(symbol, data, timeframe)
+
+        return await self._windows("candles", symbol, timeframe, (start, end), parser, no_candles())
 
     async def mark_candles(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the closed 1-minute bars of the mark price with `MARK_SCHEMA`; range as of `candles`."""
-        return await self._windows("mark-price-candles", symbol, start, end, parse.mark_candles, no_marks())
+        """Return the closed 1-minute bars of the mark price with `MARK_SCHEMA`; arguments as in `candles`."""
+        return await self._windows("mark-price-candles", symbol, "1m", (start, end), parse.mark_candles, no_marks())
 
     async def funding(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the funding paid at `start <= ts <= end` with `FUNDING_SCHEMA`, at its actual times."""
-        first, cursor = _ms(start), _ms(end) + 1
+        """Return the funding paid at `start <= ts <= end`, each payment at its due time.
+
+        Parameters
+        ----------
+        symbol : str
+            Instrument, such as `BTC-USDT`.
+        start, end : datetime
+            Range (UTC), both ends included.
+
+        Returns
+        -------
+        DataFrame
+            `FUNDING_SCHEMA`, oldest first.
+
+        Raises
+        ------
+        MarketError
+            Also if two pages hold the same payment.
+        """
+        first, cursor = _ms(start), _ms(end + FUNDING_SETTLES) + 1
         pages = [no_funding()]
         while cursor > first:
             query = {"instId": symbol, "after": str(cursor), "limit": str(FUNDING_PAGE)}
             page, cursor = await self._page("funding-rate-history", query, parse.funding, cursor)
             pages.append(page)
-        return pl.concat(pages).filter(pl.col("ts") >= start).sort("ts")
+        paid = pl.concat(pages).filter(pl.col("ts").is_between(start, end)).sort("ts")
+        twice = paid.filter(pl.col("ts").is_duplicated())
+        if twice.height:
+            moment, rates = twice["ts"][0], twice["rate"].head(2).to_list()
+            msg = f"{self._url} gives the payment of {symbol} at {iso(moment)} twice, with rates {rates}"
+            raise MarketError(msg)
+        return paid
 
     async def instruments(self, as_of: datetime) -> pl.DataFrame:
-        """Return the linear perpetuals that the exchange lists now, with `INSTRUMENT_SCHEMA`, stamped `as_of`."""
+        """Return the linear perpetuals currently listed, with `INSTRUMENT_SCHEMA`, stamped `as_of`."""
         return await self._get("instruments", {}, lambda data: parse.instruments(data, as_of))
 
     async def maintenance_rate(self, symbol: str) -> float:
@@ -192,35 +251,40 @@ class BlofinClient:
         return await self._get("position-tiers", {"instId": symbol, "marginMode": "isolated"}, parse.maintenance_rate)
 
     async def tickers(self) -> pl.DataFrame:
-        """Return the market now with `TICKER_SCHEMA`."""
+        """Return the current tickers with `TICKER_SCHEMA`."""
         return await self._get("tickers", {}, parse.tickers)
 
     async def _windows(
         self,
         what: str,
         symbol: str,
-        start: datetime,
-        end: datetime,
+        timeframe: Timeframe,
+        stretch: tuple[datetime, datetime],
         parser: Callable[[str, object], pl.DataFrame],
         nothing: pl.DataFrame,
     ) -> pl.DataFrame:
-        first = -(-_ms(start) // _MINUTE_MS) * _MINUTE_MS
-        last = _ms(end) // _MINUTE_MS * _MINUTE_MS
-        step = PAGE * _MINUTE_MS
+        length = round(bar_length(timeframe).total_seconds() * 1000)
+        first = -(-_ms(stretch[0]) // length) * length
+        last = _ms(stretch[1]) // length * length
+        step = PAGE * length
         windows = [(max(upper - step, first), upper) for upper in range(last, first, -step)]
+        asked = {"instId": symbol, "bar": BARS[timeframe], "limit": str(PAGE)}
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._window(what, symbol, window, parser)) for window in windows]
+            tasks = [group.create_task(self._window(what, asked, window, parser)) for window in windows]
         return pl.concat([nothing, *(task.result() for task in reversed(tasks))])
 
     async def _window(
-        self, what: str, symbol: str, window: tuple[int, int], parser: Callable[[str, object], pl.DataFrame]
+        self,
+        what: str,
+        asked: dict[str, str],
+        window: tuple[int, int],
+        parser: Callable[[str, object], pl.DataFrame],
     ) -> pl.DataFrame:
         """Walk backward from a window's end to its start."""
         first, cursor = window
         pages = []
         while cursor > first:
-            query = {"instId": symbol, "bar": "1m", "after": str(cursor), "limit": str(PAGE)}
-            page, cursor = await self._page(what, query, parser, cursor)
+            page, cursor = await self._page(what, {**asked, "after": str(cursor)}, parser, cursor)
             pages.append(page)
         bars = pages[0] if len(pages) == 1 else pl.concat(reversed(pages))
         # a page that goes on before the window, since bars inside it are missing
@@ -243,27 +307,28 @@ class BlofinClient:
         return await self._get(what, query, read)
 
     async def _get(self, what: str, query: dict[str, str], read: Callable[[object], T]) -> T:
-        """Ask until an answer can be read, a refusal is final, or the bound is reached."""
+        """Request until an answer can be read, a refusal is final, or the bound is reached."""
         async with self._parallel:
             path = f"/api/v1/market/{what}"
             named = f"GET {path} for {query['instId']}" if "instId" in query else f"GET {path}"
-            started = self._limiter.now()
+            started, patience = self._limiter.now(), self._wait
             for tries in itertools.count(1):
-                if self.silence.verdict is not None:
-                    raise self.silence.verdict
-                await self._slot(self._deadline(started), named)
+                if self.outage.verdict is not None:
+                    raise self.outage.verdict
+                waited = await self._slot(self._deadline(started), patience, named)
+                started, patience = started + waited, patience - waited
                 begun = self._limiter.now()
                 try:
                     answer = await self._once(path, query, named)
                     with _uncollected():
                         data = self._data(answer, named)
-                        self.silence.end()
+                        self.outage.reset()
                         return read(data)
                 except _PassingError as error:
                     last: Exception = error
-                    self.silence.go_on(begun, self._limiter.now())
+                    self.outage.extend(begun, self._limiter.now())
                     if isinstance(error, _ShutOutError):
-                        self._limiter.shut(error.seconds)
+                        self._limiter.trip(error.seconds)
                 except parse.FormError as error:
                     last = error
                     if tries >= _FORM_TRIES:
@@ -276,36 +341,47 @@ class BlofinClient:
         raise AssertionError  # pragma: no cover - the loop has no end of its own
 
     def _deadline(self, started: float) -> float:
-        """Return until when a request may go on: its own bound, or that of a silence which it has not begun."""
-        since = self.silence.since
+        """Return the deadline of a request: its own bound, or that of an outage that began before it."""
+        since = self.outage.since
         return (started if since is None else min(started, since)) + self._bound
 
     def _gave_up(self, named: str, tries: int, last: Exception) -> MarketError:
-        if self.silence.verdict is not None:
-            return self.silence.verdict
+        if self.outage.verdict is not None:
+            return self.outage.verdict
         error = MarketError(
             f"{self._url} gave no usable answer to {named} within {self._bound:g} s "
-            f"({tries} tries, the last: {last}); what is stored stays, run again later"
+            f"({tries} tries, the last: {last}); stored data is kept; run again later"
         )
-        if self.silence.since is not None and self._limiter.now() - self.silence.since >= self._bound / 2:
-            self.silence.verdict = error
+        if self.outage.since is not None and self._limiter.now() - self.outage.since >= self._bound / 2:
+            self.outage.verdict = error
         return error
 
-    async def _slot(self, deadline: float, named: str) -> None:
-        """Wait for this request's turn."""
+    async def _slot(self, deadline: float, patience: float, named: str) -> float:
+        """Wait for this request's turn; return the seconds of `patience` that a shut-out beyond the deadline took."""
+        waited = 0.0
         while True:
-            shut_until = self._limiter.shut_until()
-            if shut_until > deadline:
-                moment = iso(datetime.fromtimestamp(shut_until + 60, UTC))
-                reason = "too many requests, or its firewall"
-                msg = f"{self._url} has shut this address out ({reason}): {named} not sent; run again after {moment}"
-                raise MarketError(msg)
-            if not shut_until:
+            open_until = self._limiter.open_until()
+            rest = open_until - self._limiter.now()
+            if not open_until:
                 await self._sleep(max(self._limiter.reserve() - self._limiter.now(), 0.0))
-                if not self._limiter.shut_until():
-                    return
-            else:
-                await self._sleep(shut_until - self._limiter.now())
+                if not self._limiter.open_until():
+                    return waited
+                continue
+            moment = iso(datetime.fromtimestamp(open_until + 60, UTC))
+            reason = "too many requests, or its firewall"
+            if open_until > deadline + waited:
+                if rest > patience - waited:
+                    msg = (
+                        f"{self._url} is blocking this address ({reason}): {named} not sent; run again after "
+                        f"{moment}, or let it wait: blofin run --wait, or BLOFIN_API_PATIENCE={rest + self._bound:.0f}"
+                    )
+                    raise MarketError(msg)
+                waited += rest
+                self.outage.reset()  # it has said until when
+            if open_until > self._announced:
+                self._announced = open_until
+                _LOG.warning("%s is blocking this address (%s): waiting until %s", self._url, reason, moment)
+            await self._sleep(rest)
 
     async def _once(self, path: str, query: dict[str, str], named: str) -> httpx.Response:
         """Send one request and return its answer, which has a body to be read."""
@@ -354,9 +430,9 @@ class BlofinClient:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector away while an answer is taken apart.
+    """Pause the garbage collector while an answer is parsed.
 
-    A page is 13,000 texts in 1,440 lists and no cycle: to look through them again and again took a quarter of the time.
+    A page is 13,000 strings in 1,440 lists without cycles; repeated collections took a quarter of the time.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -368,11 +444,15 @@ def _uncollected() -> Iterator[None]:
 
 
 def _stated_seconds(answer: httpx.Response) -> float:
-    """Return for how long the exchange says that it is shut; the documented five minutes where it does not."""
+    """Return the stated duration of a block, or the documented five minutes if none is stated.
+
+    A value that is not finite is ignored, and the duration is capped at `_LONGEST_SHUT_OUT`.
+    """
     try:
-        return max(float(answer.headers["retry-after"]), 0.0)
+        stated = float(answer.headers["retry-after"])
     except (KeyError, ValueError):
         return _SHUT_OUT_SECONDS
+    return min(max(stated, 0.0), _LONGEST_SHUT_OUT) if math.isfinite(stated) else _SHUT_OUT_SECONDS
 
 
 def _ms(moment: datetime) -> int:

@@ -1,6 +1,6 @@
 """The Blofin exchange as a market source.
 
-Belongs here: several symbols in one go, failures kept apart by symbol, the bridge from async to plain calls. Does not
+Belongs here: requests for several symbols at once, errors by symbol, the bridge from async to plain calls. Does not
 belong here: requests and paging (`client`).
 """
 
@@ -14,11 +14,11 @@ from typing import Any, Final, TypeVar
 import polars as pl
 
 from blofin_resources.errors import MarketError
-from blofin_resources.market import base
-from blofin_resources.market.blofin.client import PATIENCE, BlofinClient, Silence
-from blofin_resources.market.blofin.limit import SharedLimiter, default_state
+from blofin_resources.market import source as base
+from blofin_resources.market.blofin.client import LONGEST_WAIT, PATIENCE, BlofinClient, OutageTracker
 from blofin_resources.market.blofin.parse import TICKER_SCHEMA
-from features.bars import TS, floor_time
+from blofin_resources.market.blofin.rate_limiter import SharedLimiter, default_state
+from features.bars import TS, Timeframe, bar_length, floor_time
 
 T = TypeVar("T")
 _Bars = Callable[[BlofinClient, str, datetime, datetime], Awaitable[pl.DataFrame]]
@@ -36,13 +36,15 @@ class BlofinMarket:
     url : str
         Address of the API, without path.
     clock : callable, optional
-        Tells the present: only bars closed by then are asked for.
+        Returns the current time; only bars closed by then are requested.
     connect : callable, optional
         Makes a client; tests pass one with other limits.
     patience : float, optional
-        Seconds that one call may take in all, where `connect` is not given.
+        Seconds allowed for one call, where `connect` is not given.
+    wait : bool, optional
+        Whether a call waits for the end of a longer block, where `connect` is not given.
     settling : float, optional
-        Seconds between looks for a last bar that has just closed and is not served as closed yet.
+        Seconds between requests for a last bar that has just closed and is not yet served as closed.
     """
 
     name = "blofin"
@@ -55,15 +57,17 @@ class BlofinMarket:
         connect: Callable[[], BlofinClient] | None = None,
         *,
         patience: float = PATIENCE,
+        wait: bool = False,
         settling: float = 2.0,
     ) -> None:
         self._url = url.rstrip("/")
         self._clock = clock
         self._settling = settling
+        longest = LONGEST_WAIT if wait else 0.0
         self._connect = connect or (
-            lambda: BlofinClient(self._url, SharedLimiter(default_state(self._url)), bound=patience)
+            lambda: BlofinClient(self._url, SharedLimiter(default_state(self._url)), bound=patience, wait=longest)
         )
-        self._silence = Silence()
+        self._outage = OutageTracker()
         self._listed: tuple[datetime, pl.DataFrame] | None = None
 
     @property
@@ -72,7 +76,7 @@ class BlofinMarket:
         return f"blofin {self._url}"
 
     def symbols(self) -> tuple[str, ...]:
-        """See `MarketSource.symbols`: what is listed now."""
+        """Return the symbols that are listed now."""
         return tuple(self._instruments()["symbol"])
 
     def first_ts(self, symbol: str) -> datetime:
@@ -81,67 +85,93 @@ class BlofinMarket:
         listed: datetime = self._instruments().filter(pl.col("symbol") == symbol)["list_time"].item()
         return floor_time(listed + _MINUTE - timedelta(microseconds=1), _MINUTE)
 
+    def shortest(self, symbol: str) -> Timeframe:  # noqa: ARG002 - the same of every symbol
+        """See `MarketSource.shortest`: minutes."""
+        return "1m"
+
     def coverage(self, symbol: str) -> base.Coverage:
         """See `MarketSource.coverage`: from the listing through the clock's last full minute."""
         now = self._clock()
         return base.Coverage(self.first_ts(symbol), now.replace(second=0, microsecond=0))
 
     def instruments(self, symbols: Sequence[str], as_of: datetime) -> pl.DataFrame:
-        """See `MarketSource.instruments`; the exchange tells the present only, which is stamped `as_of`."""
+        """See `MarketSource.instruments`; the exchange knows only the present, which is stamped `as_of`."""
         self._check(symbols)
         wanted = sorted(set(symbols))
         listed = self._instruments().filter(pl.col("symbol").is_in(wanted))
+        traded = listed.filter(pl.col("state") != base.DELISTED)["symbol"].to_list()
 
         async def rates(client: BlofinClient) -> list[float]:
-            return await asyncio.gather(*(client.maintenance_rate(symbol) for symbol in wanted))
+            return await asyncio.gather(*(client.maintenance_rate(symbol) for symbol in traded))
 
-        found = pl.DataFrame({"symbol": wanted, "maintenance_margin_rate": self._run(rates)})
+        found = pl.DataFrame(
+            {"symbol": traded, "maintenance_margin_rate": self._run(rates)},
+            schema={"symbol": pl.String, "maintenance_margin_rate": pl.Float64},
+        )
         return listed.update(found, on="symbol").with_columns(as_of=pl.lit(as_of, TS)).sort("symbol")
 
-    def candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """See `MarketSource.candles_1m`; raises where any symbol fails: `fetch_candles` keeps the others' rows."""
-        return self.fetch_candles(symbols, start, end).require_all()
+    def listings(self) -> pl.DataFrame:
+        """See `MarketSource.listings`; the exchange lists the present, and says of few that they have ended."""
+        listed = self._instruments().with_columns(delist_time=pl.lit(None, TS))
+        return listed.select(base.LISTING_SCHEMA.names()).cast(base.LISTING_SCHEMA)
+
+    def candles(self, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime) -> pl.DataFrame:
+        """See `MarketSource.candles`; raises if any symbol fails, while `fetch_candles` keeps the others' rows."""
+        return self.fetch_candles(symbols, timeframe, start, end).require_all()
 
     def funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """See `MarketSource.funding`; raises where any symbol fails: `fetch_funding` keeps the others' rows."""
+        """See `MarketSource.funding`; raises if any symbol fails, while `fetch_funding` keeps the others' rows."""
         return self.fetch_funding(symbols, start, end).require_all()
 
     def mark_candles_1m(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """See `MarketSource.mark_candles_1m`; raises where any symbol fails: `fetch_mark_candles` keeps the others."""
+        """See `MarketSource.mark_candles_1m`; raises if any symbol fails."""
         return self.fetch_mark_candles(symbols, start, end).require_all()
 
-    def fetch_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
-        """Return the 1-minute bars of every symbol that could be had, and the errors of the others."""
+    def fetch_candles(
+        self, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
+    ) -> base.Fetched:
+        """See `blofin_resources.market.fetching.fetch_candles`."""
         base.require_range(start, end)
         until = min(end, self._clock())
         known, failures = self._split(symbols)
         if known and not failures:
             base.require_begun({symbol: self.first_ts(symbol) for symbol in known}, end, f"{self.identity}")
 
+        length = bar_length(timeframe)
+
+        async def bars(client: BlofinClient, symbol: str, since: datetime, until: datetime) -> pl.DataFrame:
+            return await client.candles(symbol, timeframe, since, until)
+
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
-            return await client.candles(symbol, max(start, self.first_ts(symbol)), until)
+            return await bars(client, symbol, max(start, floor_time(self.first_ts(symbol), length)), until)
 
         came = self._each(known, one, base.no_candles(), failures)
-        return self._settled(came, known, start, until, BlofinClient.candles)
+        return self._settled(came, known, (start, until, length), bars)
 
     def _settled(
-        self, came: base.Fetched, symbols: Sequence[str], start: datetime, until: datetime, ask: _Bars
+        self,
+        came: base.Fetched,
+        symbols: Sequence[str],
+        stretch: tuple[datetime, datetime, timedelta],
+        ask: _Bars,
     ) -> base.Fetched:
-        """Return what came with the last bars of symbols for which the exchange had not closed them yet.
+        """Add the last bars of symbols for which the exchange had not closed them yet.
 
-        Asked in the second after a bar's end, an exchange may still call it forming. What lacks a last bar is asked
-        for again, `_SETTLING_TRIES` times at most and only close to the present: later, it is a gap.
+        In the second after a bar's end, an exchange may still report it as forming. Symbols without their last bar are
+        requested again, at most `_SETTLING_TRIES` times and only close to the present; later, a missing bar is a gap.
+        `stretch` is the range that was requested, and the length of its bars.
         """
-        last = floor_time(until, _MINUTE) - _MINUTE
+        start, until, length = stretch
+        last = floor_time(until, length) - length
         for _ in range(_SETTLING_TRIES):
             closed = set(came.frame.filter(pl.col("ts") == last)["symbol"])
             late = [symbol for symbol in symbols if symbol not in closed and symbol not in came.failures]
-            if not late or last < start or self._clock() - until > _MINUTE:
+            if not late or last < start or self._clock() - (last + length) > _MINUTE:
                 break
             time.sleep(self._settling)
 
             async def one(client: BlofinClient, symbol: str) -> pl.DataFrame:
-                return await ask(client, symbol, max(last, self.first_ts(symbol)), until)
+                return await ask(client, symbol, max(last, floor_time(self.first_ts(symbol), length)), until)
 
             again = self._each(late, one, came.frame.clear(), {})
             frame = pl.concat([came.frame, again.frame]).unique(["symbol", "ts"]).sort("symbol", "ts")
@@ -149,7 +179,7 @@ class BlofinMarket:
         return came
 
     def fetch_mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
-        """Return the 1-minute bars of the mark price of every symbol that could be had, as `fetch_candles`."""
+        """See `blofin_resources.market.fetching.fetch_marks`."""
         base.require_range(start, end)
         until = min(end, self._clock())
         known, failures = self._split(symbols)
@@ -159,10 +189,10 @@ class BlofinMarket:
 
         came = self._each(known, one, base.no_marks(), failures)
         served = sorted(set(came.frame["symbol"]))  # one without any mark price is not waited for
-        return self._settled(came, served, start, until, BlofinClient.mark_candles)
+        return self._settled(came, served, (start, until, _MINUTE), BlofinClient.mark_candles)
 
     def fetch_funding(self, symbols: Sequence[str], start: datetime, end: datetime) -> base.Fetched:
-        """Return the funding of every symbol that could be had, and the errors of the others."""
+        """See `blofin_resources.market.fetching.fetch_funding`."""
         base.require_range(start, end)
         until = min(end, self._clock())
         known, failures = self._split(symbols)
@@ -173,7 +203,7 @@ class BlofinMarket:
         return self._each(known, one, base.no_funding(), failures)
 
     def tickers(self, symbols: Sequence[str]) -> pl.DataFrame:
-        """Return the market now, one row a symbol, with `parse.TICKER_SCHEMA`."""
+        """Return the current tickers, one row per symbol, with `parse.TICKER_SCHEMA`."""
         self._check(symbols)
 
         async def ask(client: BlofinClient) -> pl.DataFrame:
@@ -186,7 +216,7 @@ class BlofinMarket:
         base.require_known(symbols, self.symbols(), self.identity)
 
     def _split(self, symbols: Sequence[str]) -> tuple[list[str], dict[str, MarketError]]:
-        """Return the listed among `symbols`, sorted, and an error for each of the others."""
+        """Return the listed symbols, sorted, and an error for each of the others."""
         wanted = sorted(set(symbols))
         listed = set(self.symbols())
         if not listed.intersection(wanted):
@@ -196,7 +226,7 @@ class BlofinMarket:
         return [symbol for symbol in wanted if symbol in listed], failures
 
     def _instruments(self) -> pl.DataFrame:
-        """Return the listing, asked for again once it is an hour old."""
+        """Return the listing, requested again once it is an hour old."""
         now = self._clock()
         if self._listed is None or (now - self._listed[0]).total_seconds() > _LISTING_SECONDS:
 
@@ -213,7 +243,7 @@ class BlofinMarket:
         nothing: pl.DataFrame,
         failures: dict[str, MarketError],
     ) -> base.Fetched:
-        """Ask for every symbol at once and keep what came apart from what failed."""
+        """Request all symbols concurrently and collect frames and errors separately."""
 
         async def one(client: BlofinClient, symbol: str) -> pl.DataFrame | MarketError:
             try:
@@ -237,11 +267,11 @@ class BlofinMarket:
         return base.Fetched(pl.concat(frames), failed)
 
     def _run(self, ask: Callable[[BlofinClient], Coroutine[Any, Any, T]]) -> T:
-        """Run one conversation with the exchange in a thread of its own, which may be called from an event loop."""
+        """Run requests in a thread with its own event loop, so that it may be called from within another loop."""
 
         async def conversation() -> T:
             async with self._connect() as client:
-                self._silence = client.silence = self._silence.carried(client.now())
+                self._outage = client.outage = self._outage.resume(client.now())
                 return await ask(client)
 
         with ThreadPoolExecutor(1) as pool:

@@ -1,7 +1,7 @@
-"""From the exchange's answers to frames, strictly: an answer of another form than documented is refused.
+"""Parse the exchange's answers into frames, strictly: an undocumented form is refused.
 
-Belongs here: the documented form of each answer. Does not belong here: asking (`client`). Numbers arrive as decimal
-text; prices are accepted only where Float64 holds every digit.
+Belongs here: the documented form of each answer. Does not belong here: requests (`client`). Numbers arrive as decimal
+text, small ones with an exponent (`7.68E-6`); prices are accepted only where Float64 holds every digit.
 """
 
 import json
@@ -13,8 +13,18 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from blofin_resources.market import base, checks
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, TS
+from blofin_resources.market import checks
+from blofin_resources.market import source as base
+from features.bars import (
+    CANDLE_SCHEMA,
+    FUNDING_SCHEMA,
+    MARK_SCHEMA,
+    MINUTES,
+    MOST_FUNDING,
+    TS,
+    Timeframe,
+    funding_time,
+)
 
 TAKER_FEE: Final = 0.0006
 MAKER_FEE: Final = 0.0002
@@ -23,10 +33,9 @@ MAKER_FEE: Final = 0.0002
 _PRICES: Final = ("open", "high", "low", "close")
 _CANDLE: Final = ("ts", *_PRICES, "contracts", "volume", "quote_volume", "confirm")
 _MARK: Final = ("ts", *_PRICES, "confirm")
-_UNSIGNED: Final = r"^[0-9]+(\.[0-9]+)?$"
-_SIGNED: Final = r"^-?[0-9]+(\.[0-9]+)?$"
+_UNSIGNED: Final = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+_SIGNED: Final = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 _MILLISECONDS: Final = r"^[0-9]{12,14}$"
-_MINUTE_MS: Final = 60_000
 _DIGITS: Final = 15
 """Decimal digits that Float64 always holds: reading and writing them again gives the same text."""
 
@@ -72,7 +81,7 @@ _INSTRUMENT: Final = {
 
 
 class FormError(Exception):
-    """An answer is not what the exchange documents. The text says how, and shows the payload shortened."""
+    """An answer does not have the documented form. The text says how, and shows the payload shortened."""
 
     def __init__(self, what: str, payload: object) -> None:
         shown = payload if isinstance(payload, str) else json.dumps(payload, default=repr)
@@ -80,25 +89,43 @@ class FormError(Exception):
         super().__init__(f"{what}; payload: {shown[:_SHOWN]}{'…' if len(shown) > _SHOWN else ''}")
 
 
-def candles(symbol: str, data: object) -> pl.DataFrame:
-    """Return the closed bars of one page with `CANDLE_SCHEMA`, oldest first; the forming bar is dropped.
+def candles(symbol: str, data: object, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the closed bars of one page; the forming bar is dropped.
 
-    Raises `FormError` where a row has not nine texts, a number is none, or rows are not newest first on the minute.
+    Parameters
+    ----------
+    symbol : str
+        Instrument that was requested.
+    data : object
+        The answer's data.
+    timeframe : Timeframe
+        Length of the bars that were requested.
+
+    Returns
+    -------
+    DataFrame
+        `CANDLE_SCHEMA`, oldest first.
+
+    Raises
+    ------
+    FormError
+        If a row has not nine texts, a number is none, or rows are not newest first on the timeframe's grid in UTC.
     """
     page = _page(data, _CANDLE)
     unknown = pl.lit(None, pl.String).alias("flag")
-    constant = [pl.lit(symbol).alias("symbol"), pl.lit(1, pl.Int32).alias("minutes"), pl.lit("blofin").alias("origin")]
-    bars = _closed(page, data, (*_PRICES, *checks.VOLUMES), *constant, unknown)
+    minutes = pl.lit(MINUTES[timeframe], pl.Int32).alias("minutes")
+    constant = [pl.lit(symbol).alias("symbol"), minutes, pl.lit("blofin").alias("origin")]
+    bars = _closed(page, data, timeframe, (*_PRICES, *checks.VOLUMES), *constant, unknown)
     return checks.flag_single_price(bars).select(CANDLE_SCHEMA.names())
 
 
 def mark_candles(symbol: str, data: object) -> pl.DataFrame:
     """Return the closed mark-price bars of one page with `MARK_SCHEMA`, oldest first; errors as of `candles`."""
-    return _closed(_page(data, _MARK), data, _PRICES, pl.lit(symbol).alias("symbol")).select(MARK_SCHEMA.names())
+    return _closed(_page(data, _MARK), data, "1m", _PRICES, pl.lit(symbol).alias("symbol")).select(MARK_SCHEMA.names())
 
 
 def oldest(data: object) -> int | None:
-    """Return the time of a page's last row in milliseconds, None for an empty page; the page must be parsed before."""
+    """Return the time of a parsed page's last row in milliseconds, or None for an empty page."""
     if not isinstance(data, list) or not data:
         return None
     last = data[-1]
@@ -106,29 +133,37 @@ def oldest(data: object) -> int | None:
 
 
 def funding(symbol: str, data: object) -> pl.DataFrame:
-    """Return the payments of one page with `FUNDING_SCHEMA`, oldest first, at the times given."""
+    """Return the payments of one page with `FUNDING_SCHEMA`, oldest first, each at its due time.
+
+    Raises `FormError` as `candles`, and for a rate beyond `features.bars.MOST_FUNDING`.
+    """
     rows = _objects(data, ("instId", "fundingRate", "fundingTime"))
     page = pl.DataFrame(rows, schema=dict.fromkeys(("instId", "fundingRate", "fundingTime"), pl.String))
     _require_text(page, ("fundingRate",), _SIGNED, data)
     _require_text(page, ("fundingTime",), _MILLISECONDS, data)
     _require_symbol(page, symbol, data)
-    page = page.with_columns(pl.col("fundingTime").cast(pl.Int64))
-    _require_newest_first(page["fundingTime"], data)
-    return page.reverse().select(
+    paid = page.select(
         symbol=pl.lit(symbol),
-        ts=pl.from_epoch("fundingTime", time_unit="ms").cast(TS),
+        ts=funding_time(pl.from_epoch(pl.col("fundingTime").cast(pl.Int64), time_unit="ms").cast(TS)),
         rate=pl.col("fundingRate").cast(FUNDING_SCHEMA["rate"], strict=True),
     )
+    _require_newest_first(paid["ts"].to_physical(), data)
+    _require_rows(paid["rate"].abs() <= MOST_FUNDING, f"a funding rate beyond {MOST_FUNDING}", page, data)
+    return paid.reverse()
 
 
 def instruments(data: object, as_of: datetime) -> pl.DataFrame:
     """Return the perpetuals listed, with `INSTRUMENT_SCHEMA`, sorted; the maintenance margin is null, see `tiers`.
 
-    Contracts of another kind than linear swaps are left out: their sizes mean something else.
+    Contracts of another kind than linear swaps are left out: their sizes mean something else. One that is still listed
+    after the time at which it expires is delisted.
     """
     names = ("instId", "baseCurrency", "quoteCurrency", "listTime", "instType", "contractType", "state", *_INSTRUMENT)
     rows = _objects(data, names)
-    page = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+    expires = [row.get("expireTime") for row in data] if isinstance(data, list) else []
+    page = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)).with_columns(
+        pl.Series("expireTime", [text if isinstance(text, str) else None for text in expires], pl.String)
+    )
     page = page.filter(pl.col("instType") == "SWAP", pl.col("contractType") == "linear")
     _require_text(page, tuple(_INSTRUMENT), _UNSIGNED, data)
     _require_text(page, ("listTime",), _MILLISECONDS, data)
@@ -142,11 +177,18 @@ def instruments(data: object, as_of: datetime) -> pl.DataFrame:
         taker_fee=pl.lit(TAKER_FEE),
         maker_fee=pl.lit(MAKER_FEE),
         list_time=pl.from_epoch(pl.col("listTime").cast(pl.Int64), time_unit="ms").cast(TS),
-        state="state",
+        state=pl.when(_expired(as_of)).then(pl.lit(base.DELISTED)).otherwise("state"),
         origin=pl.lit("blofin"),
         **numbers,
     )
     return frame.select(base.INSTRUMENT_SCHEMA.names()).sort("symbol")
+
+
+def _expired(as_of: datetime) -> pl.Expr:
+    """Return whether an instrument has an expiry time that has passed; zero or an empty text is no expiry."""
+    told = pl.col("expireTime").str.contains(_MILLISECONDS)
+    moment = pl.when(told).then(pl.col("expireTime")).cast(pl.Int64)
+    return (moment <= int(as_of.timestamp() * 1000)).fill_null(value=False)
 
 
 def maintenance_rate(data: object) -> float:
@@ -162,7 +204,7 @@ def maintenance_rate(data: object) -> float:
 
 
 def tickers(data: object) -> pl.DataFrame:
-    """Return the market now with `TICKER_SCHEMA`, sorted by symbol."""
+    """Return the current tickers with `TICKER_SCHEMA`, sorted by symbol."""
     names = ("instId", "ts", *_TICKER)
     page = pl.DataFrame(_objects(data, names), schema=dict.fromkeys(names, pl.String))
     _require_text(page, tuple(_TICKER), _UNSIGNED, data)
@@ -198,18 +240,19 @@ def _page(data: object, names: Sequence[str]) -> pl.DataFrame:
     if not sound or not (is_short or page.select((_digits() <= _DIGITS).all()).item()):
         for name, pattern in rules.items():
             _require_text(page, (name,), pattern, data)
-        wrong = page.filter(_digits() > _DIGITS)
-        what = f"a price of more digits than Float64 holds: {wrong.select(_PRICES).row(0)}"
-        raise FormError(what, data)
+        digits = page.select(_digits() <= _DIGITS).to_series()
+        _require_rows(digits, "a price of more digits than Float64 holds", page, data)
     return page
 
 
-def _closed(page: pl.DataFrame, data: object, numbers: Sequence[str], *constant: pl.Expr) -> pl.DataFrame:
+def _closed(
+    page: pl.DataFrame, data: object, timeframe: Timeframe, numbers: Sequence[str], *constant: pl.Expr
+) -> pl.DataFrame:
     """Return the closed bars of a page, oldest first: their times, some columns as numbers, and constant ones."""
     times = page["ts"].cast(pl.Int64)
     _require_newest_first(times, data)
-    if (times.to_numpy() % _MINUTE_MS).any():
-        what = "a bar does not open on a full minute"
+    if (times.to_numpy() % (MINUTES[timeframe] * 60_000)).any():
+        what = f"a bar does not open on the {timeframe} grid in UTC"
         raise FormError(what, data)
     ts = pl.from_epoch(pl.col("ts").cast(pl.Int64), time_unit="ms").cast(TS)
     bars = page.select(ts, *(pl.col(name).cast(pl.Float64) for name in numbers), *constant)
@@ -218,7 +261,7 @@ def _closed(page: pl.DataFrame, data: object, numbers: Sequence[str], *constant:
 
 
 def _objects(data: object, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the objects of an answer cut to `names`, each of which must be there as text."""
+    """Return the objects of an answer reduced to `names`, all of which must be present as text."""
     if not isinstance(data, list):
         what = f"data is {type(data).__name__}, not a list"
         raise FormError(what, data)
@@ -231,9 +274,15 @@ def _objects(data: object, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _require_text(page: pl.DataFrame, names: Sequence[str], pattern: str, data: object) -> None:
-    wrong = page.filter(~pl.all_horizontal(pl.col(name).str.contains(pattern) for name in names))
-    if not wrong.is_empty():
-        what = f"not a number as documented among {', '.join(names)}: {wrong.select(names).row(0)}"
+    sound = page.select(pl.all_horizontal(pl.col(name).str.contains(pattern) for name in names)).to_series()
+    _require_rows(sound, f"not a number as documented among {', '.join(names)}", page, data)
+
+
+def _require_rows(sound: pl.Series, what: str, page: pl.DataFrame, data: object) -> None:
+    """Raise `FormError` for the first row that is not sound: its place and what it holds."""
+    if not sound.all():
+        row = int((~sound).arg_max() or 0)
+        what = f"{what}: row {row + 1} of {len(page)} is {page.row(row, named=True)}"
         raise FormError(what, data)
 
 
@@ -244,7 +293,8 @@ def _is_row(row: object, length: int) -> bool:
 def _digits() -> pl.Expr:
     """Return the expression of the number of significant digits of a row's longest price."""
     return pl.max_horizontal(
-        pl.col(name).str.replace(".", "", literal=True).str.strip_chars_start("0").str.len_chars() for name in _PRICES
+        pl.col(name).str.replace("[eE].*$", "").str.replace(".", "", literal=True).str.strip_chars("0").str.len_chars()
+        for name in _PRICES
     )
 
 

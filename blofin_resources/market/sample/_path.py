@@ -12,23 +12,23 @@ path passes through the level, and the rest of it is a fair game.
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from blofin_resources.market.sample._listing import LOTS_A_CONTRACT
 from blofin_resources.market.sample._process import Floats, World
 from blofin_resources.market.sample._random import draw, normal, rough_normal, uniform
+from features.jit import kept
 
 SUB_STEPS: Final = 60
 _DRAWS: Final = 256
 _REACH: Final = 4.0
-_VOLUME_POWER: Final = 0.6
+VOLUME_POWER: Final = 0.6
 _VOLUME_NOISE: Final = 0.55
 
 
-@njit(cache=True)
+@kept()
 def _bridge(path: Floats, stream: np.uint64, minute: int, change: float, sub_sd: float) -> float:
     """Fill `path` of shape (61,) with log prices relative to the opening; return the mean of its sub-steps' ends."""
     total = 0.0
@@ -45,7 +45,7 @@ def _bridge(path: Floats, stream: np.uint64, minute: int, change: float, sub_sd:
     return mean / SUB_STEPS
 
 
-@njit(cache=True)
+@kept()
 def _extremes(path: Floats, stream: np.uint64, minute: int, sub_sd: float) -> tuple[float, float]:
     """Return the lowest and the highest point of the continuous path through `path`.
 
@@ -69,37 +69,64 @@ def _extremes(path: Floats, stream: np.uint64, minute: int, sub_sd: float) -> tu
     return low, high
 
 
-@njit(cache=True, nogil=True)
-def bars(walked: Floats, first: int, w: World, out: Floats) -> None:
-    """Write the bars of the minutes walked.
+class Prints(NamedTuple):
+    """What the bars of a symbol depend on beside its moves: keys of its paths and volumes, base units in a contract."""
+
+    path: np.uint64
+    volume: np.uint64
+    contract: float
+
+
+@kept(nogil=True)
+def expect(walked: Floats, w: World, out: Floats) -> None:
+    """Write the turnover to expect in each of the minutes walked, in USDT: it follows their variance."""
+    for i in range(walked.shape[0]):
+        out[i] = w.turnover * (walked[i, 2] / w.usual_variance) ** VOLUME_POWER
+
+
+@kept(nogil=True)
+def bars(walked: Floats, expected: Floats, first: int, w: Prints, span: int, out: Floats) -> None:
+    """Write the bars of the steps walked, which are minutes or hours.
 
     Parameters
     ----------
-    walked : ndarray of shape (minutes, 4)
-        As `_process.walk` writes it.
+    walked : ndarray of shape (steps, 4) or wider
+        As `_process.walk` and `_seats.walk_seat` write it.
+    expected : ndarray of shape (steps,)
+        Turnover to expect in each step, in USDT.
     first : int
-        The first minute, counted from the epoch.
-    w : World
+        The first step, counted from the epoch.
+    w : Prints
         The symbol's constants.
-    out : ndarray of shape (7, minutes)
+    span : int
+        How many steps make the bar that is wanted; 1 where these bars themselves are. A step that cannot hold the high
+        or the low of its span gets those of its sub-steps' ends, since to work out its own is most of the work.
+    out : ndarray of shape (7, steps)
         Receives open, high, low, close in USDT, volume in base units, in USDT and in contracts.
     """
     path = np.empty(SUB_STEPS + 1)
+    top, bottom = 0.0, math.inf
     for i in range(walked.shape[0]):
-        minute = first + i
+        step = first + i
+        if step % span == 0:
+            top, bottom = 0.0, math.inf
         opening, change, variance, scale = walked[i, 0], walked[i, 1], walked[i, 2], walked[i, 3]
         sub_sd = math.sqrt(variance / SUB_STEPS)
-        mean = _bridge(path, w.path, minute, change, sub_sd)
-        low, high = _extremes(path, w.path, minute, sub_sd)
         price = math.exp(opening)
+        mean = price * math.exp(_bridge(path, w.path, step, change, sub_sd))
+        low, high = path.min(), path.max()
+        inside = round(price * math.exp(low) * scale) / scale <= mean <= round(price * math.exp(high) * scale) / scale
+        margin = _REACH * sub_sd
+        if not inside or price * math.exp(high + margin) > top or price * math.exp(low - margin) < bottom:
+            low, high = _extremes(path, w.path, step, sub_sd)
         out[0, i] = round(price * scale) / scale
         out[1, i] = round(price * math.exp(high) * scale) / scale
         out[2, i] = round(price * math.exp(low) * scale) / scale
         out[3, i] = round(math.exp(opening + change) * scale) / scale
-        average = min(max(price * math.exp(mean), out[2, i]), out[1, i])
-        noise = _VOLUME_NOISE * normal(draw(w.volume, minute)) - 0.5 * _VOLUME_NOISE**2
-        traded = w.turnover * (variance / w.usual_variance) ** _VOLUME_POWER * math.exp(noise)
-        lots = max(round(traded / (average * w.contract) * LOTS_A_CONTRACT), 1.0)
+        top, bottom = max(top, out[1, i]), min(bottom, out[2, i])
+        average = min(max(mean, out[2, i]), out[1, i])
+        noise = _VOLUME_NOISE * normal(draw(w.volume, step)) - 0.5 * _VOLUME_NOISE**2
+        lots = max(round(expected[i] * math.exp(noise) / (average * w.contract) * LOTS_A_CONTRACT), 1.0)
         out[6, i] = lots / LOTS_A_CONTRACT
-        out[4, i] = round(out[6, i] * w.contract * 1e8) / 1e8
+        out[4, i] = np.rint(out[6, i] * w.contract * 1e8) / 1e8  # `round` would end at 2^63
         out[5, i] = out[4, i] * average

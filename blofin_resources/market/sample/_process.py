@@ -22,10 +22,10 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from blofin_resources.market.sample._listing import FUNDING_MINUTES, LISTINGS, MINUTES_A_DAY
 from blofin_resources.market.sample._random import draw, key, normal, tail_table, uniform
+from features.jit import kept
 
 Floats = npt.NDArray[np.float64]
 States = npt.NDArray[np.void]
@@ -99,8 +99,8 @@ STATE: Final = np.dtype([(field, "f8", _LENGTHS.get(field, ())) for field in Sta
 """`State` as a record."""
 
 _HALF_DAY_DECAY: Final = 0.5 ** (1.0 / 720.0)
-_PULL: Final = math.log(2.0) / (300.0 * MINUTES_A_DAY)
-_TREND_DRIFT: Final = 0.012
+PULL: Final = math.log(2.0) / (300.0 * MINUTES_A_DAY)
+TREND_DRIFT: Final = 0.012
 _SLOW_DECAY: Final = 0.5 ** (1.0 / (10 * 24))
 _MID_DECAY: Final = 0.5 ** (1.0 / 10)
 _FAST_DECAY: Final = 0.5 ** (5.0 / 45.0)
@@ -110,12 +110,12 @@ _FAST_STEP: Final = 0.25 * math.sqrt(1.0 - _FAST_DECAY**2)
 _SPREAD: Final = 0.30**2 + 0.28**2 + 0.25**2
 _REGIME_VARIANCE: Final = (0.7, 1.0, 3.0)
 _LOG_CAP: Final = 2.5
-_JUMP_SIZE: Final = 8.0
-_JUMP_CAP: Final = 0.02
-_MARKET_JUMPS: Final = 1.0 / 5760.0
-_OWN_JUMPS: Final = 1.0 / 2880.0
-_WEEKEND: Final = 0.6
-_FRIDAY: Final = 4
+JUMP_SIZE: Final = 8.0
+JUMP_CAP: Final = 0.02
+MARKET_JUMPS: Final = 1.0 / 5760.0
+OWN_JUMPS: Final = 1.0 / 2880.0
+WEEKEND: Final = 0.6
+FRIDAY: Final = 4
 _HALF: Final = 0.5
 
 
@@ -151,7 +151,22 @@ class World(NamedTuple):
 
 
 def world(symbol: str, seed: int, variant: int) -> World:
-    """Return the constants of `symbol` in the market of this seed; the factor's streams are the same for all."""
+    """Return the constants of `symbol` in one synthetic market.
+
+    Parameters
+    ----------
+    symbol : str
+        A listed symbol.
+    seed : int
+        Seed of the market. The streams of the common factor are the same for all symbols.
+    variant : int
+        One of `PLAIN`, `NULL`, `EDGE`.
+
+    Returns
+    -------
+    World
+        Constants and random keys.
+    """
     listing = LISTINGS[symbol]
     return World(
         variant=variant,
@@ -199,8 +214,8 @@ def first_state(constants: World) -> States:
     return state
 
 
-@njit(cache=True)
-def _hourly(s: State, w: World, minute: int) -> None:
+@kept()
+def hourly(s: State, w: World, minute: int) -> None:
     """Move volatility and regime by an hour, and set what the edges read at a full hour."""
     hour = minute // 60
     s.market_slow = _SLOW_DECAY * s.market_slow + _SLOW_STEP * normal(draw(w.market_volatility, 8 * minute))
@@ -225,8 +240,8 @@ def _hourly(s: State, w: World, minute: int) -> None:
     s.hours[hour % _HOURS_KEPT] = s.price
 
 
-@njit(cache=True)
-def _five_minutely(s: State, w: World, minute: int) -> None:
+@kept()
+def five_minutely(s: State, w: World, minute: int) -> None:
     """Move the fast volatility by five minutes and fix the variances that hold until the next step."""
     s.market_fast = _FAST_DECAY * s.market_fast + _FAST_STEP * normal(draw(w.market_volatility, 8 * minute + 2))
     s.own_fast = _FAST_DECAY * s.own_fast + _FAST_STEP * normal(draw(w.own_volatility, 8 * minute + 2))
@@ -237,37 +252,37 @@ def _five_minutely(s: State, w: World, minute: int) -> None:
     s.own_variance = w.own_sd**2 * math.exp(2.0 * min(own, _LOG_CAP)) * regime
 
 
-@njit(cache=True)
+@kept()
 def _funding_rate(s: State, w: World, minute: int) -> float:
     """Return the rate paid at the opening of this minute: it follows the trend of the hours before."""
     rate = 4e-5 + 4e-3 * s.trend + 2e-5 * normal(draw(w.own_funding, minute))
     return round(min(max(rate, -3e-3), 3e-3) * 1e8) / 1e8
 
 
-@njit(cache=True)
+@kept()
 def _jumps(s: State, w: World, minute: int, season: float) -> float:
     """Return the log price step at the opening of this minute: zero but for a few minutes a week.
 
     A jump stands between two bars, where a stop fills at the open, not inside one, where it would fill at its level.
     """
     step = 0.0
-    if uniform(draw(w.market_mix, minute)) < _MARKET_JUMPS:
-        sd = w.beta * min(_JUMP_SIZE * math.sqrt(s.market_variance * season), _JUMP_CAP)
+    if uniform(draw(w.market_mix, minute)) < MARKET_JUMPS:
+        sd = w.beta * min(JUMP_SIZE * math.sqrt(s.market_variance * season), JUMP_CAP)
         step += sd * normal(draw(w.market_jump, minute)) - 0.5 * sd * sd
-    if uniform(draw(w.own_mix, minute)) < _OWN_JUMPS:
-        sd = min(_JUMP_SIZE * math.sqrt(s.own_variance * season), _JUMP_CAP)
+    if uniform(draw(w.own_mix, minute)) < OWN_JUMPS:
+        sd = min(JUMP_SIZE * math.sqrt(s.own_variance * season), JUMP_CAP)
         step += sd * normal(draw(w.own_jump, minute)) - 0.5 * sd * sd
     return step
 
 
-@njit(cache=True)
+@kept()
 def _drift(s: State, w: World, minute: int) -> float:
     """Return the log drift of this minute, from the closes before it."""
     if w.variant == PLAIN:
         trend = 0.0
         if s.regime == 1.0:
-            trend = s.direction * _TREND_DRIFT * math.sqrt(s.market_variance) * w.beta
-        return trend - _PULL * (s.price - w.level)
+            trend = s.direction * TREND_DRIFT * math.sqrt(s.market_variance) * w.beta
+        return trend - PULL * (s.price - w.level)
     if w.variant == NULL:
         return 0.0
     if s.reversal_left == 0.0 and minute > MINUTES_A_DAY:
@@ -284,7 +299,7 @@ def _drift(s: State, w: World, minute: int) -> float:
     return drift
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def walk(s: State, w: World, first: int, out: Floats, rates: Floats) -> None:
     """Move the state `s` in place over as many minutes as `out` has rows, and write down what happened.
 
@@ -308,11 +323,11 @@ def walk(s: State, w: World, first: int, out: Floats, rates: Floats) -> None:
         if minute % MINUTES_A_DAY == 0:
             s.scale = 10.0 ** min(max(5.0 - math.floor(s.price / math.log(10.0)), 0.0), 15.0)
         if minute % 60 == 0:
-            _hourly(s, w, minute)
+            hourly(s, w, minute)
         if minute % 5 == 0:
-            _five_minutely(s, w, minute)
+            five_minutely(s, w, minute)
         weekday = (minute // MINUTES_A_DAY + 2) % 7
-        season = w.season[minute % MINUTES_A_DAY] * (_WEEKEND if weekday > _FRIDAY else 1.0)
+        season = w.season[minute % MINUTES_A_DAY] * (WEEKEND if weekday > FRIDAY else 1.0)
         drift = _drift(s, w, minute)
         if minute % FUNDING_MINUTES == 0:
             rates[paid] = _funding_rate(s, w, minute)
@@ -336,11 +351,20 @@ def walk(s: State, w: World, first: int, out: Floats, rates: Floats) -> None:
         out[i, 3] = s.scale
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def anchors(states: States, w: World, day: int, rates: Floats) -> None:
-    """Fill `states[1:]` with the states at the start of the days after `day`, from `states[0]`, the one of `day`.
+    """Compute the states at the start of the days after `day`, and their funding rates, in place.
 
-    `rates` of shape (days, 3) receives the funding rates of each day passed.
+    Parameters
+    ----------
+    states : ndarray of shape (n_days + 1,)
+        Records of the state. `states[0]` is that of `day`; the others are written.
+    w : World
+        Constants of the symbol.
+    day : int
+        Days since the market's epoch.
+    rates : ndarray of float64, shape (n_days, 3)
+        Receives the funding rates of each day.
     """
     unread = np.empty((MINUTES_A_DAY, 4))
     for i in range(states.shape[0] - 1):

@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy import special
+
+from features.jit import kept
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -50,7 +51,7 @@ def tail_table(degrees: float) -> npt.NDArray[np.float64]:
     return table
 
 
-@njit(cache=True, inline="always")
+@kept(inline="always")
 def draw(stream: np.uint64, counter: int) -> np.uint64:
     """Return 64 random bits for place `counter` of a stream."""
     x = stream + np.uint64(counter) * _GOLDEN
@@ -59,20 +60,20 @@ def draw(stream: np.uint64, counter: int) -> np.uint64:
     return x ^ (x >> _S31)
 
 
-@njit(cache=True, inline="always")
+@kept(inline="always")
 def uniform(bits: np.uint64) -> float:
     """Return a uniform number in (0, 1] from the upper 32 of 64 random bits."""
     return (np.float64(bits >> _S32) + 1.0) * 2.0**-32
 
 
-@njit(cache=True, inline="always")
+@kept(inline="always")
 def normal(bits: np.uint64) -> float:
     """Return a standard normal number (Box & Muller 1958) from 64 random bits; its size is below 6.7."""
     turn = np.float64(bits & _LOW) * 2.0**-32
     return math.sqrt(-2.0 * math.log(uniform(bits))) * math.cos(2.0 * math.pi * turn)
 
 
-@njit(cache=True, inline="always")
+@kept(inline="always")
 def rough_normal(bits: np.uint64) -> float:
     """Return a centred number of variance one: the sum of four uniforms of 16 bits each.
 

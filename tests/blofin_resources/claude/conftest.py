@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.claude import Desk
+from support.warehouses import new_warehouse
 
 from blofin_resources.warehouse import Warehouse
 
@@ -12,7 +13,7 @@ from blofin_resources.warehouse import Warehouse
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     folder: Path = tmp_path_factory.mktemp("claude") / "warehouse"
-    with Warehouse.open(folder, market="sample", market_id="seed=7") as opened:
+    with new_warehouse(folder) as opened:
         yield opened
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from datetime import datetime
 
 import pytest
@@ -98,7 +100,7 @@ def test_every_fault_is_a_value_and_a_row(desk: Desk, fault: str) -> None:
     script, reason, requests, paid = FAULTS[fault]
     slow = reason == "timeout"
     with FakeMessages(script) as server:
-        claude = desk.claude(server.url, deadline_seconds=1.5 if slow else 5.0)
+        claude = desk.claude(server.url, **({"deadline_seconds": 2.0} if slow else {}))
         outcome = desk.ask(claude)
         assert len(server.got) == requests
     assert isinstance(outcome, Unavailable)
@@ -107,7 +109,7 @@ def test_every_fault_is_a_value_and_a_row(desk: Desk, fault: str) -> None:
     assert (outcome.cost_usd > 0) == paid
     rows = desk.rows()
     assert rows[-1]["outcome"] == reason
-    assert sum(row["cost_usd"] for row in rows) == pytest.approx(outcome.cost_usd) == claude.spent_today()
+    assert sum(row["cost_usd"] for row in rows) == pytest.approx(outcome.cost_usd) == desk.spent()
     assert outcome.calls == tuple(row["id"] for row in rows)
 
 
@@ -193,3 +195,9 @@ def test_texts_that_nothing_can_encode_are_sent_without_them(desk: Desk) -> None
 def test_an_as_of_without_a_zone_is_refused(desk: Desk) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         desk.claude().ask("tuner", Words(), Idea, as_of=datetime(2025, 1, 1), run_id="run")  # noqa: DTZ001 - the point
+
+
+def test_the_sdk_is_not_imported_before_something_is_asked() -> None:
+    code = "import sys, blofin_resources.claude; print('anthropic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

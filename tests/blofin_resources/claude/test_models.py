@@ -71,7 +71,7 @@ def test_a_file_changes_single_entries_and_adds_models(tmp_path: Path, monkeypat
         ("[models.claude-opus-5-5]\ninput = -1.0", "models.claude-opus-5-5.input"),
         ("[models.claude-opus-5-5]\ninput = nan", "models.claude-opus-5-5.input"),
         ("roles = 1", "roles"),
-        ("not toml", "is no TOML"),
+        ("not toml", "is not valid TOML"),
         (None, "cannot be read"),
     ],
 )

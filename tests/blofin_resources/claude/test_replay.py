@@ -43,6 +43,20 @@ def test_a_cycle_that_ran_without_a_key_stays_so(desk: Desk) -> None:
     assert again == replace(first, replayed=True)
 
 
+def test_without_a_budget_the_only_question_of_its_kind_is_answered_in_other_words_too(desk: Desk) -> None:
+    reworded, third = Words(question="The same in other words."), Words(question="And a third time.")
+    with FakeMessages() as server:
+        first = desk.ask(desk.claude(server.url))
+        again = desk.ask(desk.claude(server.url, key=None, budget_usd=0), reworded, run_id="again")
+        assert again == replace(first, replayed=True)
+        assert len(desk.rows()) == len(server.got) == 1
+        asked = desk.ask(desk.claude(server.url), reworded, run_id="with a budget")
+        assert isinstance(asked, Answer)
+        assert not asked.replayed
+        which = desk.ask(desk.claude(server.url, key=None, budget_usd=0), third, run_id="which of two?")
+    assert isinstance(which, Unavailable), "there are two of them"
+
+
 def test_the_same_question_twice_has_two_answers_in_their_order(desk: Desk) -> None:
     script = [fake.answer({"idea": word, "fails_when": "", "code": ""}) for word in ("one", "two", "three")]
 

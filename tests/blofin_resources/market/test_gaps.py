@@ -23,7 +23,7 @@ def _at(day: int, hour: int, minute: int = 0) -> datetime:
 
 @pytest.fixture(scope="module")
 def candles() -> pl.DataFrame:
-    return SampleMarket(7).candles_1m(SYMBOLS, START, END)
+    return SampleMarket(7).candles(SYMBOLS, "1m", START, END)
 
 
 def _without(candles: pl.DataFrame, start: datetime, end: datetime, *symbols: str) -> pl.DataFrame:
@@ -93,7 +93,7 @@ def test_gaps_are_cut_at_midnight_so_days_and_ranges_agree(candles: pl.DataFrame
     assert whole["bars"].to_list() == [120, 180]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 2879), st.integers(1, 300), st.sampled_from(SYMBOLS)), max_size=8))
 def test_every_lacking_minute_is_in_the_ledger_once(candles: pl.DataFrame, losses: list[tuple[int, int, str]]) -> None:
     lossy = candles

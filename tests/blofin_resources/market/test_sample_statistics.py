@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from blofin_resources.market.sample import SampleMarket, Variant
-from blofin_resources.market.sample._path import bars
+from blofin_resources.market.sample._path import Prints, bars
 from blofin_resources.market.sample._process import NULL, first_state, walk, world
+from blofin_resources.market.sample._random import key
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,7 +23,7 @@ THREE = ["BTC-USDT", "ETH-USDT", "SOL-USDT"]
 
 @pytest.fixture(scope="module")
 def plain() -> dict[str, pl.DataFrame]:
-    frame = SampleMarket(7).candles_1m(THREE, START, YEAR_ON)
+    frame = SampleMarket(7).candles(THREE, "1m", START, YEAR_ON)
     return {symbol: frame.filter(pl.col("symbol") == symbol) for symbol in THREE}
 
 
@@ -39,7 +40,7 @@ def edge() -> list[pl.DataFrame]:
 def _with_total_return(variant: Variant, seed: int, symbol: str) -> pl.DataFrame:
     """Give candles with `gain`: what one unit long from this open to the next gains, funding paid."""
     market = SampleMarket(seed, variant)
-    candles = market.candles_1m([symbol], START, YEAR_ON)
+    candles = market.candles([symbol], "1m", START, YEAR_ON)
     rates = market.funding([symbol], START, YEAR_ON).select("ts", "rate")
     following = pl.col("open").shift(-1) * (1 - pl.col("rate").shift(-1))
     return (
@@ -108,7 +109,7 @@ def test_volume_follows_volatility(plain: dict[str, pl.DataFrame]) -> None:
 def test_funding_follows_the_trend_before_it() -> None:
     market = SampleMarket(7)
     rates = market.funding(["BTC-USDT"], START, YEAR_ON)
-    closes = market.candles_1m(["BTC-USDT"], START, YEAR_ON).select(
+    closes = market.candles(["BTC-USDT"], "1m", START, YEAR_ON).select(
         ts=pl.col("ts").dt.offset_by("1m"), move=pl.col("close").log() - pl.col("close").log().shift(720)
     )
     both = rates.join(closes, on="ts").drop_nulls()
@@ -231,7 +232,7 @@ def test_open_high_low_and_close_are_jointly_those_of_a_brownian_motion() -> Non
     close = np.random.default_rng(1).normal(0, sd, count)
     walked = np.column_stack([np.zeros(count), close, np.full(count, sd**2), np.full(count, 1e12)])
     out = np.empty((7, count))
-    bars(walked, 0, world("BTC-USDT", 1, 0), out)
+    bars(walked, np.full(count, 1e6), 0, Prints(key("path"), key("volume"), 0.001), 1, out)
     high, low = np.log(out[1]) / sd, np.log(out[2]) / sd
     scaled = close / sd
     assert high.mean() == pytest.approx(math.sqrt(2 / math.pi), rel=0.01)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from support.warehouses import new_warehouse
 
 from blofin_resources.warehouse import Warehouse
 
@@ -16,7 +17,7 @@ START = datetime(2025, 5, 30, tzinfo=UTC)
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
     """An empty warehouse."""
-    with Warehouse.open(tmp_path / "warehouse", market="sample", market_id="seed=7") as opened:
+    with new_warehouse(tmp_path / "warehouse") as opened:
         yield opened
 
 

@@ -3,16 +3,17 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pytest
+from support.warehouses import new_warehouse
 
 from blofin_resources.errors import WarehouseError
-from blofin_resources.warehouse import Warehouse, _schema
+from blofin_resources.warehouse import Warehouse, _place, _schema
 from blofin_resources.warehouse._place import ALIAS, Place, connect
 
 Bars = Callable[..., pl.DataFrame]
@@ -69,7 +70,7 @@ def test_candle_tables_are_partitioned_by_month(warehouse: Warehouse, bars: Bars
 
 def test_the_catalog_is_in_wal_mode(warehouse: Warehouse) -> None:
     with warehouse.transaction("r") as tx:
-        tx.append("research.strategy_events", _event("a"))
+        tx.append("research.strategy_lifecycle", _event("a"))
     warehouse.close()
     header = (warehouse.folder / "catalog.sqlite").read_bytes()[18:20]
     assert header == b"\x02\x02"
@@ -103,6 +104,35 @@ def test_a_new_schema_file_is_applied_once_and_an_older_program_refuses(
         Warehouse.open(folder, market="sample", market_id="seed=7")
     with Warehouse.open_readonly(folder) as unchanged:
         assert unchanged.snapshot_id() == snapshot
+
+
+def test_trades_of_an_older_warehouse_become_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older, folder, start = tmp_path / "sql", tmp_path / "warehouse", datetime(2025, 6, 1, tzinfo=UTC)
+    (older / "schema").mkdir(parents=True)  # its views are of tables that come later
+    for path in (_schema.FILES / "schema").glob("0[0-2]*.sql"):
+        shutil.copy(path, older / "schema")
+    trade = {
+        "as_of": start, "kind": "strategy", "name": "a", "version": "v", "symbol": "BTC-USDT", "timeframe": "5m",
+        "side": "long", "entry_ts": start, "exit_ts": start, "entry_price": 100.0, "exit_price": 101.0,
+        "quantity": 100.0, "pnl": 100.0, "fees": 12.0, "funding": -1.5, "pnl_pct": 0.895, "exit_reason": "signal",
+    }  # fmt: skip
+    forward = {"activated_at": start, "signal_ts": start, "slippage": 4.0, "snapshot_id": 1, "engine": "e"}
+    with monkeypatch.context() as patch:
+        for function in (_schema.migrate, _schema.renew_views):
+            patch.setattr(function, "__defaults__", (older,))
+        with Warehouse.open(folder, market="sample", market_id="seed=7") as warehouse, warehouse.transaction("r") as tx:
+            tx.append("research.trades", pl.DataFrame([trade]))
+            tx.append("research.forward_trades", pl.DataFrame([trade | forward]))
+    with Warehouse.open(folder, market="sample", market_id="seed=7") as migrated:
+        for table in ("research.trades", "research.forward_trades"):
+            assert migrated.read(f"SELECT pnl, fees, funding FROM {table}").rows() == [(89.5, 12.0, -1.5)], table
+            assert (
+                "net profit"
+                in migrated.read(
+                    "SELECT comment FROM duckdb_columns() WHERE column_name = 'pnl' AND table_name = ?",
+                    [table.partition(".")[2]],
+                ).item()
+            )
 
 
 def test_a_broken_schema_file_leaves_the_warehouse_as_it_was(
@@ -168,7 +198,7 @@ def test_a_catalog_of_something_else_is_refused_and_left_alone(tmp_path: Path) -
         foreign.execute("CREATE TABLE ticks (price REAL)")
     foreign.close()
     before = catalog.read_bytes()
-    with pytest.raises(WarehouseError, match="something else"):
+    with pytest.raises(WarehouseError, match="another program"):
         Warehouse.open(tmp_path, market="sample")
     assert catalog.read_bytes() == before
 
@@ -189,7 +219,7 @@ def test_another_ducklake_is_refused(tmp_path: Path) -> None:
         place.attach(connection, ALIAS)
         connection.execute(f"CREATE TABLE {ALIAS}.theirs (a DOUBLE)")
     for way in (lambda: Warehouse.open(tmp_path, market="sample"), lambda: Warehouse.open_readonly(tmp_path)):
-        with pytest.raises(WarehouseError, match="DuckLake of something else"):
+        with pytest.raises(WarehouseError, match="belongs to another program"):
             way()
 
 
@@ -290,7 +320,7 @@ def test_the_tie_survives_moving_and_ends_with_the_instance(warehouse: Warehouse
 
 def _event(name: str) -> pl.DataFrame:
     day = pl.Series(["2025-06-12"]).str.to_datetime(time_zone="UTC")
-    return pl.DataFrame({"name": name, "version": "1", "event": "active", "at": day})
+    return pl.DataFrame({"name": name, "version": "1", "event": "active", "begins_at": day})
 
 
 def threads(opened: Warehouse) -> int:
@@ -308,3 +338,99 @@ def test_the_platform_asks_on_one_thread_and_people_on_all(
         assert threads(still) == 1
     with Warehouse.open_readonly(warehouse.folder) as read, duckdb.connect() as plain:
         assert threads(read) == plain.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    with Warehouse.open_readonly(warehouse.folder, few_rows=True) as read:
+        assert threads(read) == 1
+
+
+def test_an_extension_is_checked_once_and_again_when_its_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, found = Place.of(tmp_path, None), _place._binary
+    monkeypatch.setattr(_place, "_binary", lambda extension: copies[extension])
+    names = ("ducklake", "sqlite_scanner")
+    copies = {name: Path(shutil.copy(found(name) or "", tmp_path / f"{name}.duckdb_extension")) for name in names}
+    for _ in ("checked", "known"):
+        with connect(place) as connection:
+            unsigned = connection.execute("SELECT current_setting('allow_unsigned_extensions')").fetchall()
+            assert unsigned == [(False,)], "nobody loads anything else with it"
+    content = copies["ducklake"].read_bytes()
+    copies["ducklake"].unlink()  # another file: this process has the first one loaded
+    copies["ducklake"].write_bytes(content[:-1_000] + b"changed" + content[-993:])
+    with pytest.raises(duckdb.IOException, match="signature"):
+        connect(place)
+
+
+DAY = datetime(2025, 6, 12, tzinfo=UTC)
+WHO = {"name": "a", "version": "1", "as_of": DAY, "reason": "x"}
+FORMER_ROWS = {
+    "research.strategy_events": {"name": "a", "version": "1", "event": "active", "at": DAY, "reason": "x"},
+    "research.cycle_events": {"cycle": "c", "key": "k", "as_of": DAY, "state": "done", "at": DAY},
+    "meta.storage": {"at": DAY, "table_name": "*", "files": 1, "bytes": 2, "delete_files": 3, "inlined_rows": 4},
+    "research.drift": WHO | {
+        "kind": "strategy", "activated_at": DAY, "metric": "net_return", "days": 8.0, "decision": "steady",
+        "promise": 0.5, "promise_se": 0.25, "promise_days": 7.0,
+    },
+    "research.exam_outcomes": WHO | {"stage": "design", "designer": "search", "accepted": True, "score": 1.5},
+}  # fmt: skip
+
+
+def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tmp_path / "before"
+    (before / "views").mkdir(parents=True)
+    (before / "schema").mkdir()
+    for path in (_schema.FILES / "schema").glob("*.sql"):
+        if int(path.name[:3]) < 53:
+            shutil.copy(path, before / "schema")
+    folder = tmp_path / "w"
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema.migrate, "__defaults__", (before,))
+        patch.setattr(_schema.renew_views, "__defaults__", (before,))
+        with Warehouse.open(folder, market="sample") as old:
+            with old.transaction("r") as tx:
+                for name, row in FORMER_ROWS.items():
+                    tx.append(name, pl.DataFrame([row]))
+            snapshot = old.snapshot_id()
+    assert {former for former, _ in _schema.FORMER_NAMES.values()} == FORMER_ROWS.keys()
+    with Warehouse.open(folder, market="sample") as new, new_warehouse(tmp_path / "scratch") as scratch:
+        scratch.copy_from(new, snapshot, ("research",))
+        for table, (former, renamed) in _schema.FORMER_NAMES.items():
+            row = FORMER_ROWS[former]
+            today = {renamed.get(column, column): value for column, value in row.items()}
+            assert new.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today]
+            by_old_names = ", ".join(f'"{column}"' for column in row)
+            assert new.read(f"SELECT {by_old_names} FROM {former}").rows(named=True) == [row]
+            assert renamed.keys().isdisjoint(new.read(f"FROM {table}").columns), "the old names are in the view alone"
+            assert former not in new.read("SELECT table_name FROM meta.table_keys")["table_name"]
+            for at in (snapshot, new.snapshot_id()):
+                stored = new.rows_at(at, table)
+                assert stored is not None
+                assert stored.select(list(today)).rows(named=True) == [today], (
+                    "by today's names, in an old snapshot as well"
+                )
+            if table.startswith("research."):
+                assert scratch.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today], "copied"
+        assert new.rows_at(snapshot, "research.drift_tests", runs=["r"]).height == 1  # type: ignore[union-attr]
+        assert new.rows_at(snapshot, "research.drift_tests", runs=["another"]).height == 0  # type: ignore[union-attr]
+        with new.transaction("r2") as tx:
+            tx.append("research.strategy_lifecycle", _event("b"), key=["name", "version", "event"])
+        assert new.read("SELECT count(*) FROM research.strategy_events").item() == 2
+        assert new.integrity() == []
+
+
+def test_a_table_that_is_younger_than_a_snapshot_has_no_rows_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "first"
+    (first / "views").mkdir(parents=True)
+    (first / "schema").mkdir()
+    for path in (_schema.FILES / "schema").glob("00[12]*.sql"):
+        shutil.copy(path, first / "schema")
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema.migrate, "__defaults__", (first,))
+        patch.setattr(_schema.renew_views, "__defaults__", (first,))
+        with Warehouse.open(tmp_path / "w", market="sample") as old:
+            snapshot = old.snapshot_id()
+    with Warehouse.open(tmp_path / "w", market="sample") as new:
+        assert new.rows_at(snapshot, "research.drift_tests") is None

@@ -33,7 +33,7 @@ def _rows(warehouse: Warehouse) -> pl.DataFrame:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     """The candles of a writer that nobody kills."""
     folder = tmp_path_factory.mktemp("undisturbed") / "w"
-    assert _begin("days", folder).communicate(timeout=120) == ("", "")
+    assert _begin("days", folder).communicate(timeout=300) == ("", "")
     with Warehouse.open_readonly(folder) as written:
         return _rows(written)
 
@@ -43,13 +43,13 @@ def test_six_processes_open_a_fresh_folder_and_write_at_once(tmp_path: Path) -> 
     folder = tmp_path / "w"
     symbols = [f"{letter}-USDT" for letter in "ABCDEF"]
     workers = [_begin("write", folder, symbol) for symbol in symbols]
-    outputs = [worker.communicate(timeout=120) for worker in workers]
+    outputs = [worker.communicate(timeout=300) for worker in workers]
     assert [(worker.returncode, error) for worker, (_, error) in zip(workers, outputs, strict=True)] == [(0, "")] * 6
     with Warehouse.open(folder, market="sample", market_id="seed=7") as warehouse:
         bars = warehouse.read("SELECT symbol, count(*) AS bars FROM market.candles_1m GROUP BY symbol ORDER BY symbol")
         assert bars.rows() == [(symbol, DAYS * 1440) for symbol in symbols]
         assert warehouse.read("SELECT count(*) FROM market.coverage").item() == 6 * DAYS
-        assert warehouse.read("SELECT count(DISTINCT key) FROM research.cycle_events").item() == 6 * COMMITS
+        assert warehouse.read("SELECT count(DISTINCT key) FROM research.cycle_history").item() == 6 * COMMITS
         runs = warehouse.snapshots()["run_id"].drop_nulls()
         assert sorted(runs.unique()) == sorted(
             f"{symbol}-{number}" for symbol in symbols for number in range(max(DAYS, COMMITS))
@@ -72,7 +72,7 @@ def test_an_open_read_blocks_no_writer_and_sees_one_state(warehouse: Warehouse, 
         with warehouse.transaction(f"during-{number}") as tx:
             tx.replace("market.candles_1m", bars(500 + number, close=101.0), bars(1)["ts"].item())
     assert warehouse.read("SELECT count(*) FROM market.candles_1m").item() == 504
-    output, error = analyst.communicate("go on\n", timeout=60)
+    output, error = analyst.communicate("go on\n", timeout=300)
     assert error == ""
     assert output.splitlines() == [first.strip(), f"[(504, {504 * 101.0})]"]
 
@@ -87,13 +87,13 @@ def test_a_writer_killed_in_its_commits_leaves_a_whole_state_and_can_be_run_agai
     killed.stdout.readline()
     time.sleep(0.05 + 0.23 * seed)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=300)
     assert killed.returncode == -signal.SIGKILL
     with Warehouse.open(folder, market="sample", market_id="seed=7") as warehouse:
         days = warehouse.read("SELECT ts::DATE AS day, count(*)::INT AS rows FROM market.candles_1m GROUP BY ALL")
         covered = warehouse.read("SELECT day, rows FROM market.coverage")
         assert days.sort("day").equals(covered.sort("day"))
-    assert _begin("days", folder).communicate(timeout=120) == ("", "")
+    assert _begin("days", folder).communicate(timeout=300) == ("", "")
     with Warehouse.open_readonly(folder) as again:
         assert _rows(again).height == DAYS * 1440
         assert _rows(again).equals(undisturbed)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import Warehouse
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TIMEFRAMES, CandleSource, FrameSource
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, TIMEFRAMES, CandleSource, FrameSource, Timeframe
 
 Bars = Callable[..., pl.DataFrame]
 
@@ -44,7 +44,7 @@ minutes = st.integers(-10, 5200)
 symbol_lists = st.lists(st.sampled_from(["BTC-USDT", "ETH-USDT"]), min_size=1, max_size=2, unique=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(symbols=symbol_lists, first=st.one_of(st.none(), minutes), last=minutes, seconds=st.sampled_from([0, 1, 59]))
 def test_candles_and_funding_are_those_of_a_frame(
     history: tuple[Warehouse, FrameSource], symbols: list[str], first: int | None, last: int, seconds: int
@@ -60,7 +60,7 @@ def test_candles_and_funding_are_those_of_a_frame(
     assert paid.equals(frames.funding(symbols, start, end))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(symbols=symbol_lists, last=minutes, count=st.integers(1, 2500))
 def test_last_candles_are_those_of_a_frame(
     history: tuple[Warehouse, FrameSource], symbols: list[str], last: int, count: int
@@ -73,8 +73,10 @@ def test_last_candles_are_those_of_a_frame(
 
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)
-def test_a_bar_is_seen_from_its_close_on(warehouse: Warehouse, bars: Bars, start: datetime, timeframe: str) -> None:
-    length = {"1m": 1, "5m": 5, "60m": 60, "1d": 1440}[timeframe]
+def test_a_bar_is_seen_from_its_close_on(
+    warehouse: Warehouse, bars: Bars, start: datetime, timeframe: Timeframe
+) -> None:
+    length = MINUTES[timeframe]
     with warehouse.transaction("r") as tx:
         tx.append(f"market.candles_{timeframe}", bars(1))
         tx.append("market.instruments", pl.DataFrame({"symbol": "BTC-USDT", "as_of": [start], "origin": "sample"}))
@@ -118,15 +120,19 @@ def test_times_and_odd_text_come_back_as_they_went(warehouse: Warehouse) -> None
     moment = datetime(2025, 3, 30, 1, 30, 0, 123456, tzinfo=UTC)
     elsewhere = moment.astimezone(timezone(timedelta(hours=9)))
     names = ["1000PEPE-USDT", "it's", 'a "quote"', "é,;--", ""]
-    rows = pl.DataFrame({"name": names, "version": "1", "event": "active", "at": [elsewhere] * 5, "reason": None})
+    rows = pl.DataFrame(
+        {"name": names, "version": "1", "event": "active", "begins_at": [elsewhere] * 5, "reason": None}
+    )
     with warehouse.transaction("r") as tx:
-        tx.append("research.strategy_events", rows.with_columns(pl.col("at").dt.convert_time_zone("Asia/Tokyo")))
-    frame = warehouse.read('SELECT name, "at", reason FROM research.strategy_events')
-    assert frame.schema["at"] == pl.Datetime("us", "UTC")
-    assert frame["at"].unique().to_list() == [moment]
+        tx.append(
+            "research.strategy_lifecycle", rows.with_columns(pl.col("begins_at").dt.convert_time_zone("Asia/Tokyo"))
+        )
+    frame = warehouse.read("SELECT name, begins_at, reason FROM research.strategy_lifecycle")
+    assert frame.schema["begins_at"] == pl.Datetime("us", "UTC")
+    assert frame["begins_at"].unique().to_list() == [moment]
     assert sorted(frame["name"]) == sorted(names)
     assert frame["reason"].null_count() == 5
-    found = warehouse.read('SELECT count(*) FROM research.strategy_events WHERE "at" = ?', [elsewhere])
+    found = warehouse.read("SELECT count(*) FROM research.strategy_lifecycle WHERE begins_at = ?", [elsewhere])
     assert found.item() == 5
 
 

@@ -55,7 +55,7 @@ def test_beside_busy_writers_nothing_is_lost_and_what_reports_name_stays(tmp_pat
             named[number] = warehouse.read_at(number, BARS)
             rounds.append(warehouse.maintain(now=datetime.now(UTC), keep_snapshots=timedelta(0)))
             time.sleep(1.0)  # the writers' turn
-        outputs = [writer.communicate(timeout=60) for writer in writers]
+        outputs = [writer.communicate(timeout=300) for writer in writers]
         assert [(writer.returncode, error) for writer, (_, error) in zip(writers, outputs, strict=True)] == [
             (0, "")
         ] * 2
@@ -108,18 +108,18 @@ def test_snapshots_of_late_are_kept_and_of_the_older_those_that_rows_name(writte
 
 def test_small_rows_leave_the_catalog_and_storage_says_where_they_are(warehouse: Warehouse) -> None:
     moment = datetime.now(UTC)
-    row = {"cycle": "x", "key": "k", "as_of": moment, "state": "due", "at": moment}
+    row = {"cycle": "x", "key": "k", "as_of": moment, "state": "due", "happened_at": moment}
     with warehouse.transaction("run") as tx:
-        tx.append("research.cycle_events", pl.DataFrame([row]))
+        tx.append("research.cycle_history", pl.DataFrame([row]))
 
     def of(table: str) -> dict[str, object]:
         return warehouse.storage().row(by_predicate=pl.col("table_name") == table, named=True)
 
-    assert (of("research.cycle_events")["files"], of("research.cycle_events")["inlined_rows"]) == (0, 1)
+    assert (of("research.cycle_history")["files"], of("research.cycle_history")["inlined_rows"]) == (0, 1)
     assert warehouse.maintain(now=moment).flushed > 0
-    assert (of("research.cycle_events")["files"], of("research.cycle_events")["inlined_rows"]) == (1, 0)
-    assert int(str(of("*")["bytes"])) > int(str(of("research.cycle_events")["bytes"])) > 0
-    assert warehouse.read("SELECT key FROM research.cycle_events").item() == "k"
+    assert (of("research.cycle_history")["files"], of("research.cycle_history")["inlined_rows"]) == (1, 0)
+    assert int(str(of("*")["bytes"])) > int(str(of("research.cycle_history")["bytes"])) > 0
+    assert warehouse.read("SELECT key FROM research.cycle_history").item() == "k"
 
 
 def test_only_orphans_that_are_a_day_old_go(written: Warehouse) -> None:

@@ -53,9 +53,9 @@ def write_days(warehouse: Warehouse, symbol: str) -> None:
 def write_events(warehouse: Warehouse, name: str) -> None:
     """Make many small commits to a table that the other processes write to as well."""
     for number in range(COMMITS):
-        row = {"cycle": "x", "key": f"{name}-{number}", "as_of": START, "state": "done", "at": START}
+        row = {"cycle": "x", "key": f"{name}-{number}", "as_of": START, "state": "done", "happened_at": START}
         with warehouse.transaction(f"{name}-{number}") as tx:
-            tx.append("research.cycle_events", pl.DataFrame([row]))
+            tx.append("research.cycle_history", pl.DataFrame([row]))
 
 
 def write_hours(warehouse: Warehouse, symbol: str) -> None:

@@ -1,0 +1,353 @@
+"""Deep history: the same years from an exchange, an archive and an import; holes, revisions, ends and returns."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from support.fake_exchange import Book, FakeExchange
+from support.warehouses import new_warehouse
+
+from backtester.resampling import aggregate
+from blofin_resources.errors import MarketError
+from blofin_resources.market.archive import ArchiveMarket
+from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
+from blofin_resources.market.deep import (
+    DATASETS,
+    DEEP_1D,
+    DEEP_60M,
+    DEEP_FUNDING,
+    Deep,
+    current_listings,
+    log_differences,
+    store_deep,
+    stored_listings,
+)
+from blofin_resources.market.importing import import_folder, survey
+from blofin_resources.market.ingestion import Ingested
+from blofin_resources.market.source import MarketSource
+from blofin_resources.warehouse import Warehouse
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+END = START + 100 * DAY
+SYMBOLS = ("AA-USDT", "BB-USDT", "CC-USDT")
+
+
+def hours(symbol: str, first: datetime = START, last: datetime = END) -> pl.DataFrame:
+    ts = pl.datetime_range(first, last, HOUR, time_unit="us", closed="left", eager=True)
+    level = 100.0 * (1 + SYMBOLS.index(symbol))
+    price = [level + (17 * k) % 29 for k in range(len(ts))]
+    return pl.DataFrame(
+        {
+            "symbol": symbol, "ts": ts, "open": price,
+            "high": [p + 2.5 for p in price], "low": [p - 2.0 for p in price],
+            "close": [p + 1.0 for p in price], "volume": [5.0 + k % 3 for k in range(len(ts))],
+            "quote_volume": [500.0 + k % 7 for k in range(len(ts))], "contracts": 50.0, "minutes": 60,
+            "origin": "blofin", "flag": None,
+        },
+        schema_overrides=dict(CANDLE_SCHEMA),
+    ).select(CANDLE_SCHEMA.names())  # fmt: skip
+
+
+def payments(symbol: str, first: datetime = START, last: datetime = END) -> pl.DataFrame:
+    ts = pl.datetime_range(first, last, 8 * HOUR, time_unit="us", eager=True)
+    rate = [1e-4 * (k % 5 - 2) for k in range(len(ts))]
+    return pl.DataFrame({"symbol": symbol, "ts": ts, "rate": rate}).cast(FUNDING_SCHEMA)  # type: ignore[arg-type]
+
+
+HISTORY = pl.concat([hours("AA-USDT"), hours("BB-USDT", START + 20 * DAY + 5 * HOUR), hours("CC-USDT")])
+PAID = pl.concat([payments("AA-USDT"), payments("BB-USDT", START + 21 * DAY), payments("CC-USDT")])
+
+
+class Clock:
+    """The present, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = END
+
+    def __call__(self) -> datetime:
+        return self.now + timedelta(seconds=30)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def exchange(clock: Clock) -> Iterator[FakeExchange]:
+    longer = {"60m": HISTORY, "1d": aggregate(HISTORY, "1d", END).with_columns(minutes=1440, flag=None)}
+    with FakeExchange(Book(HISTORY.clear(), PAID, longer=longer), clock) as server:  # type: ignore[arg-type]
+        yield server
+
+
+@pytest.fixture
+def source(exchange: FakeExchange, clock: Clock, tmp_path: Path) -> BlofinMarket:
+    return on(exchange, clock, tmp_path)
+
+
+def on(exchange: FakeExchange, clock: Clock, folder: Path) -> BlofinMarket:
+    def connect() -> BlofinClient:
+        return BlofinClient(exchange.url, SharedLimiter(folder / "limit.json", 10_000.0), bound=5.0)
+
+    return BlofinMarket(exchange.url, clock, connect, settling=0.01)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Warehouse]:
+    with new_warehouse(tmp_path / "warehouse") as opened:
+        yield opened
+
+
+def bring(
+    store: Warehouse,
+    source: MarketSource,
+    as_of: datetime = END,
+    *,
+    start: datetime = START,
+    datasets: tuple[Deep, ...] = DATASETS,
+    force: bool = False,
+) -> list[Ingested]:
+    """Bring listings and datasets up to a midnight, as the assets do."""
+    found = current_listings(store, source, as_of)
+    with store.transaction("run") as tx:
+        tx.append("market.listings", found)
+    listed = stored_listings(store, as_of)
+    return [
+        store_deep(store, source, dataset, listed, start, as_of, as_of=as_of, run_id="run", force=force)
+        for dataset in datasets
+    ]
+
+
+def content(store: Warehouse, table: str, *without: str) -> pl.DataFrame:
+    return store.read(f"SELECT * EXCLUDE ({', '.join(('run_id', *without))}) FROM market.{table} ORDER BY ALL")
+
+
+def rows(store: Warehouse, dataset: Deep) -> pl.DataFrame:
+    return store.read(f"SELECT * EXCLUDE (run_id) FROM market.{dataset.name} ORDER BY symbol, ts").cast(dataset.schema)
+
+
+def asked(exchange: FakeExchange, symbol: str = "AA-USDT") -> int:
+    return sum(each.query.get("instId") == symbol for each in exchange.requests)
+
+
+def test_what_is_stored_is_what_the_exchange_has_and_nothing_is_fetched_twice(
+    store: Warehouse, source: BlofinMarket, exchange: FakeExchange
+) -> None:
+    bring(store, source)
+    assert_frame_equal(rows(store, DEEP_60M), HISTORY.sort("symbol", "ts"), check_exact=True)
+    assert rows(store, DEEP_1D).height == 100 + 80 + 100
+    assert_frame_equal(rows(store, DEEP_FUNDING).drop("origin"), PAID.sort("symbol", "ts"), check_exact=True)
+    assert content(store, "deep_gaps").is_empty()
+    before, snapshot = len(exchange.requests), store.snapshot_id()
+    assert [each.rows for each in bring(store, source)] == [0, 0, 0]
+    assert asked(exchange) == sum(each.query.get("instId") == "AA-USDT" for each in exchange.requests[:before])
+    assert store.snapshot_id() == snapshot
+
+
+@pytest.mark.slow
+def test_days_one_by_one_give_the_tables_of_one_request(
+    store: Warehouse, source: BlofinMarket, clock: Clock, tmp_path: Path
+) -> None:
+    with new_warehouse(tmp_path / "fresh") as fresh:
+        bring(fresh, source)
+        for day in (40, 41, 60, 99, 100):
+            clock.now = START + day * DAY
+            bring(store, source, clock.now)
+        for dataset in DATASETS:
+            assert_frame_equal(rows(store, dataset), rows(fresh, dataset), check_exact=True)
+        assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
+        bring(store, source, START + 50 * DAY)  # an earlier as-of takes nothing back
+        assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
+
+
+def test_nothing_later_than_the_as_of_is_stored(store: Warehouse, source: BlofinMarket) -> None:
+    end = START + 10 * DAY
+    bring(store, source, end)
+    assert rows(store, DEEP_60M)["ts"].max() == end - HOUR
+    assert rows(store, DEEP_1D)["ts"].max() == end - DAY
+    assert rows(store, DEEP_FUNDING)["ts"].max() == end
+    assert stored_listings(store, end)["symbol"].to_list() == ["AA-USDT", "CC-USDT"]
+
+
+@pytest.mark.slow
+def test_an_earlier_start_is_made_up_for(store: Warehouse, source: BlofinMarket, tmp_path: Path) -> None:
+    bring(store, source, start=START + 70 * DAY)
+    assert rows(store, DEEP_1D)["ts"].min() == START + 70 * DAY
+    bring(store, source)
+    with new_warehouse(tmp_path / "fresh") as fresh:
+        bring(fresh, source)
+        for table in ("deep_60m", "deep_1d", "deep_funding", "deep_coverage"):
+            assert content(store, table).equals(content(fresh, table)), table
+
+
+@pytest.mark.slow
+def test_the_same_years_from_an_exchange_an_archive_and_an_import_are_equal(
+    store: Warehouse, source: BlofinMarket, tmp_path: Path
+) -> None:
+    theirs, ours, imported = (tmp_path / name for name in ("freqtrade", "ours", "imported"))
+    for folder in (theirs, ours):
+        folder.mkdir()
+    for symbol in SYMBOLS:
+        own = HISTORY.filter(pl.col("symbol") == symbol).select("ts", "open", "high", "low", "close", "volume")
+        paid = PAID.filter(pl.col("symbol") == symbol).select("ts", "rate")
+        own.write_parquet(ours / f"{symbol}_1h.parquet")
+        paid.write_csv(ours / f"{symbol}_funding.csv")
+        base = symbol.partition("-")[0]
+        own.rename({"ts": "date"}).write_ipc(theirs / f"{base}_USDT_USDT-1h-futures.feather")
+        rates = paid.select(date="ts", open="rate", high=0.0, low=0.0, close=0.0, volume=0.0)
+        rates.write_ipc(theirs / f"{base}_USDT_USDT-8h-funding_rate.feather")
+    import_folder(survey(theirs), imported)
+    bring(store, source)
+    mine = [rows(store, dataset).drop("origin", "quote_volume", "contracts", strict=False) for dataset in DATASETS]
+    listed = content(store, "listings", "origin", "as_of")
+    for folder in (ours, imported):
+        with new_warehouse(tmp_path / f"of {folder.name}") as other:
+            bring(other, ArchiveMarket(folder))
+            for dataset, expected in zip(DATASETS, mine, strict=True):
+                found = rows(other, dataset).drop("origin", "quote_volume", "contracts", strict=False)
+                if dataset is DEEP_1D:  # made of hours: the first day of a listing lacks some
+                    found = found.with_columns(minutes=pl.lit(1440, pl.Int32), flag=pl.lit(None, pl.String))
+                assert_frame_equal(found, expected)
+            assert content(other, "listings", "origin", "as_of").equals(listed)
+
+
+def test_holes_are_in_the_ledger_and_closed_when_the_source_fills_them(
+    store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
+) -> None:
+    exchange.outage(END - 2 * DAY - HOUR, END - 2 * DAY + 3 * HOUR)
+    bring(store, source, datasets=(DEEP_60M,))
+    ledger = content(store, "deep_gaps").filter(pl.col("symbol") == "AA-USDT")
+    assert ledger.select("dataset", "from_ts", "to_ts", "bars", "kind", "closed_at").rows() == [
+        ("deep_60m", END - 2 * DAY - HOUR, END - 2 * DAY, 1, "source_hole", None),
+        ("deep_60m", END - 2 * DAY, END - 2 * DAY + 3 * HOUR, 3, "source_hole", None),
+    ]
+    exchange.restore()
+    clock.now = END + DAY
+    bring(store, source, clock.now, datasets=(DEEP_60M,))
+    after = content(store, "deep_gaps")
+    filled = after.filter(pl.col("from_ts") < END)
+    assert set(filled["closed_at"]) == {END + DAY}
+    assert_frame_equal(rows(store, DEEP_60M), HISTORY.sort("symbol", "ts"), check_exact=True)
+    assert after.filter(pl.col("from_ts") >= END)["bars"].to_list() == [24, 24, 24]  # the exchange's last day is END
+
+
+def test_late_changes_are_revisions(
+    store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
+) -> None:
+    bring(store, source)
+    exchange.revise("CC-USDT", END - 5 * HOUR, "300.25", "60m")
+    exchange.revise_funding("CC-USDT", END - 8 * HOUR, "0.00077")
+    clock.now = END + DAY
+    bring(store, source, clock.now)
+    seen = content(store, "candle_revisions").select("symbol", "ts", "field", "new_value", "seen_at").rows()
+    assert ("CC-USDT", END - 5 * HOUR, "deep_60m_close", "300.25", clock.now) in seen
+    assert ("CC-USDT", END - 8 * HOUR, "deep_funding_rate", "0.00077", clock.now) in seen
+    stored = rows(store, DEEP_60M).filter(pl.col("symbol") == "CC-USDT", pl.col("ts") == END - 5 * HOUR)
+    assert stored["close"].item() == 300.25
+
+
+def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
+    store: Warehouse, source: BlofinMarket, exchange: FakeExchange
+) -> None:
+    exchange.mute("BB-USDT")
+    with pytest.raises(MarketError, match=r"^BB-USDT: "):
+        bring(store, source, datasets=(DEEP_60M,))
+    assert set(rows(store, DEEP_60M)["symbol"]) == {"AA-USDT", "CC-USDT"}
+    before = asked(exchange)
+    exchange.restore()
+    bring(store, source, datasets=(DEEP_60M,))
+    assert_frame_equal(rows(store, DEEP_60M), HISTORY.sort("symbol", "ts"), check_exact=True)
+    assert asked(exchange) == before
+
+
+@pytest.mark.slow
+def test_a_symbol_that_is_delisted_and_relisted_has_the_tables_of_a_fresh_warehouse(
+    store: Warehouse, exchange: FakeExchange, clock: Clock, tmp_path: Path
+) -> None:
+    clock.now = START + 50 * DAY
+    bring(store, on(exchange, clock, tmp_path), clock.now)
+    exchange.delist("CC-USDT")
+    for day in (60, 70):
+        clock.now = START + day * DAY
+        bring(store, on(exchange, clock, tmp_path), clock.now)
+    state = stored_listings(store, clock.now).filter(pl.col("symbol") == "CC-USDT")["state"].item()
+    assert state == "delisted"
+    assert rows(store, DEEP_60M).filter(pl.col("symbol") == "CC-USDT")["ts"].max() == START + 50 * DAY - HOUR
+    assert content(store, "deep_gaps").is_empty()
+    exchange.restore()
+    clock.now = END
+    bring(store, on(exchange, clock, tmp_path))
+    with new_warehouse(tmp_path / "fresh") as fresh:
+        bring(fresh, on(exchange, clock, tmp_path))
+        for dataset in DATASETS:
+            assert_frame_equal(rows(store, dataset), rows(fresh, dataset), check_exact=True)
+        assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
+
+
+@pytest.mark.slow
+def test_an_archives_symbol_that_ended_goes_on_where_its_file_does(store: Warehouse, tmp_path: Path) -> None:
+    def write(last: datetime) -> ArchiveMarket:
+        for symbol, end in (("AA-USDT", END), ("CC-USDT", last)):
+            own = hours(symbol, last=end).filter((pl.col("ts") < START + 40 * DAY) | (pl.col("ts") >= START + 45 * DAY))
+            own.write_parquet(tmp_path / f"{symbol}_1h.parquet")
+        return ArchiveMarket(tmp_path)
+
+    bring(store, write(START + 40 * DAY), START + 90 * DAY)
+    ended = stored_listings(store, END).filter(pl.col("state") == "delisted")
+    assert ended.select("symbol", "delist_time").rows() == [("CC-USDT", START + 40 * DAY)]
+    assert set(content(store, "deep_gaps")["symbol"]) == {"AA-USDT"}
+    bring(store, write(END))
+    with new_warehouse(tmp_path / "fresh") as fresh:
+        bring(fresh, ArchiveMarket(tmp_path))
+        for table in ("deep_60m", "deep_1d", "deep_coverage"):
+            assert content(store, table).equals(content(fresh, table)), table
+        told = ("found_at", "looked_at")
+        assert content(store, "deep_gaps", *told).equals(content(fresh, "deep_gaps", *told))
+
+
+@pytest.mark.slow
+def test_chunks_give_the_tables_of_one_commit(
+    store: Warehouse, source: BlofinMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(store, source)
+    monkeypatch.setattr("blofin_resources.market.deep.NETWORK_ROWS_AT_ONCE", 1)
+    with new_warehouse(tmp_path / "fresh") as other:
+        bring(other, source)
+        for table in ("deep_60m", "deep_1d", "deep_funding", "deep_coverage", "deep_gaps"):
+            assert content(store, table).equals(content(other, table)), table
+
+
+def test_fetched_hours_that_differ_from_their_minutes_are_logged_once(store: Warehouse) -> None:
+    made = hours("AA-USDT", END - 2 * DAY)
+    odd = pl.col("ts") == END - 9 * HOUR
+    fetched = made.with_columns(
+        high=pl.when(odd).then(pl.col("high") + 0.5).otherwise("high"),
+        volume=pl.col("volume") * (1 + 1e-13),
+    )
+    with store.transaction("run") as tx:
+        tx.append("market.candles_60m", made[1:])
+        tx.append("market.deep_60m", fetched)
+    for k in range(2):
+        found = log_differences(
+            store, ["AA-USDT"], END - 7 * DAY, END, as_of=END + k * DAY, run_id="run"
+        )  # fmt: skip
+        assert found.select("symbol", "ts", "field").rows() == [("AA-USDT", END - 9 * HOUR, "minutes_60m_high")]
+    assert content(store, "candle_revisions").height == 1
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_stored(store: Warehouse, tmp_path: Path) -> None:
+    hours("AA-USDT").write_parquet(tmp_path / "AA-USDT_60m.parquet")
+    hours("CC-USDT").with_columns(low=pl.col("high") + 1).write_parquet(tmp_path / "CC-USDT_60m.parquet")
+    (tmp_path / "BB-USDT_60m.csv").write_text("ts,open,high,low,close,volume\n2024-01-01,n/a,2,1,1,1\n")
+    with pytest.raises(MarketError) as refused:
+        bring(store, ArchiveMarket(tmp_path), datasets=(DEEP_60M,))
+    assert "BB-USDT_60m.csv" in str(refused.value)
+    assert "CC-USDT_60m.parquet at 2024-01-01T00:00Z: high or low inside the bar" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert set(rows(store, DEEP_60M)["symbol"]) == {"AA-USDT"}
