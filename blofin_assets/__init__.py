@@ -1,5 +1,5 @@
-"""Orchestration: assets by stage, partitions, checks, schedules, sensors, jobs, reports and the `blofin` command.
+"""The application: assets by stage, partitions, checks, schedules, sensors, jobs, reports and the `blofin` command.
 
-Belongs here: what is computed when, from what, and where it is shown. Does not belong here: any logic that could be
-tested without Dagster.
+Belongs here: what runs when, which data it reads, and where results are stored and shown. Does not belong here:
+features, backtests, strategies and models, which know no Dagster.
 """

@@ -1,7 +1,7 @@
 """Making a report again from what it was made of, and comparing it value by value.
 
-Belongs here: the scratch warehouse, running the report's cycles again in it, the comparison. Does not belong here: the
-terminal (`cli.reproduce`), computing anything: the same jobs do that.
+Belongs here: the scratch warehouse, running the report's cycles again in it. Does not belong here: the terminal
+(`cli.reproduce`), what counts as a difference (`shared.differences`), computing anything: the same jobs do that.
 
 What is computed again: the strategy and the ML cycle that the report names, and the report. Each cycle gets the market
 as it was in the snapshot that its results name, and of everything else what the report's snapshot holds, less what the
@@ -15,61 +15,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
-from blofin_assets.code_version import code_version
 from blofin_assets.definitions import build_defs
-from blofin_assets.plan import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
-from blofin_assets.runner import console, execute
+from blofin_assets.scheduling.runner import console, execute
+from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
+from blofin_assets.shared.code_version import code_version
+from blofin_assets.shared.coverage import DATASETS
+from blofin_assets.shared.differences import Difference, compare_documents, compare_frames
 from blofin_resources.dagster_resources import open_warehouse
-from blofin_resources.errors import BlofinError, WarehouseError
+from blofin_resources.errors import BlofinError
+from blofin_resources.queries import query
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
 MARKET: Final = ("market",)
 RESULTS: Final = ("research", "ml", "reports")
 
-RECORDS: Final = frozenset({"research.llm_calls", "research.cycle_events"})
+RECORDS: Final = frozenset({"research.llm_calls", "research.cycle_history"})
 """What is taken whole: answers to be replayed, and what was due."""
-
-_PROVENANCE: Final = frozenset({"run_id", "snapshot_id", "timestamp", "provenance"})
-"""What tells of the making and not of what was made."""
 
 _MADE_WITH: Final = ("seed", "search_budget", "tuning_budget")
 """Settings that a report names under `provenance`; an older report may not, and those of today are taken."""
 
-_WRITTEN: Final = {
-    STRATEGY_CYCLE: (
-        "SELECT run_id FROM research.ranking_history WHERE as_of = $1 AND kind = 'strategy' "
-        "UNION SELECT run_id FROM research.strategy_backtest_results WHERE as_of = $1"
-    ),
-    ML_CYCLE: (
-        "SELECT run_id FROM research.ranking_history WHERE as_of = $1 AND kind <> 'strategy' "
-        "UNION SELECT run_id FROM ml.ml_model_results WHERE as_of = $1 "
-        "UNION SELECT run_id FROM ml.ml_ensembles WHERE as_of = $1 "
-        "UNION SELECT run_id FROM ml.feature_importance WHERE as_of = $1 "
-        "UNION SELECT run_id FROM ml.model_tuning WHERE as_of = $1"
-    ),
-    REPORT: "SELECT run_id FROM reports.daily_reports WHERE as_of = $1",
-}
 _READ: Final = {
     STRATEGY_CYCLE: "SELECT min(snapshot_id) AS s FROM research.strategy_backtest_results WHERE as_of = ?",
     ML_CYCLE: "SELECT min(snapshot_id) AS s FROM ml.ml_model_results WHERE as_of = ?",
 }
-
-
-class Difference(NamedTuple):
-    """A value that came out otherwise: where, as stored, as computed again."""
-
-    where: str
-    stored: object
-    again: object
-
-    def __str__(self) -> str:
-        return f"{self.where}: stored {self.stored!r}, computed again {self.again!r}"
 
 
 @dataclass(frozen=True)
@@ -79,9 +54,9 @@ class Original:
     Attributes
     ----------
     document
-        The report as it was stored, provenance included.
+        The report as stored, provenance included.
     as_of, snapshot
-        When it was made for, and the state of the warehouse that it was made of.
+        Its as-of, and the snapshot from which it was made.
     steps
         The cycles that it shows, oldest first, and last the report itself.
     """
@@ -94,33 +69,35 @@ class Original:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of making a report again.
+    """The result of recomputing a report.
 
     Attributes
     ----------
     values
-        How many values were compared.
+        Number of compared values.
     differences
-        Those that came out otherwise; none if the report is reproduced.
+        Values that differ; empty if the report is reproduced.
+    reworded
+        Sentences that this version of the code words otherwise, with the same numbers; none if the same version made
+        the report.
     """
 
     values: int
     differences: tuple[Difference, ...]
+    reworded: int = 0
 
 
 def original_of(document: dict[str, Any]) -> Original:
-    """Return a stored report with what it was made of.
+    """Return a stored report with its steps.
 
     Raises
     ------
     BlofinError
-        If it does not say.
+        If the report has no snapshot.
     """
     provenance = document.get("provenance", {})
     if "snapshot" not in provenance or "as_of" not in document:
-        msg = (
-            f"the report of {document.get('report_date', 'an unknown day')} names no snapshot: it cannot be made again"
-        )
+        msg = f"the report of {document.get('report_date', 'an unknown day')} has no snapshot and cannot be reproduced"
         raise BlofinError(msg)
     as_of = datetime.fromisoformat(document["as_of"])
     times = {job: text and datetime.fromisoformat(text) for job, text in document.get("cycles", {}).items()}
@@ -130,21 +107,10 @@ def original_of(document: dict[str, Any]) -> Original:
     return Original(document, as_of, int(provenance["snapshot"]), (*cycles, report))
 
 
-def require_same_code(original: Original) -> None:
-    """Refuse a report that other code made.
-
-    Raises
-    ------
-    BlofinError
-        With both versions, and the way to compare all the same.
-    """
+def other_code(original: Original) -> str | None:
+    """Return a text if another code version made the report, else None."""
     made_by, now = original.document["provenance"].get("code_version"), code_version()
-    if made_by != now:
-        msg = (
-            f"the report of {original.document['report_date']} was made by code version {made_by or 'unknown'}, "
-            f"this is {now}: check out the code that made it, or compare all the same with --force"
-        )
-        raise BlofinError(msg)
+    return None if made_by == now else f"it was made by code version {made_by or 'unknown'}, this is {now}"
 
 
 def reproduce(
@@ -154,7 +120,7 @@ def reproduce(
     folder: Path,
     *,
     market_snapshot: int | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Reproduction:
     """Make a report and its cycles again in a scratch folder, and compare.
 
@@ -170,8 +136,13 @@ def reproduce(
         Empty; for the scratch warehouse.
     market_snapshot : int, optional
         Take the market of this snapshot, rather than what the cycles read.
-    tell : callable
-        Is told what is being done.
+    on_progress : callable
+        Called with a line for each step.
+
+    Returns
+    -------
+    Reproduction
+        Compared values and differences.
 
     Raises
     ------
@@ -187,30 +158,65 @@ def reproduce(
     written = {step: writers(store, original.snapshot, step) for step in original.steps}
     runs = set().union(*written.values())
     scratch.copy_from(store, original.snapshot, RESULTS, without_runs=runs, whole=RECORDS)
-    found: list[Difference] = []
+    differences: list[Difference] = []
     values = 0
     with dg.DagsterInstance.ephemeral() as instance:
         for step in original.steps:
-            read = market_snapshot or market_seen(store, original, step)
-            tell(f"{step.job} {step.first_key}, on the market of snapshot {read}")
+            read_at = market_seen(store, original, step)
+            read = market_snapshot or read_at
+            on_progress(f"{step.job} {step.first_key}, on the market of snapshot {read}")
             scratch.copy_from(store, read, MARKET)
+            accept_younger_datasets(scratch)
             outcome = execute(step, defs.resolve_job_def(step.job), instance)
             if outcome.errors:
                 msg = f"{step.job} {step.first_key} fails when it is run again: {'; '.join(outcome.errors)}"
                 raise BlofinError(msg)
             if step.job != REPORT:
-                compared, differing = compare_rows(store, original.snapshot, scratch, written[step], outcome.run_id)
-                values, found = values + compared, found + differing
+                compared, differing = compare_rows(
+                    store, original.snapshot, scratch, written[step], outcome.run_id, known_at=read_at
+                )
+                values, differences = values + compared, differences + differing
     text = scratch.read("SELECT report_json FROM reports.daily_reports WHERE as_of = ?", [original.as_of])
     scratch.close()
-    if text.is_empty():  # the report is not among the steps
-        return Reproduction(values, tuple(found))
-    shown, differing = compare_documents(original.document, json.loads(text["report_json"].item()))
-    return Reproduction(values + shown, (*differing, *found))
+    if not text.is_empty():  # the report is among the steps
+        shown, differing = compare_documents(original.document, json.loads(text["report_json"].item()))
+        values, differences = values + shown, differing + differences
+    reworded = [difference for difference in differences if difference.wording] if other_code(original) else []
+    return Reproduction(
+        values, tuple(difference for difference in differences if difference not in reworded), len(reworded)
+    )
+
+
+def accept_younger_datasets(scratch: Warehouse) -> None:
+    """Mark market datasets that are younger than a copied snapshot as stored, without bars.
+
+    Without the mark the cycle would be refused, although it could not read them: candles of a timeframe that was added
+    since are an example.
+    """
+    have = set(scratch.read("SELECT DISTINCT dataset FROM market.coverage")["dataset"])
+    minutes = scratch.read("SELECT * EXCLUDE (run_id) FROM market.coverage WHERE dataset = 'candles_1m'")
+    for dataset in (name for name in DATASETS if name not in have):
+        with scratch.transaction("reproduction") as tx:
+            tx.append("market.coverage", minutes.with_columns(dataset=pl.lit(dataset), rows=pl.lit(0)))
 
 
 def scratch_settings(settings: Settings, document: dict[str, Any], folder: Path) -> Settings:
-    """Return settings for a scratch warehouse: what the report was made with, and no dollar for a new question."""
+    """Return the settings of a scratch warehouse: those of the report, with no budget for new questions to Claude.
+
+    Parameters
+    ----------
+    settings : Settings
+        The current settings.
+    document : dict
+        The report.
+    folder : Path
+        Folder of the scratch warehouse.
+
+    Returns
+    -------
+    Settings
+        For the reproduction.
+    """
     market, made_with = document["market"], document["provenance"]
     return settings.model_copy(
         update={
@@ -224,84 +230,102 @@ def scratch_settings(settings: Settings, document: dict[str, Any], folder: Path)
 
 
 def writers(store: Warehouse, snapshot: int, step: Step) -> set[str]:
-    """Return the runs that wrote a step's results."""
-    return set(store.read_at(snapshot, _WRITTEN[step.job], [step.as_of])["run_id"])
+    """Return the runs that wrote a step's results.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where results are stored.
+    snapshot : int
+        Later results are ignored.
+    step : Step
+        A cycle or report.
+
+    Returns
+    -------
+    set of str
+        Run ids.
+    """
+    return set(store.read_at(snapshot, query(f"reproduction/{step.job}_writers"), {"as_of": step.as_of})["run_id"])
 
 
 def market_seen(store: Warehouse, original: Original, step: Step) -> int:
-    """Return the snapshot in which a step saw the market: the one that its results name."""
+    """Return the snapshot from which a step read the market, according to its results.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where results are stored.
+    original : Original
+        The report.
+    step : Step
+        One of its cycles.
+
+    Returns
+    -------
+    int
+        Number of the snapshot.
+    """
     if step.job == REPORT:
         return original.snapshot
-    seen = store.read_at(original.snapshot, _READ[step.job], [step.as_of])["s"].item()
-    return original.snapshot if seen is None else int(seen)
+    snapshot = store.read_at(original.snapshot, _READ[step.job], [step.as_of])["s"].item()
+    return original.snapshot if snapshot is None else int(snapshot)
 
 
 def compare_rows(
-    store: Warehouse, snapshot: int, scratch: Warehouse, stored_by: set[str], made_by: str
+    store: Warehouse, snapshot: int, scratch: Warehouse, stored_by: set[str], made_by: str, *, known_at: int
 ) -> tuple[int, list[Difference]]:
-    """Compare the rows that a cycle wrote with those that it wrote now; return how many values, and the differences."""
+    """Compare the rows that a cycle wrote originally with those it wrote now.
+
+    A column that a later version added is not compared: the cycle could not fill it.
+
+    Parameters
+    ----------
+    store : Warehouse
+        The original warehouse.
+    snapshot : int
+        Snapshot of the report.
+    scratch : Warehouse
+        Where the cycle was repeated.
+    stored_by : set of str
+        Original runs.
+    made_by : str
+        Run of the repetition.
+    known_at : int
+        Snapshot from which the cycle read: its tables and columns are those that it knew.
+
+    Returns
+    -------
+    tuple of int and list of Difference
+        Number of compared values, and those that differ.
+    """
     values = 0
-    found: list[Difference] = []
+    differences: list[Difference] = []
     keys = dict(store.read("SELECT table_name, columns FROM meta.table_keys").iter_rows())
     tables = scratch.read("SELECT DISTINCT schema_name || '.' || table_name AS name FROM duckdb_tables() ORDER BY 1")
     for table in tables["name"]:
         if not table.startswith(("research.", "ml.")) or table in RECORDS:
             continue
         again = scratch.read(f"SELECT * FROM {table} WHERE run_id = ?", [made_by])  # noqa: S608 - names of our own
-        try:
-            marks = f"SELECT * FROM {table} WHERE run_id IN (SELECT unnest(?))"  # noqa: S608
-            stored = store.read_at(snapshot, marks, [sorted(stored_by)])
-        except WarehouseError:  # a table that is younger than the report
+        stored, before = store.rows_at(snapshot, table, stored_by), store.rows_at(known_at, table, ())
+        if stored is None or before is None:  # a table that is younger than the report, or than the cycle
             continue
-        compared, differing = _compare_frames(table, stored, again, keys[table])
-        values, found = values + compared, found + differing
-    return values, found
+        then = stored.select(name for name in stored.columns if name in before.columns)
+        key = keys[table]
+        if table in _KEYED_BY_TEXT:
+            key = [*_KEYED_BY_TEXT[table], _PLACE]
+            then, again = (_placed(rows, _KEYED_BY_TEXT[table]) for rows in (then, again))
+        compared, differing = compare_frames(table, then, again, key)
+        values, differences = values + compared, differences + differing
+    return values, differences
 
 
-def _compare_frames(
-    table: str, stored: pl.DataFrame, again: pl.DataFrame, key: Sequence[str]
-) -> tuple[int, list[Difference]]:
-    columns = [name for name in stored.columns if name in again.columns and name not in {*_PROVENANCE, *key}]
-    both = stored.join(again, on=list(key), how="full", suffix=_AGAIN, nulls_equal=True, maintain_order="left_right")
-    found = []
-    for row in both.iter_rows(named=True):
-        here, there = row[key[0]] is not None, row[f"{key[0]}{_AGAIN}"] is not None
-        where = f"{table}[{_label(row, key, '' if here else _AGAIN)}]"
-        if not (here and there):
-            found.append(Difference(where, "a row" if here else None, "a row" if there else None))
-            continue
-        pairs = ((name, row[name], row[f"{name}{_AGAIN}"]) for name in columns)
-        found += [Difference(f"{where}.{name}", old, new) for name, old, new in pairs if old != new]
-    return both.height * len(columns), found
+_KEYED_BY_TEXT: Final = {"research.knowledge_entries": ("category", "strategy")}
+"""Tables whose id is a hash of a sentence, with what says which rows are the same where the sentence is reworded."""
+_PLACE: Final = "place"
 
 
-_AGAIN: Final = "__again"
-_NAMING: Final = ("kind", "strategy_name", "model_name", "ensemble_name", "name", "symbol", "timeframe", "ts", "side")
-
-
-def _label(row: dict[str, Any], key: Sequence[str], suffix: str) -> str:
-    """Return what a person would call a row: its names where it has any, else its key."""
-    named = [row[f"{name}{suffix}"] for name in _NAMING if row.get(f"{name}{suffix}") is not None]
-    return ", ".join(str(part) for part in named or [row[f"{name}{suffix}"] for name in key])
-
-
-def compare_documents(stored: dict[str, Any], again: dict[str, Any]) -> tuple[int, list[Difference]]:
-    """Compare two reports, but for their provenance; return the number of values, and the differences."""
-    old, new = (
-        dict(flattened({key: v for key, v in each.items() if key not in _PROVENANCE})) for each in (stored, again)
-    )
-    paths = list(dict.fromkeys([*old, *new]))
-    found = [Difference(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)]
-    return len(paths), found
-
-
-def flattened(value: Any, path: str = "") -> list[tuple[str, object]]:
-    """Return every plain value in a JSON document with its path; members of lists are called by name where they can."""
-    if isinstance(value, dict):
-        return [leaf for key, each in value.items() for leaf in flattened(each, f"{path}.{key}" if path else key)]
-    if isinstance(value, list):
-        names = [each.get("name") or each.get("symbol") if isinstance(each, dict) else None for each in value]
-        unique = None not in names and len(set(names)) == len(names)
-        labels = names if unique else list(range(len(value)))
-        return [leaf for label, each in zip(labels, value, strict=True) for leaf in flattened(each, f"{path}[{label}]")]
-    return [(path, value)]
+def _placed(rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Return rows with their place among those that are equal in some columns, instead of their id."""
+    ordered = rows.drop("id").sort(*columns, "content")
+    return ordered.with_columns(pl.int_range(pl.len()).over(columns).alias(_PLACE))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import polars as pl
 from rich import box
@@ -17,30 +17,36 @@ from rich.console import Console
 from rich.table import Table
 
 from backtester import Costs, Evaluation, LaneResult, PooledResult, evaluate
-from backtester.evidence import Evidence, gather
-from backtester.overfitting import SharpeEvidence, sharpe_evidence
+from backtester.evaluation.robustness import Evidence, gather
+from backtester.evaluation.standard_metrics import Unit, metric_named, values
 from backtester.page import backtest_page
-from blofin_assets.assets.reports import write_whole
-from blofin_assets.assets.results import pooled_of, trial_rows
+from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
 from blofin_assets.cli.session import Session, open_session
-from blofin_assets.margin import margin_rules
-from blofin_assets.sources import feature_manager
-from blofin_assets.trials import count_trials
+from blofin_assets.reporting.assets import write_whole
+from blofin_assets.shared.backtest_rows import pooled_of, row_id, trial_rows
+from blofin_assets.shared.candle_cache import feature_manager
+from blofin_assets.shared.margin_rules import margin_rules
+from blofin_assets.shared.trial_ledger import configuration, count_trials
+from blofin_assets.shared.vocabulary import Author, Kind
+from blofin_assets.strategy_cycle.population import loaded_library
 from blofin_resources.errors import BlofinError
-from features.bars import TRADED_TIMEFRAMES, Timeframe
-from strategies.base import Strategy
-from strategies.compiler import compile_strategy
-from strategies.registry import load_library
+from blofin_resources.market import is_synthetic
+from blofin_resources.market.bases import ByBase, shorter_than, stored_by_base
+from blofin_resources.market.steps import load_steps, way_out
+from blofin_resources.suggestions import did_you_mean
+from features.bars import TIMEFRAMES, Timeframe
+from strategies.language.strategy import Strategy
+from strategies.untrusted.compiler import compile_file
 
 RUN_ID: Final = "blofin backtest"
-"""What the trial's row carries in place of a Dagster run's id: this is no run."""
+"""`run_id` of the trial's row: this is no Dagster run."""
 
 _EXAMPLE: Final = "for example: blofin backtest ema_crossover --days 7 --param fast=8"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked on the command line, unparsed."""
+    """The arguments, unparsed."""
 
     strategy: str
     symbols: str | None
@@ -56,26 +62,40 @@ def run_backtest(request: Request) -> None:
     timeframes = _timeframes(request.timeframes, strategy)
     session = open_session()
     symbols = _symbols(request.symbols, session)
+    _require_bars_of(timeframes, stored_by_base(session.warehouse, symbols))
     end = _end(session, symbols, request.as_of)
     start = end - timedelta(days=_days(request.days))
+    kept_out = _kept_out(session, symbols, end)
     manager = feature_manager(session.warehouse, end)
     rules = margin_rules(session.warehouse, symbols, end)
     evaluation = evaluate([strategy], manager, symbols, start, end, Costs(), timeframes=timeframes, rules=rules)[0]
     evidence = gather(evaluation, seed=session.settings.seed)
     sharpe = _ledger(session, evaluation, evidence, end)
+    begin = pooled_of(evaluation).start
     candles = pl.concat(
-        session.warehouse.candles(symbols, timeframe, start, end).with_columns(pl.lit(timeframe).alias("timeframe"))
+        session.warehouse.candles(symbols, timeframe, begin, end).with_columns(pl.lit(timeframe).alias("timeframe"))
         for timeframe in timeframes
     )
     page = backtest_page(evaluation, candles, evidence=evidence, sharpe=sharpe, market=_market(session))
-    path = write_whole(session.settings.warehouse.resolve() / "backtests" / f"{strategy.name}.html", page)
+    path = write_whole(session.settings.warehouse.resolve() / "backtests" / _page_name(evaluation, end), page)
     out = Console()
     out.print(_table(evaluation, _market(session)))
+    if begin > start:
+        days = f"{(end - begin) / timedelta(days=1):.1f} days"
+        out.print(f"--days {request.days}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {days}")
     out.print(_coverage(evaluation.lanes))
-    if any(lane.signals.leveraged for lane in evaluation.packed):
-        out.print(f"liquidations of leveraged positions by {_LIQUIDATED[pooled_of(evaluation).liquidation_price]}")
+    for line in kept_out:
+        out.print(line, markup=False, soft_wrap=True)
+    settled = {lane.bars.settled_by for lane in evaluation.packed} - {None, "1m"}
+    for timeframe in sorted(settled, key=str):
+        out.print(f"what comes first inside a bar is settled by {timeframe} bars: there are no shorter ones")
+    levered = (evaluation.declared_trades["leverage"] > 1.0).any()
+    if levered or any(lane.signals.liquidatable for lane in evaluation.packed):
+        out.print(f"liquidations by {_LIQUIDATED[pooled_of(evaluation).liquidation_price]}")
     out.print(_beside(pooled_of(evaluation), evidence, sharpe))
-    out.print(f"page: {os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}", soft_wrap=True)
+    out.print(
+        f"page: {os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}", markup=False, soft_wrap=True
+    )
 
 
 _LIQUIDATED: Final = {
@@ -85,26 +105,38 @@ _LIQUIDATED: Final = {
 }
 
 
+def _page_name(evaluation: Evaluation, end: datetime) -> str:
+    """Return the name of the page, which is unique per configuration and window."""
+    pooled = pooled_of(evaluation)
+    which = row_id(*configuration(evaluation, Kind.STRATEGY), pooled.start, pooled.end)[:8]
+    return f"{evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"
+
+
 def _found(name: str) -> Strategy:
-    """Return a strategy by the library's name, or compile a file, whose text is never executed."""
+    """Return a strategy of the library by name, or compile a file, which is never executed as Python."""
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
             msg = f"no file {name}; {_EXAMPLE}"
             raise BlofinError(msg)
-        return compile_strategy(path.read_text(encoding="utf-8"), str(path))
-    library = {strategy.name: strategy for strategy in load_library()}
+        return compile_file(path)
+    strategies, broken = loaded_library()
+    if name in broken:
+        msg = f"{name} cannot be loaded: {broken[name]}"
+        raise BlofinError(msg)
+    library = {strategy.name: strategy for strategy in strategies}
     if name not in library:
-        msg = f"no strategy {name!r}; there are {', '.join(library)}; or give a .py file"
+        hint = did_you_mean([name], library) or f"; there are {', '.join(library)}; or give a .py file"
+        msg = f"no strategy {name!r}{hint}"
         raise BlofinError(msg)
     return library[name]
 
 
-def _with_params(strategy: Strategy, given: Sequence[str]) -> Strategy:
-    if not given:
+def _with_params(strategy: Strategy, pairs: Sequence[str]) -> Strategy:
+    if not pairs:
         return strategy
     values = {}
-    for text in given:
+    for text in pairs:
         name, sign, value = text.partition("=")
         try:
             values[name.strip()] = float(value)
@@ -113,6 +145,12 @@ def _with_params(strategy: Strategy, given: Sequence[str]) -> Strategy:
         if not sign:
             msg = f"--param {text!r} is not name=number; {strategy.name} has {', '.join(strategy.parameters) or 'none'}"
             raise BlofinError(msg)
+    unknown = [name for name in values if name not in strategy.parameters]
+    if unknown:
+        hint = did_you_mean(unknown, strategy.parameters)
+        have = ", ".join(strategy.parameters) or "none"
+        msg = f"{strategy.name} has no parameter {', '.join(unknown)}{hint}; its parameters are {have}"
+        raise BlofinError(msg)
     return strategy.with_parameters(**values)
 
 
@@ -120,24 +158,37 @@ def _timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, ...]:
     if text is None:
         return strategy.timeframes
     names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in TRADED_TIMEFRAMES]
+    unknown = [name for name in names if name not in TIMEFRAMES]
     if unknown:
-        msg = f"--timeframes {', '.join(unknown)}: there are {', '.join(TRADED_TIMEFRAMES)}"
+        hint = did_you_mean(unknown, TIMEFRAMES)
+        msg = f"--timeframes {', '.join(unknown)}{hint}; there are {', '.join(TIMEFRAMES)}"
         raise BlofinError(msg)
-    chosen = tuple(name for name in get_args(Timeframe) if name in names)
+    chosen = tuple(name for name in TIMEFRAMES if name in names)
     if not set(chosen) & set(strategy.timeframes):
         msg = f"{strategy.name} trades on {', '.join(strategy.timeframes)}, none of {', '.join(chosen)}"
         raise BlofinError(msg)
     return chosen
 
 
+def _require_bars_of(timeframes: Sequence[Timeframe], bases: ByBase) -> None:
+    shortest = next(iter(bases))
+    if not set(timeframes) - set(shorter_than(shortest)):
+        symbols = ", ".join(symbol for group in bases.values() for symbol in group)
+        msg = (
+            f"there are no bars of {', '.join(timeframes)}: the shortest of {symbols} are of {shortest}; "
+            "choose a strategy that trades on these or longer ones"
+        )
+        raise BlofinError(msg)
+
+
 def _symbols(text: str | None, session: Session) -> list[str]:
     symbols = [name.strip().upper() for name in text.split(",")] if text else list(session.settings.symbols)
-    known = session.warehouse.known_symbols()
-    unknown = [symbol for symbol in symbols if symbol not in known]
+    stored = session.warehouse.known_symbols()
+    unknown = [symbol for symbol in symbols if symbol not in stored]
     if unknown:
-        have = ", ".join(known) or "none yet; run: blofin run"
-        msg = f"no candles of {', '.join(unknown)} in {session.settings.warehouse}; there are {have}"
+        have = ", ".join(stored) or "none yet; run: blofin run"
+        hint = did_you_mean(unknown, stored)
+        msg = f"no candles of {', '.join(unknown)} in {session.settings.warehouse}{hint}; there are {have}"
         raise BlofinError(msg)
     return symbols
 
@@ -156,6 +207,15 @@ def _end(session: Session, symbols: list[str], as_of: datetime) -> datetime:
     return end.replace(minute=0, second=0, microsecond=0)
 
 
+def _kept_out(session: Session, symbols: list[str], end: datetime) -> list[str]:
+    """Return a line for each price step that excludes its symbol; refuse if no symbol is left."""
+    steps = load_steps(session.warehouse, end, symbols)
+    lines = [f"{step}: symbol excluded; {way_out(step)}" for step in steps.open]
+    if steps.out.issuperset(symbols):
+        raise BlofinError("; ".join(lines))
+    return lines
+
+
 def _days(days: int) -> int:
     if days < 1:
         msg = f"--days {days}: give at least one day"
@@ -164,16 +224,33 @@ def _days(days: int) -> int:
 
 
 def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: datetime) -> SharpeEvidence:
-    """Record the try, whoever made it, and judge the Sharpe ratio by the number of tries."""
+    """Record the trial, and compute the evidence of the Sharpe ratio with the number of trials."""
     pooled, store = pooled_of(evaluation), session.warehouse
     with store.transaction(RUN_ID) as tx:
-        tx.append("research.trials", trial_rows([evaluation], "strategy", "user", end, store.snapshot_id()), key=["id"])
+        tx.append(
+            "research.trials",
+            trial_rows([evaluation], Kind.STRATEGY, Author.USER, end, store.snapshot_id()),
+            key=["id"],
+        )
     errors = () if evidence.zero_cost_se is None else (evidence.zero_cost_se,)
-    return sharpe_evidence(pooled.returns, count_trials(store, "strategy", pooled.start, pooled.end), errors)
+    tries = count_trials(store, Kind.STRATEGY, pooled.start, pooled.end)
+    return sharpe_evidence(pooled.present_returns, episodes_of(evaluation.scored_trades), tries, errors)
 
 
 def _market(session: Session) -> str:
-    return f"{session.settings.market}{' (synthetic)' if session.settings.market.startswith('sample') else ''}"
+    return f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
+
+
+_COLUMNS: Final = {
+    "trades": ("trades", 0),
+    "win_rate": ("win %", 0),
+    "avg_pnl_pct": ("avg %", 3),
+    "total_pnl_pct": ("total %", 2),
+    "sharpe": ("Sharpe", 1),
+    "max_drawdown": ("max DD %", 1),
+    "score": ("score", 1),
+}
+"""Heading and digits of the metrics that fit 80 columns."""
 
 
 def _table(evaluation: Evaluation, market: str) -> Table:
@@ -184,59 +261,79 @@ def _table(evaluation: Evaluation, market: str) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("lane", "trades", "win %", "avg %", "total %", "Sharpe", "max DD %", "score"):
-        table.add_column(name, justify="left" if name == "lane" else "right", no_wrap=True)
+    table.add_column("lane", no_wrap=True)
+    for heading, _ in _COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for lane in evaluation.lanes:
-        table.add_row(f"{lane.symbol} {lane.timeframe}", *_cells(lane))
+        lane_name = f"{lane.symbol} {lane.timeframe}"
+        if lane.scored:
+            table.add_row(lane_name, *_cells(lane))
+        else:
+            table.add_row(f"{lane_name} *", *_cells(lane), style="dim")
     table.add_section()
     table.add_row("pooled", *_cells(pooled), style="bold")
+    if any(not lane.scored for lane in evaluation.lanes):
+        declared = ", ".join(evaluation.timeframes)
+        table.caption = f"* not scored, so not in pooled: {evaluation.name} declares {declared}"
     return table
 
 
 def _coverage(lanes: Sequence[LaneResult]) -> str:
-    """Return for how much of the window each lane has bars; those that lack none share one word."""
+    """Return the coverage of each lane; lanes with full coverage are summarised."""
     lacking = [
-        f"{lane.symbol} {lane.timeframe} {math.floor(1000 * lane.bars / lane.bars_expected) / 10:g} %"
+        f"{lane.symbol} {lane.timeframe} {math.floor(1000 * lane.coverage) / 10:g} %{' (thin)' if lane.thin else ''}"
         for lane in lanes
-        if lane.bars < lane.bars_expected
+        if lane.coverage < 1.0
     ]
     rest = "100 % on every lane" if not lacking else "the others 100 %" if len(lacking) < len(lanes) else ""
-    return f"bars of the window: {', '.join([*lacking, *([rest] if rest else [])])}"
+    return f"bars of the window that can be traded on: {', '.join([*lacking, *([rest] if rest else [])])}"
 
 
 def _cells(result: LaneResult | PooledResult) -> list[str]:
-    error = f" ±{result.sharpe_se:.1f}" if result.sharpe_se is not None else ""
-    return [
-        str(result.trades),
-        "–" if result.win_rate is None else f"{100 * result.win_rate:.0f}",
-        _or_dash(result.avg_pnl_pct, "+.3f"),
-        f"{result.total_pnl_pct:+.2f}",
-        "–" if result.sharpe is None else f"{result.sharpe:.1f}{error}",
-        f"{100 * result.max_drawdown:.1f}",
-        _or_dash(result.score, ".1f"),
-    ]
+    metrics = values(result)
+    cells = {name: _cell(metric_named(name).unit, metrics[name], digits) for name, (_, digits) in _COLUMNS.items()}
+    if result.sharpe is not None and result.sharpe_se is not None:
+        cells["sharpe"] += f" ±{result.sharpe_se:.1f}"
+    return list(cells.values())
+
+
+def _cell(unit: Unit, value: float | None, digits: int) -> str:
+    """Format a percentage without its sign, which is in the heading."""
+    if unit == Unit.FRACTION and value is not None:
+        value *= 100
+    return _or_dash(value, f"+.{digits}f" if unit == Unit.PERCENT else f".{digits}f")
 
 
 def _beside(pooled: PooledResult, evidence: Evidence, sharpe: SharpeEvidence) -> str:
-    """Return what stands beside a score, one line each."""
+    """Return the evidence beside a score, one line each."""
     held = evidence.buy_and_hold
     label = "supported" if sharpe.supported else "not supported"
-    timing = _or_dash(evidence.timing_p, ".3f")
+    episodes = sharpe.unknown or f"{sharpe.losers} of {sharpe.episodes} independent episodes lost"
+    timing = "–" if evidence.timing is None else f"{evidence.timing.p:.3f}, never below {evidence.timing.least:.3f}"
     beta, alpha = _or_dash(held.beta, ".2f"), _or_dash(held.alpha, "+.2f")
+    declared, fell = _or_dash(pooled.declared_pnl_pct, "+.2f"), 100 * (pooled.declared_drawdown or 0.0)
+    ruined = f"; RUINED on {pooled.ruined} of {pooled.lanes} lanes, ranks last" if pooled.ruined else ""
+    liquidated = f"{pooled.declared_liquidations or 0} liquidations{ruined}"
     lines = [
+        f"with the declared size and leverage: {declared} %, drawdown {fell:.1f} %, {liquidated}",
         f"worst and best order of events inside bars: {pooled.worst_pnl_pct:+.2f} % to {pooled.best_pnl_pct:+.2f} %",
         f"buy and hold of the same lanes: {held.total_pnl_pct:+.2f} %; beta {beta}, alpha a year {alpha}",
-        f"break-even slippage a side: {_basis_points(evidence.break_even_slippage)}; random timing p = {timing}",
+        f"break-even slippage a side: {_break_even(pooled, evidence)}",
+        f"random timing p = {timing}",
         f"deflated Sharpe ratio {_or_dash(sharpe.deflated, '.3f')} after {sharpe.trials} tries: {label}",
+        f"episodes of trades: {episodes}",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, evidence.volume.warning] if evidence.volume.warning else lines)
 
 
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _basis_points(value: float | None) -> str:
+def _break_even(pooled: PooledResult, evidence: Evidence) -> str:
+    value = evidence.break_even_slippage
+    if not pooled.trades:
+        return "–, it never traded"
     if value is None:
-        return "none, it loses without any"
+        return "none, it loses without slippage"
     return "above 500 bp" if value == float("inf") else f"{value * 1e4:.1f} bp"

@@ -1,37 +1,40 @@
 """`blofin import-ticks`: the older system's file into a warehouse of a real market.
 
-Belongs here: which warehouse takes it, the progress bar, the table at the end. Does not belong here: what is imported
-and how (`blofin_resources.market.import_ticks`).
+Belongs here: choosing the warehouse, the progress bar, the final table. Does not belong here: importing
+(`blofin_resources.market.legacy.import_ticks`).
 
-Nothing here needs Dagster, whose instance alone would take longer to open than half a million ticks take to read.
+Nothing here needs Dagster: opening its instance would take longer than reading half a million ticks.
 """
 
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from blofin_resources.errors import BlofinError, WarehouseError
-from blofin_resources.market.import_ticks import import_ticks
-from blofin_resources.market.ticks import TicksFile
+from blofin_resources.market import is_synthetic
+from blofin_resources.market.legacy.import_ticks import import_ticks
+from blofin_resources.market.legacy.ticks import TicksFile
 from blofin_resources.processes import exclusive
 from blofin_resources.settings import Settings
+from blofin_resources.texts import for_terminal
 from blofin_resources.warehouse import Warehouse
 
 RUN_ID: Final = "blofin import-ticks"
-"""What imported rows carry, with the file's name, in place of a Dagster run's id: this is no run."""
+"""`run_id` of imported rows, followed by the file name: this is no Dagster run."""
 
 _TICKS_MARKET: Final = "blofin"
-"""The market that the older system's ticks are of."""
+"""The market of the older system's ticks."""
 
 
 def import_file(path: Path) -> None:
-    """Import a file, showing how far it is, and print what came of it."""
+    """Import a file with a progress bar, and print a summary."""
     settings = Settings()
-    out = Console()
-    with TicksFile(path) as file:  # refused before a warehouse is made
+    out, name = Console(), escape(for_terminal(path.name))
+    with TicksFile(path) as file:  # refused before a warehouse is created
         market, market_id = _market(settings)
         folder = settings.warehouse.resolve()
         with (
@@ -42,44 +45,43 @@ def import_file(path: Path) -> None:
                 TimeElapsedColumn(), console=out,
             ) as bars,
         ):  # fmt: skip
-            task = bars.add_task(f"ticks of {path.name}", total=file.ticks())
+            task = bars.add_task(f"ticks of {name}", total=file.ticks())
             done = import_ticks(
                 store,
                 file,
                 run_id=f"{RUN_ID} {path.name}",
                 progress=lambda read, total: bars.update(task, completed=read, total=total),
             )
-    table = Table(title=f"{path.name} into {settings.warehouse} ({market} market)")
+    table = Table(title=f"{name} into {escape(str(settings.warehouse))} ({market} market)")
     for column in ("table", "in the file", "new"):
         table.add_column(column, justify="left" if column == "table" else "right")
-    for name, found in done.found.items():
-        table.add_row(name, f"{found:,}", f"{done.added[name]:,}")
+    for taken, count in done.found.items():
+        table.add_row(taken, f"{count:,}", f"{done.added[taken]:,}")
     out.print(table)
     if settings.market != market:
-        out.print(f"to go on with this warehouse: BLOFIN_MARKET={market}")
+        out.print(f"to use this warehouse, set BLOFIN_MARKET={market}")
 
 
 def _market(settings: Settings) -> tuple[str, str]:
-    """Return market and id of the warehouse: its own where it exists, else the one set, else that of the ticks.
+    """Return market and id of the warehouse: its own if it exists, else the configured one, else that of the ticks.
 
-    A new one gets the id that the settings give to that market, since every later command asks for it.
+    A new warehouse gets the id that the settings give to that market, because later commands require it.
 
     Raises
     ------
     BlofinError
-        If the warehouse holds a synthetic market: real bars do not go among made-up ones.
+        If the warehouse holds a synthetic market: real bars are not mixed with synthetic ones.
     """
     try:
         with Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog) as store:
-            known = dict(store.read("SELECT key, value FROM meta.settings WHERE key LIKE 'market%'").iter_rows())
-    except WarehouseError:  # none yet, or broken, which opening it for writing will say
-        real = not settings.market.startswith("sample")
-        named = settings if real else settings.model_copy(update={"market": _TICKS_MARKET})
+            stored = dict(store.read("SELECT key, value FROM meta.settings WHERE key LIKE 'market%'").iter_rows())
+    except WarehouseError:  # missing or damaged: opening it for writing reports that
+        named = settings.model_copy(update={"market": _TICKS_MARKET}) if is_synthetic(settings.market) else settings
         return named.market, named.market_id
-    if known["market"].startswith("sample"):
+    if is_synthetic(stored["market"]):
         msg = (
-            f"the warehouse {settings.warehouse} holds the synthetic market {known['market']}; "
+            f"the warehouse {settings.warehouse} holds the synthetic market {stored['market']}; "
             "real ticks need one of their own: set BLOFIN_WAREHOUSE to another folder"
         )
         raise BlofinError(msg)
-    return known["market"], known.get("market_id", "")
+    return stored["market"], stored.get("market_id", "")

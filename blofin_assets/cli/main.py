@@ -1,10 +1,11 @@
 """Entry point of `blofin`: the commands, and errors as one line.
 
-Belongs here: the list of commands and what happens when one fails. Does not belong here: what a command does.
+Belongs here: the list of commands, and errors. Does not belong here: the work of a command.
 
 Heavy imports wait until a command needs them, so that `blofin --help` answers at once.
 """
 
+import io
 import sys
 import traceback
 import warnings
@@ -15,9 +16,10 @@ import typer
 
 from blofin_assets.cli.times import parse_day, parse_moment
 from blofin_resources.errors import BlofinError
+from blofin_resources.texts import for_terminal
 
 ALMOST_NOTHING: Final = 1_000_000
-"""Bytes: with less left on a disk, an error that nobody foresaw is the disk's."""
+"""Bytes: with less free disk space, an unexpected error is attributed to the disk."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,9 +30,7 @@ app = typer.Typer(
 
 AsOf = Annotated[
     str | None,
-    typer.Option(
-        "--as-of", help="Pretend that it is this time (UTC), such as 2025-06-12T00:00:00Z.", show_default="now"
-    ),
+    typer.Option("--as-of", help="Run as of this time (UTC), such as 2025-06-12T00:00:00Z.", show_default="now"),
 ]
 
 
@@ -39,27 +39,38 @@ def common(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Research platform for crypto-perpetual strategies."""
-    from blofin_resources.settings import Settings
+    from blofin_resources.settings import Settings, unknown_variables
 
     del verbose  # read by `main`, which outlives the command
-    Settings()  # a malformed one is told at once, before the seconds that a command's imports take
+    Settings()  # a malformed one is reported at once, before the slow imports of a command
+    unknown = unknown_variables()
+    if unknown:
+        line = f"blofin: {', '.join(unknown)}: unknown setting, ignored; see README.md, Settings"
+        typer.secho(line, fg=typer.colors.YELLOW, err=True)
 
 
 @app.command()
-def run(as_of: AsOf = None) -> None:
-    """Bring everything up to date: market data, then each cycle and report that is due."""
+def run(
+    as_of: AsOf = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait if the exchange states when its block ends.")] = False,
+) -> None:
+    """Run everything that is due: market data, then cycles and reports."""
     from blofin_assets.cli.run import run_due
 
-    run_due(parse_moment(as_of))
+    run_due(parse_moment(as_of), wait=wait)
 
 
 @app.command()
 def backtest(
     strategy: Annotated[str, typer.Argument(help="A name in the library, or a .py file.")],
-    symbols: Annotated[str | None, typer.Option(help="Comma list.", show_default="all that are traded")] = None,
-    timeframes: Annotated[str | None, typer.Option(help="Comma list of 1m, 5m, 60m.", show_default="its own")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
+    ] = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
+    ] = None,
     days: Annotated[int, typer.Option(help="Length of the window.")] = 7,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; can be repeated.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; repeatable.")] = None,
     as_of: AsOf = None,
 ) -> None:
     """Backtest one strategy on stored candles: a table here, and a page with plots."""
@@ -73,7 +84,7 @@ def report(
     day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],
     show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
-    """Make the report of a day again from what is stored; print what it says and where it is."""
+    """Regenerate the report of a day from stored results; print a summary and its path."""
     from blofin_assets.cli.run import make_report
 
     make_report(parse_day(day), show=show)
@@ -82,27 +93,62 @@ def report(
 @app.command()
 def reproduce(
     report: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11, or a report's .json file.")],
-    force: Annotated[bool, typer.Option("--force", help="Compare although other code made the report.")] = False,
 ) -> None:
-    """Compute a report and its cycles again from its snapshot, and say which number differs."""
+    """Recompute a report and its cycles from its snapshot, and list the values that differ."""
     from blofin_assets.cli.reproduce import reproduce_report
 
-    reproduce_report(report, force=force)
+    reproduce_report(report)
+
+
+@app.command()
+def step(
+    symbol: Annotated[str, typer.Argument(help="Such as BTC-USDT.")],
+    moment: Annotated[str, typer.Argument(help="UTC time of the step, as blofin status and the report name it.")],
+    meaning: Annotated[str, typer.Argument(help="real: the market moved; units: history starts there.")],
+) -> None:
+    """Explain a price step; until then its symbol is excluded from all backtests."""
+    from blofin_assets.cli.step import set_step
+
+    set_step(symbol, parse_moment(moment), meaning)
 
 
 @app.command("import-ticks")
 def import_ticks(
     file: Annotated[Path, typer.Argument(help="The older system's SQLite file, such as blofin_monitor.db.")],
 ) -> None:
-    """Take over an older system's file: ticks as 1-minute bars, scores, knowledge, configurations."""
+    """Import a file of the older system: ticks as 1-minute bars, scores, knowledge, configurations."""
     from blofin_assets.cli.import_ticks import import_file
 
     import_file(file)
 
 
+@app.command("import-archive")
+def import_archive(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with files of freqtrade or Binance, CSV or Parquet; or one file.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="Folder of the archive; created if absent.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(help="Our names of the columns in CSV or Parquet files, such as ts=opened,close=last."),
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Symbol of a CSV or Parquet file whose name has none.")] = None,
+    timeframe: Annotated[
+        str | None, typer.Option(help="Timeframe of CSV or Parquet files whose names have none, such as 1h.")
+    ] = None,
+    percent: Annotated[bool, typer.Option("--percent", help="Funding rates are in percent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the result and write nothing.")] = False,
+) -> None:
+    """Convert candles, mark prices, funding and positioning data of other programs into an archive."""
+    from blofin_assets.cli.import_archive import import_into, plain_format
+
+    plain = plain_format(columns or [], symbol=symbol, timeframe=timeframe, percent=percent)
+    import_into(folder, to, plain, dry_run=dry_run)
+
+
 @app.command()
-def sql(query: Annotated[str | None, typer.Argument(help="One statement; a prompt opens without.")] = None) -> None:
-    """Query the warehouse, reading only: one statement, or a prompt."""
+def sql(query: Annotated[str | None, typer.Argument(help="One statement; opens a prompt if omitted.")] = None) -> None:
+    """Query the warehouse (read-only): one statement, or a prompt."""
     from blofin_assets.cli.sql import run_sql
 
     run_sql(query)
@@ -112,7 +158,7 @@ def sql(query: Annotated[str | None, typer.Argument(help="One statement; a promp
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Show what ran, what is due, how old the data is; exit code 3 if something needs a person."""
+    """Show runs, due work and the age of the data; exit code 3 if something needs attention."""
     from blofin_assets.cli.status import show_status
 
     show_status(as_json=as_json)
@@ -121,9 +167,9 @@ def status(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
-    no_daemon: Annotated[bool, typer.Option("--no-daemon", help="The UI alone; the daemon runs elsewhere.")] = False,
+    no_daemon: Annotated[bool, typer.Option("--no-daemon", help="Only the UI; the daemon runs elsewhere.")] = False,
 ) -> None:
-    """Open Dagster's UI, with its daemon, on this warehouse; on 127.0.0.1 only."""
+    """Start Dagster's UI and daemon for this warehouse, on 127.0.0.1 only."""
     from blofin_assets.cli.ui import serve
 
     serve(port, daemon=not no_daemon)
@@ -131,15 +177,18 @@ def ui(
 
 @app.command()
 def daemon() -> None:
-    """Run Dagster's daemon alone, as a service: schedules and sensors start what is due."""
+    """Run only Dagster's daemon, as a service: schedules and sensors start what is due."""
     from blofin_assets.cli.ui import run_daemon
 
     run_daemon()
 
 
 def main() -> None:
-    """Run the command; an error that a user can put right is one line and exit code 1."""
+    """Run the command; an error that a user can fix is one line and exit code 1."""
     warnings.filterwarnings("ignore", module="dagster")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # characters that the terminal's encoding lacks are escaped
     try:
         app()
     except (BlofinError, ValueError, LookupError) as error:  # the domain packages raise the latter two
@@ -154,21 +203,21 @@ def main() -> None:
 
 
 def _end(line: str) -> NoReturn:
-    typer.secho(f"blofin: {line}", fg=typer.colors.RED, err=True)
+    typer.secho(f"blofin: {for_terminal(line)}", fg=typer.colors.RED, err=True)
     sys.exit(1)
 
 
 def _full_disk() -> str | None:
-    """Return what to say where the warehouse's disk is full: each library has an error of its own for that."""
+    """Return a message if the disk of the warehouse is full, because each library has its own error for that."""
     import shutil
 
     from blofin_resources.settings import Settings
 
     folder = Settings().warehouse.resolve()
-    free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     if free > ALMOST_NOTHING:
         return None
     return (
-        f"the disk of {folder} is full ({free / 1e6:.1f} MB left); make room, then run the same again: "
-        "what was stored is whole, and what was not is still due"
+        f"the disk of {folder} is full ({free / 1e6:.1f} MB left); free some space and run the command again: "
+        "stored data is intact, and the rest is still due"
     )

@@ -4,57 +4,81 @@ Belongs here: the terminal side of a pass. Does not belong here: what is due (`p
 (`runner`).
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from blofin_assets.cli.report import open_page, summary_lines
 from blofin_assets.cli.session import Session, open_session, report_path
-from blofin_assets.partitions import DAY
-from blofin_assets.plan import CADENCES, IN_ORDER, MARKET_DATA, REPORT, Plan, Step, plan
-from blofin_assets.runner import console, execute
+from blofin_assets.cli.stages import shown_stages
+from blofin_assets.scheduling.plan import Plan, plan
+from blofin_assets.scheduling.runner import console, execute
+from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARKET_DATA, REPORT, Step
+from blofin_assets.shared.cycle_events import superseded
+from blofin_assets.shared.partitions import DAY
+from blofin_assets.shared.vocabulary import CycleState
 from blofin_resources.errors import BlofinError
+from blofin_resources.texts import for_terminal
 
 SKIPPED_BY: str = "catch-up"
-"""What the rows about given-up steps carry in place of a run's id."""
+"""`run_id` of the rows of abandoned steps."""
 
 
 SHOWN = 5
-"""How many of each kind the table at the end shows."""
+"""Number of rows of each kind in the final table."""
 
 
-def run_due(as_of: datetime) -> None:
-    """Execute everything that is due at `as_of`, then print what the newest report says and where it is."""
+def run_due(as_of: datetime, *, wait: bool = False) -> None:
+    """Execute everything that is due at `as_of`, then print the ranking and the path of the newest report.
+
+    With `wait`, the run waits for the end of a block by the exchange, as with BLOFIN_API_WAIT.
+
+    Raises
+    ------
+    BlofinError
+        If a cycle of that time can no longer run, before anything is executed, or if a step fails.
+    """
     session = open_session()
-    made = plan(as_of, session.settings.start_for(as_of), session.progress)
-    session.progress.mark(made.skipped, "skipped", SKIPPED_BY)
+    if wait:
+        session = replace(session, settings=session.settings.model_copy(update={"api_wait": True}))
+    due = plan(as_of, session.settings.start_for(as_of), session.progress)
+    if due.passed:
+        step, newest = due.passed[0]
+        raise BlofinError(superseded(step.job, step.as_of, newest, as_of))
+    session.progress.mark(due.skipped, CycleState.SKIPPED, SKIPPED_BY)
     out = Console()
-    if made.skipped:
-        out.print(f"given up after downtime: {', '.join(step.run_key for step in made.skipped)}")
-    if not made.steps:
+    if due.skipped:
+        out.print(f"skipped after downtime: {', '.join(step.run_key for step in due.skipped)}")
+    if not due.steps:
         out.print(f"nothing is due as of {as_of:%Y-%m-%d %H:%M} UTC")
-    errors = _execute(made, session, out)
+    errors = _execute(due, session, out)
     _summarise(session, as_of, out)
     _complain(errors)
 
 
 def make_report(day: date, *, show: bool = False) -> None:
-    """Make one day's report again, print what it says and where it is; `show` opens its page."""
+    """Rebuild the report of a day, print its summary and path; `show` opens its page."""
+    from blofin_assets.cli.report import open_page, summary_lines
+
     session = open_session()
     cadence = next(cadence for cadence in CADENCES if cadence.job == REPORT)
     as_of = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
     if as_of > datetime.now(UTC):
-        msg = f"{day} has not ended; its report is made at {as_of:%Y-%m-%dT%H:%MZ}"
+        msg = f"{day} has not ended; its report is due at {as_of:%Y-%m-%dT%H:%MZ}"
+        raise BlofinError(msg)
+    first = session.warehouse.read("SELECT min(day) AS day FROM market.coverage")["day"][0]
+    if first is not None and day < first:
+        msg = f"{day} is before the stored history, which begins on {first}; choose a later day, or set BLOFIN_START"
         raise BlofinError(msg)
     out = Console()
     _complain(_execute(Plan((cadence.step(as_of),)), session, out))
     page = report_path(session.settings.warehouse, as_of)
     for line in summary_lines(page.with_suffix(".json")):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-    out.print(f"\nreport: {page}", soft_wrap=True)
+    out.print(f"\nreport: {page}", markup=False, soft_wrap=True)
     if show:
         open_page(page)
 
@@ -64,42 +88,42 @@ def _complain(errors: list[str]) -> None:
         raise BlofinError("; ".join(errors))
 
 
-def _execute(made: Plan, session: Session, out: Console) -> list[str]:
-    """Run the steps one after the other and return what failed.
+def _execute(due: Plan, session: Session, out: Console) -> list[str]:
+    """Run the steps one after the other and return the failures.
 
-    Everything needs market data, so its failure ends the pass; after a failed cycle the others and the report go on,
-    and the report says what did not run. Later keys of a cycle that goes in order are left for the next pass, until
-    the one that failed has had its attempts.
+    Every cycle needs market data, so its failure ends the pass, except for deep history, which does not need it.
+    After a failed cycle the others and the report still run, and the report states what did not run. Later keys of a
+    cycle that runs in order wait for the next pass, until the failed one has used up its attempts.
     """
+    if not due.steps:
+        return []  # the definitions take longer than all the rest of a pass that has nothing to do
     from blofin_assets.definitions import build_defs
-    from blofin_assets.sensors import give_up
+    from blofin_assets.scheduling.conductor import give_up
 
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=out, transient=False,
-    ) as bars:  # fmt: skip
-        current: list[TaskID] = []
-        errors: list[str] = []
+    errors: list[str] = []
+    with shown_stages(out) as stages:
 
-        def listen(event: str, step_key: str) -> None:
-            if event == dg.DagsterEventType.STEP_START.value:
-                bars.update(current[-1], asset=step_key)
+        def listen(event: str, _: str) -> None:
             if event in (dg.DagsterEventType.STEP_SUCCESS.value, dg.DagsterEventType.STEP_FAILURE.value):
-                bars.advance(current[-1])
+                stages.advance()
 
         defs = build_defs(session.settings, console=console(listen))
         held: set[str] = set()
-        for step in made.steps:
+        jobs = {step.job for step in due.steps}
+        for step in due.steps:
+            if step.job not in jobs:
+                continue
             if step.job in held:
-                errors.append(f"{_label(step)} waits for the one before it: blofin run")
+                errors.append(f"{_label(step)} waits for its predecessor; run: blofin run")
                 continue
             job = defs.resolve_job_def(step.job)
-            current.append(bars.add_task(_label(step), total=len(job.graph.node_dict)))
+            stages.begin(_label(step), len(job.graph.node_dict))
             outcome = execute(step, job, session.instance)
+            stages.end(failed=bool(outcome.errors))
             if outcome.errors:
                 errors.append(f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})")
                 if step.job == MARKET_DATA:
-                    break
+                    jobs = {DEEP_HISTORY}
                 if step.job in IN_ORDER and not give_up([step], session.progress, session.instance):
                     held.add(step.job)
     return errors
@@ -122,9 +146,9 @@ def _summarise(session: Session, as_of: datetime, out: Console) -> None:
         table.add_column(name, justify="left" if name in ("kind", "name", "cycle") else "right")
     for kind, rank, name, score, trades, cycle in ranked.iter_rows():
         shown = "-" if score is None else f"{score:.1f}"
-        table.add_row(kind, str(rank), name, shown, str(trades), f"{cycle:%Y-%m-%d %H:%M}")
+        table.add_row(kind, str(rank), Text(for_terminal(name)), shown, str(trades), f"{cycle:%Y-%m-%d %H:%M}")
     if ranked.height:
         out.print(table)
-    made = [time for time in session.progress.succeeded(REPORT) if time <= as_of]
-    if made:
-        out.print(f"report: {report_path(session.settings.warehouse, max(made))}", soft_wrap=True)
+    reports = [time for time in session.progress.succeeded(REPORT) if time <= as_of]
+    if reports:
+        out.print(f"report: {report_path(session.settings.warehouse, max(reports))}", markup=False, soft_wrap=True)

@@ -1,11 +1,12 @@
-"""`blofin status`: a table that fits 80 columns, or JSON; the exit code says whether a person should look.
+"""`blofin status`: a table that fits 80 columns, or JSON; the exit code shows whether something needs attention.
 
-Belongs here: opening without changing anything, printing. Does not belong here: what is looked at (`status`).
+Belongs here: opening read-only, printing. Does not belong here: the items (`health`).
 """
 
 import json
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -13,37 +14,48 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError  # errors of Dagster's storage
 
-from blofin_assets.status import Item, look
+from blofin_assets.health import Item, collect_health
 from blofin_resources.settings import Settings
+from blofin_resources.texts import for_terminal
 from blofin_resources.warehouse import Warehouse
 
 NEEDS_A_LOOK: Final = 3
-"""Exit code where something needs a person; 0 where all is well, 1 where the status cannot be told."""
+"""Exit code if something needs attention; 0 if all is well, 1 if the status is unavailable."""
 
 WIDTH: Final = 80
 
 
 def show_status(*, as_json: bool) -> None:
-    """Print how the platform is; exit with `NEEDS_A_LOOK` where an item is not well."""
+    """Print the health of the platform; exit with `NEEDS_A_LOOK` if an item is not well."""
     settings = Settings()
     now = datetime.now(UTC)
-    with Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog) as store:
+    with Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog, few_rows=True) as store:
         home = store.folder / ".dagster"
         os.environ["DAGSTER_HOME"] = str(home)
-        if home.is_dir():
-            with dg.DagsterInstance.from_config(str(home)) as instance:
-                items = look(store, instance, settings, now)
-        else:
-            items = look(store, None, settings, now)
-    well = all(item.well for item in items)
+        items = _looked(store, home, settings, now)
+    ok = all(item.ok for item in items)
     if as_json:
-        shown = [{"name": i.name, "well": i.well, "detail": i.detail, "values": i.values} for i in items]
-        typer.echo(json.dumps({"at": now.isoformat(timespec="seconds"), "well": well, "items": shown}, indent=2))
+        shown = [{"name": i.name, "well": i.ok, "detail": i.detail, "values": i.values} for i in items]
+        typer.echo(json.dumps({"at": now.isoformat(timespec="seconds"), "well": ok, "items": shown}, indent=2))
     else:
         Console(width=WIDTH).print(_table(items, settings, now))
-    if not well:
+    if not ok:
         raise typer.Exit(NEEDS_A_LOOK)
+
+
+def _looked(store: Warehouse, home: Path, settings: Settings, now: datetime) -> list[Item]:
+    """Return every item, even if Dagster's storage cannot be read: Dagster writes to it even for reading."""
+    if not home.is_dir():
+        return collect_health(store, None, settings, now)
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            return collect_health(store, instance, settings, now)
+    except (SQLAlchemyError, OSError) as error:
+        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
+        return collect_health(store, None, settings, now, f"{reason}; this user needs write permission on {home}")
 
 
 def _table(items: list[Item], settings: Settings, now: datetime) -> Table:
@@ -54,5 +66,5 @@ def _table(items: list[Item], settings: Settings, now: datetime) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for item in items:
-        table.add_row("ok" if item.well else "[bold red]!![/]", item.name, item.detail)
+        table.add_row("ok" if item.ok else "[bold red]!![/]", item.name, Text(for_terminal(item.detail)))
     return table

@@ -1,12 +1,14 @@
 """The daily report: collected from the warehouse as of a time, as JSON for machines and as a page for people.
 
-Belongs here: what a report says and how it looks. Does not belong here: computing any result in it.
+Belongs here: the content and the layout of a report. Does not belong here: computing the results in it.
 
-In order: `collect` reads, `document` says, `review` judges a draft of what is said, `page` shows.
+A section is one file in `sections`, and one line in its list: `report` collects and builds the document from that
+list, `rules` and `review` review a draft of it, `page` shows it.
 """
 
-from blofin_assets.reporting.collect import ReportData, Stage, collect
-from blofin_assets.reporting.document import build_document, checked
-from blofin_assets.reporting.page import render_page
+from blofin_assets.reporting.document import Document
+from blofin_assets.reporting.page.render import render_page
+from blofin_assets.reporting.report import Report, build_document, collect, with_not_made
+from blofin_assets.reporting.section import ReportData
 
-__all__ = ["ReportData", "Stage", "build_document", "checked", "collect", "render_page"]
+__all__ = ["Document", "Report", "ReportData", "build_document", "collect", "render_page", "with_not_made"]

@@ -1,10 +1,10 @@
-"""Pictures of the report's page.
+"""Plots of the report's page.
 
-Belongs here: drawing frames as SVG, the same bytes for the same data. Does not belong here: pages (`page`), pictures in
-Dagster's metadata (`plots`), numbers that are not in the frame.
+Belongs here: drawing frames as SVG, with the same bytes for the same data. Does not belong here: pages (`page`), plots
+for Dagster's metadata (`shared.plots`), computing numbers.
 
-Pictures are drawn as wide as a phone's screen, so that their letters can be read there; their colours are
-names of the page's style sheet, so that they follow its light and dark.
+Plots have the width of a phone's screen, so that their text is readable there. Their colours are variables of the
+page's style sheet, so that they follow its light and dark mode.
 """
 
 import io
@@ -20,13 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 
-from backtester.drift import LEAST_EFFECT
-
-COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
-"""One colour for each of the top five, told apart also by those who see red and green alike."""
+from backtester.statistics.drift import LEAST_EFFECT, Decision
+from backtester.statistics.e_process import CONFIRMS
+from blofin_assets.shared.plots import COLOURS
 
 WIDTH: Final = 5.0
-"""Width of a picture in inches: 360 points, a phone's screen."""
+"""Width of a plot in inches: 360 points, as a phone's screen."""
 
 _INK, _FAINT, _LINE, _MAIN, _AHEAD, _LOSS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 _STYLE: Final = {
@@ -38,12 +37,15 @@ _STYLE: Final = {
     _LOSS: "var(--loss)",
     **{colour: f"var(--c{number})" for number, colour in enumerate(COLOURS)},
 }
-"""Colours as drawn, and the names that stand for them in the page."""
+"""Colours as drawn, with the variables that replace them in the page."""
 
 _HOURLY_DAYS: Final = 2.5
+_NAMED: Final = 4
+_LEAST_CAPITAL: Final = 0.01
+"""Where a capital of 0 stands on a logarithmic axis."""
 
 _DASHES: Final[tuple[Any, ...]] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)), (0, (8, 2)))
-"""Lines are told apart without their colour, too."""
+"""Line styles, so that lines are distinguishable without colour."""
 
 _NAMESPACES: Final = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -53,36 +55,36 @@ _OWN_IDS: Final = re.compile(
 
 
 def curve_figure(equity: pl.DataFrame, forward: pl.DataFrame) -> Figure:
-    """Return an equity curve above its drawdown, and what came after it.
+    """Return an equity curve above its drawdown, continued by the forward ledger.
 
     Parameters
     ----------
     equity : DataFrame
         ts, equity (1 at the start): the backtest.
     forward : DataFrame
-        activated_at, ts, equity (1 at activation): one run of the forward ledger; may be empty. Drawn on from the
-        backtest's level at activation; where that was before the backtest begins, the two meet at its beginning.
+        activated_at, ts, equity (1 at activation): one run of the forward ledger; may be empty. It continues
+        from the backtest's level at activation; if the activation precedes the backtest, both start together.
     """
     figure, (upper, lower) = _axes(2.7, (3, 1))
-    exam = equity.sort("ts")
-    _curve(upper, lower, exam, 1.0, _MAIN, "exam")
+    holdout = equity.sort("ts")
+    _curve(upper, lower, holdout, 1.0, _MAIN, "holdout")
     if forward.height:
-        ahead, peak = drawn_on(exam, forward)
+        ahead, peak = drawn_on(holdout, forward)
         _curve(upper, lower, ahead, peak, _AHEAD, "forward")
         upper.legend(loc="best", fontsize=8, frameon=False, labelcolor=_INK)
     upper.axhline(0, color=_FAINT, linewidth=0.8)
     upper.set_ylabel("return, %")
-    lower.set_ylabel("fall, %")
+    lower.set_ylabel("drawdown, %")
     _dates(lower)
     return figure
 
 
-def drawn_on(exam: pl.DataFrame, forward: pl.DataFrame) -> tuple[pl.DataFrame, float]:
-    """Return a forward curve on the level of its backtest, and the peak from which it may fall.
+def drawn_on(holdout: pl.DataFrame, forward: pl.DataFrame) -> tuple[pl.DataFrame, float]:
+    """Return a forward curve scaled to its backtest, and the peak before it, for the drawdown.
 
     Parameters
     ----------
-    exam : DataFrame
+    holdout : DataFrame
         ts, equity, by time.
     forward : DataFrame
         activated_at, ts, equity (1 at activation), of one run.
@@ -90,14 +92,14 @@ def drawn_on(exam: pl.DataFrame, forward: pl.DataFrame) -> tuple[pl.DataFrame, f
     Returns
     -------
     DataFrame, float
-        ts, equity, from the activation on; the largest value so far, that of the backtest before it included.
+        ts, equity, from the activation on; the largest earlier value, including the backtest's.
     """
     begun = forward.select(pl.col("activated_at").first().alias("ts"), pl.lit(1.0).alias("equity"))
     ahead = pl.concat([begun, forward.select("ts", "equity").sort("ts")])
-    meet = pl.col("ts") <= max(ahead["ts"][0], exam["ts"][0])
-    before = exam.filter(pl.col("ts") <= ahead["ts"][0])["equity"].to_list()
-    scale = exam.filter(meet)["equity"][-1] / ahead.filter(meet)["equity"][-1]
-    return ahead.with_columns(pl.col("equity") * scale), max([scale, *before])
+    meet = pl.col("ts") <= max(ahead["ts"][0], holdout["ts"][0])
+    before = holdout.filter(pl.col("ts") <= ahead["ts"][0])["equity"].to_list()
+    step = holdout.filter(meet)["equity"][-1] - ahead.filter(meet)["equity"][-1]
+    return ahead.with_columns(pl.col("equity") + step), max([1.0 + step, *before])
 
 
 def lines_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
@@ -108,7 +110,7 @@ def lines_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
     equity : DataFrame
         name, ts, equity.
     names : sequence of str
-        Which curves, in the order of the legend; at most five.
+        Curves to plot, in the order of the legend; at most five.
     """
     figure, (axes,) = _axes(2.9, (1,))
     for name, colour, dash in zip(names, COLOURS, _DASHES, strict=False):
@@ -122,7 +124,7 @@ def lines_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def gain_figure(models: pl.DataFrame) -> Figure:
-    """Return what each model knows more than its baseline, with its interval, the best first.
+    """Return the gain of each model over its baseline with its interval, best first.
 
     Parameters
     ----------
@@ -143,19 +145,19 @@ def gain_figure(models: pl.DataFrame) -> Figure:
 
 
 def drift_figure(tests: pl.DataFrame) -> Figure:
-    """Return by how much each is worse than promised, with its interval, what drifts first.
+    """Return the shortfall of each test relative to expected performance, with its interval, drift first.
 
     Parameters
     ----------
     tests : DataFrame
-        name, metric, decision, promise, promise_se, difference, low, high: the night's tests that were decided, in the
-        order of the picture.
+        name, metric, decision, expected, expected_se, difference, low, high: the decided tests of one evaluation date,
+        in the order of the plot.
     """
     rows = tests.reverse().to_dicts()
     figure, (axes,) = _axes(0.8 + 0.19 * len(rows), (1,))
     for place, row in enumerate(rows):
-        scale = max(abs(row["promise"]), row["promise_se"])
-        drifts = row["decision"] == "drift"
+        scale = max(abs(row["expected"]), row["expected_se"])
+        drifts = row["decision"] == Decision.DRIFT
         colour = _LOSS if drifts else _FAINT
         axes.plot([row["low"] / scale, row["high"] / scale], [place, place], color=colour, linewidth=1.2)
         filled = colour if drifts else "none"
@@ -163,12 +165,44 @@ def drift_figure(tests: pl.DataFrame) -> Figure:
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.axvline(LEAST_EFFECT, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_yticks(range(len(rows)), [f"{row['name']}, {row['metric']}".replace("_", " ") for row in rows])
-    axes.set_xlabel("worse than promised, in promises")
+    axes.set_xlabel("shortfall relative to expected performance")
+    return figure
+
+
+def evidence_figure(paths: pl.DataFrame) -> Figure:
+    """Return the capital of each record against the days since its activation, the largest coloured and named.
+
+    Parameters
+    ----------
+    paths : DataFrame
+        kind, name, version, activated_at, day, capital (1 at activation, 0 where the assumption is broken).
+    """
+    figure, (axes,) = _axes(2.9, (1,))
+    key = ["kind", "name", "version", "activated_at"]
+    records = [frame.sort("day") for _, frame in paths.group_by(key, maintain_order=True)]
+    records.sort(key=lambda frame: (-frame["capital"][-1], *frame.select(key).row(0)))
+    styles = [*zip(COLOURS[:_NAMED], _DASHES, strict=False)]
+    for place, frame in reversed(list(enumerate(records))):
+        days = np.arange(frame.height + 1)
+        capital = np.maximum(np.concatenate([[1.0], frame["capital"].to_numpy()]), _LEAST_CAPITAL)
+        if place < len(styles):
+            colour, dash = styles[place]
+            axes.plot(days, capital, color=colour, linestyle=dash, linewidth=1.4, label=frame["name"][0])
+        else:
+            axes.plot(days, capital, color=_FAINT, linewidth=0.6)
+    axes.axhline(CONFIRMS, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.set_yscale("log")
+    axes.set_xlabel("days since activation")
+    axes.set_ylabel("capital")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles[::-1], labels[::-1], loc="outside lower center", ncols=2, fontsize=8, frameon=False, labelcolor=_INK
+    )
     return figure
 
 
 def correlation_figure(names: Sequence[str], values: Any) -> Figure:
-    """Return a matrix of correlations: filled circles are positive, open ones negative, size is strength.
+    """Return a matrix of correlations: filled circles are positive, open ones negative, size shows strength.
 
     Parameters
     ----------
@@ -198,16 +232,21 @@ def correlation_figure(names: Sequence[str], values: Any) -> Figure:
 
 
 def inline(figure: Figure, salt: str, label: str) -> Markup:
-    """Return a figure as SVG that can stand in a page: without anything that varies, named for those who do not see it.
+    """Return a figure as SVG for a page: deterministic, with the colours of the page and a label for screen readers.
 
     Parameters
     ----------
     figure : Figure
         Drawn with the colours of this module.
     salt : str
-        Different for each picture of a page, so that no two elements share an id.
+        Different for each plot of a page, so that no two elements share an id.
     label : str
-        What a screen reader says.
+        Label for screen readers.
+
+    Returns
+    -------
+    Markup
+        An `svg` element.
     """
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
@@ -215,7 +254,7 @@ def inline(figure: Figure, salt: str, label: str) -> Markup:
     text = out.getvalue()
     text = _OWN_IDS.sub("", text[text.index("<svg") :])
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"#0[1-6]0[1-6]0[1-6]|" + "|".join(COLOURS), lambda found: _STYLE[found.group()], text)
+    text = re.sub(r"#0[1-6]0[1-6]0[1-6]|" + "|".join(COLOURS), lambda match: _STYLE[match.group()], text)
     head = f'<svg role="img" aria-label="{escape(label)}" viewBox="\\1" {_NAMESPACES}>'
     text = re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', head, text, count=1)
     return Markup(text)  # noqa: S704 - drawn here; matplotlib escapes its labels
@@ -226,11 +265,11 @@ def _settings() -> Any:
 
 
 def _curve(upper: Axes, lower: Axes, curve: pl.DataFrame, peak: float, colour: str, label: str) -> None:
-    """Draw a curve above its fall from the largest value so far, which begins at `peak`."""
+    """Draw a curve above its drawdown, whose peak starts at `peak`."""
     value = curve["equity"].to_numpy()
     peaks = np.maximum.accumulate(np.concatenate([[peak], value]))[1:]
     upper.plot(curve["ts"], 100 * (value - 1), color=colour, linewidth=1.4, label=label)
-    lower.fill_between(curve["ts"], 100 * (value / peaks - 1), 0, color=colour, alpha=0.3, linewidth=0)
+    lower.fill_between(curve["ts"], 100 * (value - peaks), 0, color=colour, alpha=0.3, linewidth=0)
 
 
 def _axes(height: float, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
@@ -238,8 +277,8 @@ def _axes(height: float, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=list(ratios))
     axes: list[Axes] = list(grid[:, 0])
-    for each in axes:
-        _dress(each)
+    for panel in axes:
+        _dress(panel)
     return figure, axes
 
 
@@ -255,7 +294,7 @@ def _dress(axes: Axes) -> None:
 
 
 def _dates(axes: Axes) -> None:
-    """Name times by hour within two days, else by day and month, UTC."""
+    """Label times by hour within two days, else by day and month, UTC."""
     low, high = axes.get_xlim()  # in days
     axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))  # type: ignore[no-untyped-call]
     form = "%H:%M" if high - low <= _HOURLY_DAYS else "%-d %b"

@@ -1,10 +1,10 @@
-"""Reviewing a day: by Claude where there is an answer, by rules where there is none.
+"""The review of a day: by Claude, or by rules if there is no answer.
 
-Belongs here: what of the report is shown to the reviewer and the summariser, and the fallback. Does not belong here:
-sending (`blofin_resources.claude`), the rules themselves (`rules`), storing.
+Belongs here: the data for the reviewer and the summariser, and the fallback. Does not belong here: sending
+(`blofin_resources.claude`), the rules themselves (`rules`), storing.
 
-The reviewer reads the draft: the report without review, summary and their cost. So the report of a day can show its
-own review, and both come out the same when they are made again.
+The reviewer reads the draft: the report without review, summary and their cost. So the report of a day can contain its
+own review, and repeating both gives the same result.
 """
 
 import json
@@ -12,31 +12,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from backtester.windows import EXAM_LENGTH
+from backtester.statistics.windows import HOLDOUT_LENGTH
+from blofin_assets.reporting.document import Document, Json
 from blofin_assets.reporting.rules import rule_review
+from blofin_assets.shared.vocabulary import StageState
 from blofin_resources.claude import Answer, Claude, Unavailable
-from strategies.evolution.answers import Review, Summary
-from strategies.evolution.prompting import review_prompt, summary_prompt
+from strategies.llm.answers import Review, Summary
+from strategies.llm.prompts import review_prompt, summary_prompt
 
-Json = dict[str, Any]
-
-_SECTIONS: Final = (
-    "overfitting", "active_set", "strategy_changes", "ml_changes", "market", "claude", "stages",
-)  # fmt: skip
+_FIRST: Final = ("overfitting", "active_set", "strategy_changes", "ml_changes", "market", "claude", "stages")
+_APART: Final = frozenset({*Document.model_fields, "summary", "summary_by", "performance", "ranking", "ai_review"})
+"""Keys that the reviewer reads row by row, or not at all, such as summary and provenance."""
 
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What was said of a day and by whom.
+    """Review and summary of a day, with their authors.
 
     Attributes
     ----------
     review, summary
-        As the answers have them.
+        The answers, or those of the rules.
     review_by, summary_by
-        Claude's answer, or why there was none and the rules spoke.
+        Claude's answer, or why there was none.
     evidence_end : datetime
-        End of the returns that it rests on.
+        End of the returns that were reviewed.
     """
 
     review: Review
@@ -47,11 +47,11 @@ class Reviewed:
 
     @property
     def usable_from(self) -> datetime:
-        """First as-of whose exam does not overlap the returns: no design before it may read the review."""
-        return self.evidence_end + EXAM_LENGTH
+        """First as-of whose holdout does not overlap the returns: no design before it may read the review."""
+        return self.evidence_end + HOLDOUT_LENGTH
 
     def row(self) -> Json:
-        """Return the columns of `reports.ai_reviews` that tell of it."""
+        """Return its columns of `reports.ai_reviews`."""
         steps = [{"text": text, "usable_from": self.usable_from.isoformat()} for text in self.review.next_steps]
         calls = [*self.review_by.calls, *self.summary_by.calls]
         return {
@@ -68,12 +68,12 @@ class Reviewed:
         }
 
 
-def review_day(draft: Json, claude: Claude, *, as_of: datetime, run_id: str) -> Reviewed:
+def review_day(draft: Document, claude: Claude, *, as_of: datetime, run_id: str) -> Reviewed:
     """Review the draft of a report.
 
     Parameters
     ----------
-    draft : dict
+    draft : Document
         From `build_document` without a review.
     claude : Claude
         Asked once as reviewer and once as summariser; a stored answer for the same as-of is replayed.
@@ -81,35 +81,42 @@ def review_day(draft: Json, claude: Claude, *, as_of: datetime, run_id: str) -> 
         End of the day, and of the returns in the draft.
     run_id : str
         Dagster run that asks.
+
+    Returns
+    -------
+    Reviewed
+        Review and summary, each by Claude or by rules.
     """
-    judged = claude.ask("reviewer", review_prompt(sections(draft)), Review, as_of=as_of, run_id=run_id)
-    told = claude.ask("summariser", summary_prompt(facts(draft)), Summary, as_of=as_of, run_id=run_id)
+    document = draft.stored()
+    judged = claude.ask("reviewer", review_prompt(sections(document)), Review, as_of=as_of, run_id=run_id)
+    summarised = claude.ask("summariser", summary_prompt(facts(document)), Summary, as_of=as_of, run_id=run_id)
     return Reviewed(
         review=judged.value if isinstance(judged, Answer) else rule_review(draft),
-        summary=told.value.text if isinstance(told, Answer) else draft["summary"],
+        summary=summarised.value.text if isinstance(summarised, Answer) else document["summary"],
         review_by=judged,
-        summary_by=told,
+        summary_by=summarised,
         evidence_end=as_of,
     )
 
 
 def sections(draft: Json) -> list[Json]:
-    """Return the draft as the reviewer reads it: one record a section or a row, the weightiest first."""
+    """Return the draft for the reviewer: one record per section or row, the most important first."""
     performance = draft["performance"]
     live = {name: value for name, value in performance["backtest_vs_live"].items() if name != "tests"}
+    names = [*_FIRST, *(name for name in draft if name not in _APART and name not in _FIRST)]
     return [
         {"section": "day", **{key: draft[key] for key in ("report_date", "as_of", "cycle", "cycles", "summary")}},
         *({"section": "top strategy", **row} for row in performance["top_5_strategies"]),
         *({"section": "top model", **row} for row in performance["top_5_models"]),
         {"section": "backtest_vs_live", **live},
-        *({"section": name, "content": draft[name]} for name in _SECTIONS),
+        *({"section": name, "content": draft[name]} for name in names),
         *({"section": "drift test", **row} for row in performance["backtest_vs_live"]["tests"]),
         *({"section": "ranking", **row} for row in draft["ranking"]),
     ]
 
 
 def facts(draft: Json) -> list[Json]:
-    """Return what the summary may rest on."""
+    """Return the facts for the summary."""
     changes, live = draft["strategy_changes"], draft["performance"]["backtest_vs_live"]
     trained = draft["ml_changes"]["trained"]
     return [
@@ -131,7 +138,7 @@ def facts(draft: Json) -> list[Json]:
             "missing bars": sum(row["missing"] for row in draft["market"]["coverage"]),
             "cost_usd": draft["claude"]["cost_usd"],
         },
-        {"not run": [row["name"] for row in draft["stages"] if row["state"] == "not run"]},
+        {"not run": [row["name"] for row in draft["stages"] if row["state"] == StageState.NOT_RUN]},
     ]
 
 

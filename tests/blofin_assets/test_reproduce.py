@@ -3,19 +3,25 @@
 import copy
 import dataclasses
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from support.platform import AS_OF, Platform
+from support.warehouses import new_warehouse
 from typer.testing import CliRunner
 
 from blofin_assets import reproduction
 from blofin_assets.cli.main import app
-from blofin_assets.code_version import code_version
-from blofin_assets.reproduction import Difference, compare_documents, original_of, reproduce, require_same_code
+from blofin_assets.reproduction import compare_rows, original_of, other_code, reproduce
+from blofin_assets.shared.code_version import code_version
+from blofin_assets.shared.coverage import DATASETS
+from blofin_assets.shared.differences import Difference, compare_documents
+from blofin_assets.shared.partitions import DAY
 from blofin_resources.errors import BlofinError
+from features.bars import TS
 
 
 def stored_report(platform: Platform) -> dict[str, Any]:
@@ -30,26 +36,37 @@ def test_a_difference_is_called_by_the_names_in_the_report() -> None:
     new["a"]["top"][1]["score"] = 2.5  # type: ignore[index]
     new["provenance"] = {"snapshot": 2}
     assert compare_documents(old, old) == (4, [])
+    assert compare_documents(old, {**old, "a_later_section": {"value": 1.0}}) == (4, [])
     assert compare_documents(old, new) == (4, [Difference("a.top[y].score", 2.0, 2.5)])
     assert str(compare_documents(old, new)[1][0]) == "a.top[y].score: stored 2.0, computed again 2.5"
     assert next(each.where for each in compare_documents(old, {})[1]) == "a.top[x].name"
 
 
-def test_a_report_of_other_code_or_without_a_snapshot_is_refused() -> None:
+def test_a_report_of_other_code_is_compared_and_one_without_a_snapshot_is_refused() -> None:
     document = {"report_date": "2026-03-12", "as_of": AS_OF.isoformat(), "provenance": {"snapshot": 3}}
-    with pytest.raises(BlofinError, match=r"code version unknown.*--force"):
-        require_same_code(original_of(document))
+    assert other_code(original_of(document)) == f"it was made by code version unknown, this is {code_version()}"
+    document["provenance"]["code_version"] = "0123"  # type: ignore[index]
+    assert other_code(original_of(document)) == f"it was made by code version 0123, this is {code_version()}"
     document["provenance"]["code_version"] = code_version()  # type: ignore[index]
-    require_same_code(original_of(document))
-    with pytest.raises(BlofinError, match="names no snapshot"):
+    assert other_code(original_of(document)) is None
+    with pytest.raises(BlofinError, match="has no snapshot"):
         original_of({"report_date": "2026-03-12"})
+
+
+def test_sentences_of_other_code_may_be_worded_otherwise_but_state_the_same_numbers() -> None:
+    first, second = "score 12.5 on the exam, 3 trades", "on the holdout: 3 trades, score 12.5"
+    assert Difference("research.ranking_history[a].reason", first, second).wording
+    assert not Difference("research.ranking_history[a].reason", first, second.replace("12.5", "12.6")).wording
+    assert not Difference("research.strategies[a].code", first, second).wording, "no sentence"
+    assert not Difference("research.ranking_history[a].reason", first, None).wording
+    assert not Difference("research.ranking_history[a].score", 12.5, 12.6).wording
 
 
 def test_the_code_version_changes_with_the_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "a.py").write_text("x = 1\n")
     version = code_version.__wrapped__
-    monkeypatch.setattr("blofin_assets.code_version.PROJECT", tmp_path)
+    monkeypatch.setattr("blofin_assets.shared.code_version.PROJECT", tmp_path)
     first = version()
     (tmp_path / "features" / "notes.txt").write_text("nothing")
     assert version() == first
@@ -68,6 +85,44 @@ def test_a_day_without_a_report_and_a_file_that_is_none_are_one_line(
     assert "it holds list" in str(answer.exception)
 
 
+def test_a_column_that_is_younger_than_the_cycle_is_not_compared(tmp_path: Path) -> None:
+    row = {"kind": "model", "name": "one", "version": "1", "as_of": AS_OF, "ts": AS_OF, "equity": 1.0}
+    frame = pl.DataFrame([row]).with_columns(pl.col(pl.Datetime).cast(TS))
+    with new_warehouse(tmp_path / "stored") as store, new_warehouse(tmp_path / "scratch") as scratch:
+        seen = store.snapshot_id()
+        with store.transaction("then") as tx:
+            tx.append("research.equity", frame)
+        for warehouse in (store, scratch):
+            warehouse._connection.execute("ALTER TABLE research.equity ADD COLUMN younger BOOLEAN")
+        with scratch.transaction("now") as tx:
+            tx.append("research.equity", frame.with_columns(pl.lit(value=True).alias("younger")))
+        newest = store.snapshot_id()
+        values, found = reproduction.compare_rows(store, newest, scratch, {"then"}, "now", known_at=seen)
+        assert (values > 0, found) == (True, [])
+        again = reproduction.compare_rows(store, newest, scratch, {"then"}, "now", known_at=newest)
+        assert [str(each) for each in again[1]] == [
+            f"research.equity[model, one, {AS_OF}].younger: stored None, computed again True"
+        ]
+
+
+def test_datasets_that_are_younger_than_a_snapshot_are_not_required(tmp_path: Path) -> None:
+    older, day = ("candles_1m", "candles_5m"), AS_OF.date() - DAY
+    row = {"symbol": "BTC-USDT", "day": day, "through": AS_OF, "rows": 1_440}
+    stored = pl.DataFrame([{"dataset": dataset, **row} for dataset in older])
+    with new_warehouse(tmp_path / "scratch") as scratch:
+        with scratch.transaction("copied") as tx:
+            tx.append("market.coverage", stored.with_columns(pl.col("through").cast(TS)))
+
+        def missing() -> dict[str, list[date]]:
+            return scratch.missing_days(DATASETS, ["BTC-USDT"], day, day + DAY, AS_OF)
+
+        assert {dataset for dataset, days in missing().items() if days} == set(DATASETS) - set(older)
+        reproduction.accept_younger_datasets(scratch)
+        assert not any(missing().values())
+        kept = scratch.read("SELECT dataset, rows FROM market.coverage WHERE run_id = 'copied' ORDER BY 1").rows()
+        assert kept == [(dataset, 1_440) for dataset in older]
+
+
 @pytest.mark.long
 def test_a_report_is_reproduced_and_a_changed_number_or_candle_is_named(done: Platform, tmp_path: Path) -> None:
     document = stored_report(done)
@@ -78,7 +133,7 @@ def test_a_report_is_reproduced_and_a_changed_number_or_candle_is_named(done: Pl
     first = changed["performance"]["top_5_strategies"][0]
     true_score, first["score"] = first["score"], first["score"] + 0.5
     original = original_of(changed)
-    made = reproduce(done.warehouse, done.settings, original, tmp_path / "number", tell=told.append)
+    made = reproduce(done.warehouse, done.settings, original, tmp_path / "number", on_progress=told.append)
     where = f"performance.top_5_strategies[{first['name']}].score"
     assert made.differences == (Difference(where, first["score"], true_score),)
     assert made.values > 10_000
@@ -99,3 +154,25 @@ def test_a_report_is_reproduced_and_a_changed_number_or_candle_is_named(done: Pl
     again = reproduce(done.warehouse, done.settings, cycle, tmp_path / "candle", market_snapshot=tx.snapshot)
     named = [each.where for each in again.differences]
     assert any(where.startswith("research.trades[") and traded["name"] in where for where in named), named[:20]
+
+
+def test_a_lesson_that_is_worded_otherwise_is_the_same_row(platform: Platform) -> None:
+    rows = {
+        "id": ["1", "2"], "category": ["lesson", "lesson"], "strategy": ["momentum", None],
+        "source": ["tuner", "ranking"], "content": ["It lost 3 % net.", "The best earned 2 %."],
+    }  # fmt: skip
+    lessons = pl.DataFrame(rows).with_columns(
+        *(pl.lit(AS_OF).cast(TS).alias(name) for name in ("timestamp", "as_of", "window_start", "window_end"))
+    )
+    reworded = lessons.with_columns(
+        id=pl.Series(["3", "4"]), content=pl.Series(["Net, it lost 3 %.", "The best earned 5 %."])
+    )
+    with platform.warehouse.transaction("then") as tx:
+        tx.append("research.knowledge_entries", lessons)
+    with platform.warehouse.transaction("now") as tx:
+        tx.append("research.knowledge_entries", reworded)
+    snapshot = platform.warehouse.snapshot_id()
+    _, differences = compare_rows(platform.warehouse, snapshot, platform.warehouse, {"then"}, "now", known_at=snapshot)
+    assert [(each.stored, each.again) for each in differences if not each.wording] == [
+        ("The best earned 2 %.", "The best earned 5 %.")
+    ]

@@ -1,14 +1,6 @@
-"""Reads what a report says from the warehouse, as of its time.
+"""Reads the data that several sections show, as of the report.
 
-Belongs here: the report's queries, by section. Does not belong here: wording (`document`), looks (`page`).
+Belongs here: frames that more than one section reads. Does not belong here: data of a single section (`sections`).
 
-No look-ahead: every query takes the report's as-of and returns nothing that was decided later.
+No look-ahead: every query takes the report's as-of and returns no later rows.
 """
-
-from blofin_assets.reporting.collect.data import ReportData, collect
-from blofin_assets.reporting.collect.stages import Stage
-
-TOP = 5
-"""How many of each kind a report shows in full."""
-
-__all__ = ["TOP", "ReportData", "Stage", "collect"]

@@ -1,6 +1,6 @@
 """The newest strategy cycle and the newest ML cycle.
 
-Belongs here: rankings, results, evidence, equity. Does not belong here: what changed (`changes`).
+Belongs here: rankings, results, evidence, equity. Does not belong here: data of a single section (`sections`).
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from typing import Final
 
 import polars as pl
 
+from blofin_assets.shared.cadences import CADENCES
+from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 
 _RANKING: Final = (
@@ -19,25 +21,14 @@ _PREVIOUS: Final = (
     "SELECT name, rank AS previous_rank FROM research.ranking_history WHERE kind = ? AND as_of < ? "
     "QUALIFY as_of = max(as_of) OVER () ORDER BY rank NULLS LAST, name"
 )
-_STRATEGIES: Final = (
-    "SELECT r.* EXCLUDE (run_id), s.author, s.source FROM research.strategy_backtest_results AS r "
-    "LEFT JOIN (SELECT name, version, any_value(author) AS author, any_value(source) AS source "
-    "FROM research.strategies GROUP BY ALL) AS s ON s.name = r.strategy_name AND s.version = r.version "
-    "WHERE as_of = ? AND symbol = '*' AND timeframe = '*' ORDER BY strategy_name, r.version"
-)
 _EVIDENCE: Final = (
     "SELECT * EXCLUDE (run_id, as_of, kind) FROM research.evidence WHERE as_of = ? AND kind = ? ORDER BY name, version"
-)
-_LANES: Final = (
-    "SELECT strategy_name, version, symbol, timeframe, total_trades, win_rate, avg_pnl_pct, total_pnl_pct, sharpe, "
-    "max_drawdown FROM research.strategy_backtest_results WHERE as_of = ? AND symbol <> '*' "
-    "AND (as_of, strategy_name, version) IN (SELECT (as_of, name, version) FROM research.ranking_history) "
-    "ORDER BY strategy_name, version, timeframe, symbol"
 )
 _MODELS: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_model_results WHERE as_of = ? ORDER BY model_name"
 _ENSEMBLES: Final = "SELECT * EXCLUDE (run_id) FROM ml.ml_ensembles WHERE as_of = ? ORDER BY rank, ensemble_name"
 _EQUITY: Final = (
-    "SELECT name, version, ts, equity FROM research.equity WHERE kind = ? AND as_of = ? ORDER BY name, version, ts"
+    "SELECT name, version, ts, equity, with_bars FROM research.equity WHERE kind = ? AND as_of = ? "
+    "ORDER BY name, version, ts"
 )
 _TRADED: Final = "SELECT DISTINCT symbol FROM ml.predictions WHERE as_of = ?"
 
@@ -49,11 +40,11 @@ class Cycles:
     Attributes
     ----------
     strategy_time, model_time : datetime or None
-        As-of of each; None where none has run.
+        As-of of each; None if none has run.
     symbols : frozenset of str
-        What the strategy cycle traded, else what the ML cycle predicted.
+        Symbols of the strategy cycle, else of the ML cycle.
     strategy_ranking, strategies, evidence, lanes, strategy_equity : DataFrame
-        Ranks, pooled results with authors, what stands beside them, results by lane, hourly equity.
+        Ranks, pooled results with authors, evidence, results by lane, hourly equity.
     model_ranking, models, model_equity, ensembles : DataFrame
         The same of the ML cycle.
     """
@@ -77,14 +68,14 @@ def collect_cycles(warehouse: Warehouse, as_of: datetime) -> Cycles:
     strategies = _ranking(warehouse, "strategy", as_of)
     models = _ranking(warehouse, "model", as_of)
     strategy_time, model_time = _time(strategies), _time(models)
-    lanes = warehouse.read(_LANES, [strategy_time])
+    lanes = warehouse.read(query("reporting/lanes"), {"as_of": strategy_time})
     traded = lanes["symbol"] if lanes.height else warehouse.read(_TRADED, [model_time])["symbol"]
     return Cycles(
         strategy_time=strategy_time,
         model_time=model_time,
         symbols=frozenset(traded),
         strategy_ranking=strategies,
-        strategies=warehouse.read(_STRATEGIES, [strategy_time]),
+        strategies=warehouse.read(query("reporting/strategies"), {"as_of": strategy_time}),
         evidence=warehouse.read(_EVIDENCE, [strategy_time, "strategy"]),
         lanes=lanes,
         strategy_equity=warehouse.read(_EQUITY, ["strategy", strategy_time]),
@@ -95,8 +86,49 @@ def collect_cycles(warehouse: Warehouse, as_of: datetime) -> Cycles:
     )
 
 
+def ran_within(job: str, newest: datetime | None, since: datetime, as_of: datetime) -> bool:
+    """Return whether the newest cycle of a job is the one that was due, and was due within the day.
+
+    Parameters
+    ----------
+    job : str
+        Job of the cycle.
+    newest : datetime or None
+        As-of of its newest cycle; None if there is none.
+    since : datetime
+        Start of the day; a cycle of that time belongs to the day before.
+    as_of : datetime
+        End of the day.
+
+    Returns
+    -------
+    bool
+        Whether the report shows the cycle as one of this day.
+    """
+    due = next(cadence for cadence in CADENCES if cadence.job == job).floor(as_of)
+    return newest == due and due > since
+
+
+def strategy_table(cycles: Cycles) -> pl.DataFrame:
+    """Return the strategies in order of rank, each with its results and their evidence."""
+    with_results = _ranked(cycles.strategy_ranking, cycles.strategies, "strategy_name")
+    return _ranked(with_results, cycles.evidence, "name")
+
+
+def model_table(cycles: Cycles) -> pl.DataFrame:
+    """Return the models in order of rank, each with its results."""
+    return _ranked(cycles.model_ranking, cycles.models, "model_name")
+
+
+def _ranked(ranking: pl.DataFrame, results: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the ranking in order, each row with the results of its version."""
+    here = set(ranking.columns) - {"name", "version"}
+    extra = results.rename({name: "name"}).drop([column for column in results.columns if column in here])
+    return ranking.join(extra, on=["name", "version"], how="left", maintain_order="left")
+
+
 def _ranking(warehouse: Warehouse, kind: str, as_of: datetime) -> pl.DataFrame:
-    """Return a ranking with each name's rank in the ranking before."""
+    """Return a ranking with the rank of each name in the previous ranking."""
     ranking = warehouse.read(_RANKING, [kind, as_of])
     previous = warehouse.read(_PREVIOUS, [kind, _time(ranking)]).unique("name", keep="first", maintain_order=True)
     return ranking.join(previous, on="name", how="left", maintain_order="left")

@@ -1,6 +1,6 @@
-"""Numbers and names as a person reads them.
+"""Numbers and names formatted for readers.
 
-Belongs here: digits, units, dashes. Does not belong here: which number stands where.
+Belongs here: digits, units, dashes. Does not belong here: which number is shown where.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 NONE: Final = "–"
-"""What stands where there is no number; the text beside it says why."""
+"""Shown instead of a missing number; the text beside it gives the reason."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -27,11 +27,54 @@ def share(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
 
 
-def basis_points(value: float | None) -> str:
-    """Show a break-even cost a side; null is a result below zero even without it, 5 % the most that was tried."""
+def break_even(value: float | None, trades: int | None) -> str:
+    """Show a break-even cost per side; null is a loss even without costs, and 5 % is the largest cost tried."""
+    if not trades:
+        return "no trades"
     if value is None:
         return "loses without"
     return "above 500 bp" if value >= 0.05 else f"{1e4 * value:.1f} bp"  # noqa: PLR2004 - the most that was tried
+
+
+def plus_minus(value: float | None, error: float | None, digits: int) -> str:
+    """Show a number ± its standard error.
+
+    Parameters
+    ----------
+    value : float or None
+        The number; a dash if None.
+    error : float or None
+        Its standard error; left out if None.
+    digits : int
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        Such as `1.20 ± 0.35`.
+    """
+    shown = number(value, digits)
+    return shown if value is None or error is None else f"{shown} ± {number(error, digits)}"
+
+
+def interval(value: float | None, low: float | None, high: float | None, digits: int) -> str:
+    """Show a number with its interval.
+
+    Parameters
+    ----------
+    value : float or None
+        The number; a dash if None.
+    low, high : float or None
+        Ends of the interval.
+    digits : int
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        Such as `1.20 (0.85 to 1.55)`.
+    """
+    return NONE if value is None else f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
 def significant(value: float | None) -> str:
@@ -79,7 +122,6 @@ FORMATS: Final[dict[str, Format]] = {
     "share": share,
     "share0": partial(share, digits=0),
     "share2": partial(share, digits=2),
-    "bp": basis_points,
     "sig": significant,
     "usd": dollars,
     "yes": yes_no,

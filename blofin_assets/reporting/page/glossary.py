@@ -1,43 +1,51 @@
-"""What each number means and in which unit, a hover or a footnote away.
+"""Definitions and units of the numbers on the page, shown as tooltips and footnotes.
 
-Belongs here: finding the definition of a column where it is written once, the comments in warehouse/schema; words for
-what no table holds. Does not belong here: formatting.
+Belongs here: looking up the comments of columns in warehouse/schema, and definitions of numbers that no table holds.
+Does not belong here: formatting.
 """
 
 from functools import cache
 from typing import Final, NamedTuple
 
+from backtester.statistics.drift import LEAST_DAYS, LEAST_TRADES
+from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_resources.warehouse.description import table_columns
 
 _WORDS: Final = {
     "research.evidence.dsr": "deflated Sharpe ratio: probability that the true Sharpe ratio is above zero, after "
-    "choosing the best of all tries (Bailey and López de Prado 2014); 95 % and more is called supported",
+    "choosing the best of all tries (Bailey and López de Prado 2014), with the least favourable of five standard "
+    "errors; 95 % or more is called supported; – with fewer than ten independent episodes of trades, three winners or "
+    "three losers",
     "research.evidence.volume_share_largest": "assumed fill (10,000 USDT a lane) as a share of its bar's traded value, "
     "the largest of all fills; above 1 % prices may be out of reach",
     "report.author": "who wrote the strategy or chose its parameters: library, search, claude or tuner",
-    "report.previous_rank": "place in the ranking before this one; – for a newcomer",
-    "report.live": "what came since it became active, on data that nothing of it had seen: days, trades, and whether "
-    "that is less than was promised; judged after 7 days, from 20 closed trades on",
-    "report.range": "total under the worse and the better order of events inside bars, percent; one number where no "
-    "order was unknown",
+    "report.previous_rank": "rank in the previous ranking; – for a newcomer",
+    "report.live": "performance since activation, on unseen data: days, trades, and whether it is below expected "
+    f"performance; tested after {LEAST_DAYS:.0f} days, from {LEAST_TRADES} closed trades on",
+    "report.range": "total for the worse and the better order of events inside bars, percent; one number if every "
+    "order is known",
     "report.sharpe": "Sharpe ratio of hourly pooled returns, annualised over 365 days, ± its standard error; over a "
-    "week the error is large: read it first",
-    "report.alpha": "return of a year that holding the same lanes does not explain, fraction, ± its standard error",
-    "report.gain": "baseline log-loss less the model's, nats, with its 90 % block-bootstrap interval; wholly above 0 "
-    "is better than guessing the base rate",
-    "report.improvement": "score of the tuned version less that of its parent on the same exam, in points of score",
-    "report.expected": "bars that the stored days have room for, a number",
-    "report.present": "stored bars as a share of those that the stored days have room for",
-    "report.recent": "the same over the last 7 days, the exam's length",
-    "report.missing": "bars that the source did not have, a number; they are never filled",
+    "few days the error is large: read it first",
+    "report.alpha": "annual return that holding the same lanes does not explain, fraction, ± its standard error",
+    "report.gain": "baseline log-loss less the model's, nats, with its 90 % block-bootstrap interval; above 0 the "
+    "model is better than the base rate",
+    "report.improvement": "score of the tuned version less that of its parent on the same holdout, in points of score",
+    "report.expected": "number of bars in the stored days without gaps",
+    "report.present": "stored bars as a share of the bars without gaps",
+    "report.recent": f"the same over the last {HOLDOUT_LENGTH.days} days, the holdout's length",
+    "report.missing": "number of bars that the source did not have; they are never filled",
+    "report.tradable": "share of the bars of the last strategy cycle's holdout on which the lane could trade: neither "
+    "missing nor flagged; a lane below 80 % is thin, and its results rest on the hours that were tradable",
     "report.flagged": "1-minute bars that are stored but never traded on: incomplete, repaired or without trading",
-    "report.correlation": "correlation of hourly net returns over the exam, −1 to 1",
-    "report.pbo": "probability of backtest overfitting: share of splits of the week in which the best by one half is "
-    "below the median in the other half, by combinatorially symmetric cross-validation (14 half-day blocks); 50 % is "
-    "what choosing without information gives",
-    "report.combined": "net change of equal capital in each active strategy over the exam, percent",
-    "report.answered": "calls with a usable answer, of those that were due",
-    "report.exam_score": "score on the exam, the last 7 days before the cycle, which designers never saw",
+    "report.correlation": "correlation of hourly net returns over the holdout, −1 to 1",
+    "report.pbo": "probability of backtest overfitting: share of splits of the holdout in which the best of one half "
+    "is below the median in the other half, by combinatorially symmetric cross-validation (14 half-day blocks); chance "
+    "gives 50 %",
+    "report.due": "calls that a stage wanted to make; it makes none without a key or beyond the budget",
+    "report.made": "calls that were sent to Claude",
+    "report.answered": "calls with a usable answer",
+    "report.holdout_score": f"score on the holdout, the last {HOLDOUT_LENGTH.days} days before the cycle, which no "
+    "designer saw",
 }
 
 
@@ -50,23 +58,23 @@ class Term(NamedTuple):
 
 
 class Glossary:
-    """The terms that a page uses, in order of first use, each defined once."""
+    """The terms of a page in order of first use, each defined once."""
 
     def __init__(self) -> None:
         self._terms: dict[str, Term] = {}
 
     def term(self, label: str, source: str) -> Term:
-        """Return a term by where it is defined: `schema.table.column`, or `report.<word>`.
+        """Return a term by its source: `schema.table.column`, or `report.<word>`.
 
         Raises
         ------
         LookupError
-            If nothing defines it: a number without a definition does not get onto the page.
+            If it has no definition: the page shows no undefined number.
         """
         text = definition(source)
-        for known in self._terms.values():
-            if known.text == text and known.label == label:
-                return known
+        for explained in self._terms.values():
+            if explained.text == text and explained.label == label:
+                return explained
         column = source.rpartition(".")[2]
         anchor = column if column not in self._terms else f"{column}-{len(self._terms)}"
         self._terms[anchor] = Term(f"d-{anchor}", label, text)
@@ -78,18 +86,18 @@ class Glossary:
 
 @cache
 def definition(source: str) -> str:
-    """Return what defines a word.
+    """Return the definition of a source.
 
     Raises
     ------
     LookupError
-        If nothing does.
+        If there is none.
     """
     if source in _WORDS:
         return _WORDS[source]
     table, _, column = source.rpartition(".")
-    found = {each.name: each.comment for each in table_columns(table)}.get(column)
-    if not found:
-        msg = f"nothing defines {source}: comment the column in warehouse/schema, or say it in {__name__}"
+    comments = {described.name: described.comment for described in table_columns(table)}.get(column)
+    if not comments:
+        msg = f"{source} has no definition: comment the column in warehouse/schema, or define it in {__name__}"
         raise LookupError(msg)
-    return found
+    return comments

@@ -1,0 +1,236 @@
+"""Deep history and the universe: listings, days, membership, hours, funding.
+
+Belongs here: the assets of years of hours and days. Does not belong here: minutes (`assets`), what is lacking and how
+it is stored (`blofin_resources.market.deep`), who is a member (`blofin_resources.market.universe`).
+
+A key is a midnight, up to which everything is brought, whatever was stored before. Days come first, of every symbol
+listed; from them follow the members, and of each symbol that ever was one come hours and funding.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+from matplotlib.figure import Figure
+
+from blofin_assets.shared.asset import STEP_TAG, stage_asset, table_preview
+from blofin_assets.shared.cycle_events import mark_deep_done
+from blofin_assets.shared.partitions import DAY, day_start, days
+from blofin_assets.shared.plots import COLOURS, markdown_png
+from blofin_assets.shared.windows import cycle_as_of
+from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.errors import MarketError
+from blofin_resources.market import source as base
+from blofin_resources.market.deep import (
+    DEEP_1D,
+    DEEP_60M,
+    DEEP_FUNDING,
+    Deep,
+    current_listings,
+    log_differences,
+    store_deep,
+    stored_listings,
+)
+from blofin_resources.market.ingestion import Ingested
+from blofin_resources.market.registry import deep_start
+from blofin_resources.market.universe import OFF, WINDOW, Rule, listed_since, membership, parse_rule
+from blofin_resources.warehouse import Warehouse
+from features.bars import TS
+
+GROUP: Final = "universe"
+
+FRESH: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
+"""Deep history comes each day; the UI warns after a missed day."""
+
+CHUNK: Final = timedelta(days=180)
+"""Days of the universe that are decided and stored at once: memory does not grow with the years."""
+
+SHOWN: Final = 60
+"""Symbols in the picture of membership: those that were members on most days."""
+
+
+@stage_asset(group=GROUP, table="market.listings", partitions=days, ranged=True)
+def listings(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Symbols that the source has bars of an hour or a day of, delisted ones included; one row per change."""
+    store, source, as_of = warehouse.open(), market.source(), _as_of(context, clock)
+    found = current_listings(store, source, as_of)
+    chosen = _rule(market).chosen
+    if chosen:
+        base.require_known(chosen, found["symbol"].to_list(), f"{source.identity} (BLOFIN_UNIVERSE)")
+    changed = found.join(stored_listings(store, as_of), on=list(base.LISTING_SCHEMA), how="anti", nulls_equal=True)
+    with store.transaction(context.run.run_id) as tx:
+        tx.append("market.listings", changed)
+    delisted = found.filter(pl.col("state") == base.DELISTED)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": found.height,
+            "delisted": delisted.height,
+            "snapshot": tx.snapshot,
+            "preview": table_preview(changed),
+        }
+    )
+
+
+@stage_asset(group=GROUP, table="market.deep_1d", partitions=days, ranged=True, deps=[listings], freshness=FRESH)
+def deep_1d(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Days of every symbol listed, as the source reports them; the universe is chosen from their volumes."""
+    as_of = _as_of(context, clock)
+    start = _start(market, as_of) - (WINDOW + 1) * DAY  # for the universe of the first day
+    return _fetched(_take(context, warehouse.open(), market, DEEP_1D, start, as_of))
+
+
+@stage_asset(group=GROUP, table="market.universe", partitions=days, ranged=True, deps=[deep_1d], freshness=FRESH)
+def universe(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Which symbols make up the universe on each day, decided at its beginning from closed days alone.
+
+    Every day is decided again from the stored days, and what differs is stored: a day that was complete stays the same.
+    """
+    store, as_of, rule = warehouse.open(), _as_of(context, clock), _rule(market)
+    snapshot = None
+    for first, last in _spans(store, as_of):
+        decided = _decide(store, rule, first, last, as_of)
+        with store.transaction(context.run.run_id) as tx:
+            tx.replace("market.universe", decided, first, last + DAY, time_column="day")
+        snapshot = tx.snapshot
+    today = store.read(
+        "SELECT symbol, rank, member, reason, quote_volume FROM market.universe WHERE day = ? ORDER BY rank, symbol",
+        [as_of.date()],
+    )
+    members = today.filter("member")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": today.height,
+            "members": members.height,
+            "rule": market.universe + (" (chosen today: it knows which symbols survived)" if rule.chosen else ""),
+            "snapshot": snapshot,
+            "membership": dg.MetadataValue.md(markdown_png(membership_figure(store), "members over time")),
+            "preview": table_preview(today, 40),
+        }
+    )
+
+
+@stage_asset(group=GROUP, table="market.deep_60m", partitions=days, ranged=True, deps=[universe], freshness=FRESH)
+def deep_60m(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Hours of every symbol that was a member of the universe, over the whole history; late revisions are logged."""
+    store, as_of = warehouse.open(), _as_of(context, clock)
+    taken = _take(context, store, market, DEEP_60M, _start(market, as_of), as_of)
+    differing = log_differences(
+        store, market.symbols, as_of - 7 * DAY, as_of, as_of=as_of, run_id=context.run.run_id
+    )  # fmt: skip
+    made = _fetched(taken)
+    return dg.MaterializeResult(metadata={**(made.metadata or {}), "differing_from_minutes": differing.height})
+
+
+@stage_asset(group=GROUP, table="market.deep_funding", partitions=days, ranged=True, deps=[deep_60m], freshness=FRESH)
+def deep_funding(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Funding of the symbols that have hours, over the whole history, at the payments' actual times."""
+    store, as_of = warehouse.open(), _as_of(context, clock)
+    taken = _take(context, store, market, DEEP_FUNDING, _start(market, as_of), as_of)
+    start = date.fromisoformat(market.deep_start) if market.deep_start else None
+    mark_deep_done(store, as_of, market.universe, start, context.run.run_id)
+    return _fetched(taken)
+
+
+def membership_figure(store: Warehouse) -> Figure:
+    """Return the picture of who was a member when: a row for each symbol, those that were members longest above."""
+    rows = store.read(
+        "SELECT symbol, list(day ORDER BY day) AS days, count(*) AS n FROM market.universe WHERE member "
+        "GROUP BY symbol ORDER BY n DESC, symbol LIMIT ?",
+        [SHOWN],
+    )
+    figure = Figure(figsize=(9, 1.5 + 0.16 * max(rows.height, 1)), layout="constrained")
+    axes = figure.subplots()
+    for place, (_, members, _) in enumerate(rows.iter_rows()):
+        begins = [day for day, before in zip(members, [None, *members[:-1]], strict=True) if before != day - DAY]
+        ends = [day for day, after in zip(members, [*members[1:], None], strict=True) if after != day + DAY]
+        spans = [(begin, end - begin + DAY) for begin, end in zip(begins, ends, strict=True)]
+        axes.broken_barh(spans, (place - 0.4, 0.8), color=COLOURS[0])
+    axes.set_yticks(range(rows.height), rows["symbol"].to_list(), fontsize=6)
+    axes.set_ylim(max(rows.height, 1) - 0.5, -0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def _take(
+    context: dg.AssetExecutionContext,
+    store: Warehouse,
+    market: MarketResource,
+    dataset: Deep,
+    start: datetime,
+    as_of: datetime,
+) -> Ingested:
+    """Bring a dataset up to the as-of: days of all symbols, the others of those that were members."""
+    wanted = stored_listings(store, as_of)
+    if dataset is not DEEP_1D:
+        members = store.read(
+            "SELECT DISTINCT symbol FROM market.universe WHERE member AND day >= ? AND day <= ?",
+            [start.date(), as_of.date()],
+        )
+        wanted = wanted.filter(pl.col("symbol").is_in(members["symbol"].to_list()))
+    return store_deep(
+        store, market.source(), dataset, wanted, start, as_of,
+        as_of=as_of, run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
+    )  # fmt: skip
+
+
+def _spans(store: Warehouse, as_of: datetime) -> Iterator[tuple[date, date]]:
+    """Yield the days that follow the first stored one up to the as-of's, in chunks of both ends included."""
+    begun = store.read("SELECT min(ts) AS ts FROM market.deep_1d WHERE ts < ?", [as_of])["ts"][0]
+    if begun is None:
+        msg = "the source has no daily bars of any symbol; see market.listings"
+        raise MarketError(msg)
+    first, last = begun.date() + DAY, as_of.date()
+    while first <= last:
+        yield first, min(first + CHUNK - DAY, last)
+        first += CHUNK
+
+
+def _decide(store: Warehouse, rule: Rule, first: date, last: date, as_of: datetime) -> pl.DataFrame:
+    daily = store.read(
+        "SELECT symbol, ts, coalesce(quote_volume, volume * close) AS quote_volume FROM market.deep_1d "
+        "WHERE ts >= ? AND ts < ?",
+        [day_start(first.isoformat()) - WINDOW * DAY, day_start(last.isoformat())],
+    ).with_columns(pl.col("ts").cast(TS))
+    opened = store.read("SELECT symbol, min(ts) AS first FROM market.deep_1d GROUP BY symbol").cast({"first": TS})
+    return membership(daily, listed_since(stored_listings(store, as_of), opened), rule, first, last)
+
+
+def _as_of(context: dg.AssetExecutionContext, clock: ClockResource) -> datetime:
+    """Return the midnight that the last key names."""
+    return cycle_as_of(context, clock, day_start)
+
+
+def _start(market: MarketResource, as_of: datetime) -> datetime:
+    """Return midnight of the first day of deep history."""
+    return deep_start(market.market, date.fromisoformat(market.deep_start) if market.deep_start else None, as_of)
+
+
+def _rule(market: MarketResource) -> Rule:
+    rule = parse_rule(market.universe)
+    if rule is None:
+        msg = f"BLOFIN_UNIVERSE is {OFF}; set it to top:30, all, or symbols joined by commas"
+        raise MarketError(msg)
+    return rule
+
+
+def _fetched(taken: Ingested) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(
+        metadata={"fetched": taken.rows, "revised_values": taken.revised, "snapshot": taken.snapshot}
+    )
+
+
+ASSETS: Final = [listings, deep_1d, universe, deep_60m, deep_funding]
+"""In the order in which they run."""

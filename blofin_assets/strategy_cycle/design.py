@@ -1,0 +1,229 @@
+"""The assets of new strategies and of finalists.
+
+Belongs here: running both designers, choosing the finalists among all proposals. Does not belong here: designing
+(`llm_designer`, `search_designer`, `strategies.search`), the holdout (`evaluation`).
+
+No look-ahead: designers read the search window and the lessons that may be used, nothing of the holdout.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from backtester.statistics.seeds import derived_seed
+from backtester.statistics.windows import Window
+from blofin_assets.shared.asset import stage_asset, table_preview
+from blofin_assets.shared.fence import Failed, fenced
+from blofin_assets.shared.llm_session import LlmSession
+from blofin_assets.shared.partitions import day_start, two_days
+from blofin_assets.shared.vocabulary import Author, LifecycleState, StageState
+from blofin_assets.shared.windows import cycle_as_of
+from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
+from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
+from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, proposals_first
+from blofin_assets.strategy_cycle.population import TICK, load_population
+from blofin_assets.strategy_cycle.prompt_context import emphasis, lessons, market_state, purposes
+from blofin_assets.strategy_cycle.proposals import run_row
+from blofin_assets.strategy_cycle.search_designer import Searched, search_for
+from blofin_assets.strategy_cycle.search_window import forget_panel, search_panel, validation_market, windows_of
+from blofin_assets.strategy_cycle.tuning import stored, strategy_tuning
+from blofin_resources.dagster_resources import (
+    ClaudeResource,
+    ClockResource,
+    EvolutionResource,
+    MarketResource,
+    WarehouseResource,
+)
+from blofin_resources.warehouse import Warehouse
+from features.bars import TS
+from features.market import Market
+from strategies.language.strategy import Strategy
+from strategies.llm.prompts import Prompt, design_prompt
+from strategies.quotas import Proposal, Stage, choose_finalists
+from strategies.search.panel import Panel
+from strategies.untrusted.sandbox import Limits
+from strategies.validation.duplicates import Positions
+
+LIMITS: Final = Limits()
+DESIGNERS: Final = (Author.CLAUDE, Author.SEARCH)
+
+_SOUND: Final = (
+    "SELECT stage, designer, slot, name, version, parent_version, objective, parent_objective FROM research.proposals "
+    "WHERE as_of = ? AND state = 'sound' ORDER BY stage, designer, slot"
+)
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.designer_runs",
+    partitions=two_days,
+    deps=[strategy_scores],
+    kinds=("polars", "duckdb", "numba"),
+)
+def strategy_designs(
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    clock: ClockResource,
+    claude: ClaudeResource,
+    evolution: EvolutionResource,
+) -> dg.MaterializeResult[Any]:
+    """New strategies by each designer, with equal budgets of in-sample evaluations."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store, run_id = warehouse.open(), context.run.run_id
+    window = windows_of(store, market.symbols, as_of)
+    budget = evolution.search_budget
+    idle = window.reason or ("BLOFIN_SEARCH_BUDGET is 0" if not budget else "")
+    if window.search is None or idle:
+        runs = [
+            run_row(Stage.DESIGN, designer, as_of, state=StageState.NOT_RUN, budget=budget, detail=idle)
+            for designer in DESIGNERS
+        ]
+        return stored(store, Stage.DESIGN, as_of, [], runs, {}, None, run_id)
+    panel = search_panel(store, market.symbols, window.search, run_id)
+    asker = LlmSession(claude.open(store, clock), as_of, run_id)
+    judge = _judge(store, panel, window.search, as_of, market.seed)
+    prompt = _prompts(store, panel, window.search, as_of)
+    by_claude, tries = design_all(
+        asker, judge, prompt, budget=budget, seed=derived_seed(market.seed, as_of, Author.CLAUDE, size=4)
+    )
+    names = {*judge.taken, *(proposal.name for proposal in by_claude if proposal.name)}
+    seeds = [record.strategy for record in incumbents(store, as_of)]
+    searched = fenced(
+        search_for, panel, seeds, names, budget=budget, seed=derived_seed(market.seed, as_of, Author.SEARCH, size=4),
+        emphasis=emphasis(store, as_of),
+    )  # fmt: skip
+    by_search = Searched([], [], 0, f"error: {searched.reason}") if isinstance(searched, Failed) else searched
+    proposals = [*proposals_first(by_claude), *by_search.made]
+    runs = [
+        run_row(
+            Stage.DESIGN, Author.CLAUDE, as_of, state=asker.state, detail=asker.detail, budget=budget,
+            proposals=by_claude, evaluations=len(tries), spent=asker.spent(),
+        ),
+        run_row(
+            Stage.DESIGN, Author.SEARCH, as_of,
+            state=StageState.NOT_RUN if isinstance(searched, Failed) else StageState.DONE,
+            detail=by_search.detail, budget=budget, proposals=by_search.made, evaluations=by_search.evaluations,
+        ),
+    ]  # fmt: skip
+    both = {Author.CLAUDE: tries, Author.SEARCH: by_search.tries}
+    return stored(store, Stage.DESIGN, as_of, proposals, runs, both, window.search, run_id)
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.finalists",
+    partitions=two_days,
+    deps=[strategy_tuning, strategy_designs],
+    kinds=("polars", "duckdb"),
+)
+def strategy_finalists(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """Candidates for the holdout: at most ten, each tested once, chosen in sample and checked for look-ahead."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    sound = store.read(_SOUND, [as_of])
+    forget_panel()
+    judged = verdicts(store, as_of)
+    strategies = {record.key: record.strategy for record in load_population(store, as_of)}
+    proposed = [_proposal(row) for row in sound.iter_rows(named=True)]
+    # a version that drift retuning made may have changed since: a feature that it reads was redefined
+    chosen = choose_finalists([proposal for proposal in proposed if (proposal.name, proposal.version) in strategies])
+    waiting = [
+        strategies[proposal.name, proposal.version]
+        for proposal in chosen
+        if (proposal.name, proposal.version) not in judged
+    ]
+    windows = windows_of(store, market.symbols, as_of)
+    data = validation_market(store, market.symbols, windows.holdout.start, waiting) if waiting else None
+    events = judged_rows(waiting, data, as_of, market.seed)
+    refused = set(events.filter(pl.col("event") == LifecycleState.REFUSED).select("name", "version").iter_rows())
+    refused |= {key for key, event in judged.items() if event == LifecycleState.REFUSED}
+    kept = [proposal for proposal in chosen if (proposal.name, proposal.version) not in refused]
+    parents = {(row["name"], row["version"]): row["parent_version"] for row in sound.iter_rows(named=True)}
+    rows = _finalist_rows(kept, parents, as_of)
+    candidates = rows.select(
+        "name", "version", pl.lit(LifecycleState.CANDIDATE).alias("event"), pl.col("as_of").alias("begins_at"),
+        pl.concat_str(pl.lit("finalist: "), "stage", pl.lit(" by "), "designer").alias("reason"),
+    )  # fmt: skip
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("research.finalists", rows, as_of=as_of)
+        tx.append("research.strategy_lifecycle", events, key=["name", "version", "event"])
+        tx.append("research.strategy_lifecycle", candidates, key=["name", "version", "event"])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "finalists": table_preview(rows.select("place", "stage", "designer", "name", "version")),
+            "refused": ", ".join(f"{name} {version}" for name, version in sorted(refused)) or "none",
+            "lost": ", ".join(
+                f"{proposal.name} {proposal.version}"
+                for proposal in proposed
+                if (proposal.name, proposal.version) not in strategies
+            )
+            or "none",
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+def _judge(store: Warehouse, panel: Panel, window: Window, as_of: datetime, seed: int) -> Judge:
+    def market(reader: Strategy) -> Market:
+        return validation_market(store, panel.symbols, window.end, [reader])
+
+    return Judge(panel, market, _taken(store, panel, as_of), seed, LIMITS)
+
+
+def _taken(store: Warehouse, panel: Panel, as_of: datetime) -> Mapping[str, Positions]:
+    """Return every name in use, with the positions of the incumbents in the search window."""
+    names: dict[str, Positions] = {record.strategy.name: {} for record in load_population(store, as_of - TICK)}
+    return {
+        **names,
+        **{record.strategy.name: _positions(panel, record.strategy) for record in incumbents(store, as_of)},
+    }
+
+
+def _positions(panel: Panel, strategy: Strategy) -> Positions:
+    """Return a strategy's positions in the search window; none if it cannot be run."""
+    held = fenced(panel.positions, strategy)
+    return {} if isinstance(held, Failed) else held
+
+
+def _prompts(store: Warehouse, panel: Panel, window: Window, as_of: datetime) -> Callable[[str], Prompt]:
+    state = market_state(store, panel.symbols, window.end)
+    strategies: list[Strategy] = [record.strategy for record in load_population(store, as_of - TICK)]
+    learnt, existing = lessons(store, as_of), purposes(strategies)
+
+    def prompt(wanted: str) -> Prompt:
+        return design_prompt(lessons=learnt, market=state, known=existing, wanted=wanted, costs=panel.costs)
+
+    return prompt
+
+
+def _proposal(row: dict[str, Any]) -> Proposal:
+    """Return a proposal with its merit: the gain of a tuned version, or the order in which a designer listed it."""
+    gain = (row["objective"] or 0.0) - (row["parent_objective"] or 0.0)
+    merit = gain if row["stage"] == Stage.TUNING else -float(row["slot"])
+    return Proposal(row["stage"], row["designer"], row["name"], row["version"], merit)
+
+
+def _finalist_rows(
+    chosen: list[Proposal], parents: Mapping[tuple[str, str], str | None], as_of: datetime
+) -> pl.DataFrame:
+    rows = [
+        {
+            "as_of": as_of,
+            "place": place,
+            "stage": proposal.stage,
+            "designer": proposal.designer,
+            "name": proposal.name,
+            "version": proposal.version,
+            "parent_version": parents[proposal.name, proposal.version],
+        }
+        for place, proposal in enumerate(chosen, start=1)
+    ]
+    texts = dict.fromkeys(("stage", "designer", "name", "version", "parent_version"), pl.String)
+    return pl.DataFrame(rows, schema={"as_of": TS, "place": pl.Int32, **texts})

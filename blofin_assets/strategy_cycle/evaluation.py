@@ -1,0 +1,140 @@
+"""The asset of the holdout run.
+
+Belongs here: running the evaluation set on the holdout and storing the results. Does not belong here: backtesting
+(`backtester`), who is evaluated (`evaluation_set`), what precedes the holdout (`library`, `scoring`, `tuning`,
+`design`), the ranking (`ranking`).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from backtester import Costs, Evaluation, evaluate
+from backtester.statistics.windows import HOLDOUT_LENGTH
+from blofin_assets.features.assets import FEATURE_ASSETS
+from blofin_assets.shared.asset import lineage, stage_asset
+from blofin_assets.shared.backtest_rows import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
+from blofin_assets.shared.candle_cache import feature_manager
+from blofin_assets.shared.coverage import require_market_data
+from blofin_assets.shared.fence import OF_ALL
+from blofin_assets.shared.margin_rules import margin_rules
+from blofin_assets.shared.partitions import TWO_DAYS, day_start, two_days
+from blofin_assets.shared.trial_ledger import configuration, count_searched, count_trials
+from blofin_assets.shared.vocabulary import Kind, LifecycleNote
+from blofin_assets.shared.windows import cycle_as_of
+from blofin_assets.strategy_cycle.design import strategy_finalists
+from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluation_set
+from blofin_assets.strategy_cycle.evidence import evidence_rows
+from blofin_assets.strategy_cycle.library import GROUP, validated, verdicts
+from blofin_assets.strategy_cycle.population import Key, StrategyRecord
+from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
+from blofin_resources.errors import BlofinError
+from features.bars import TS
+
+STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
+"""Length of the holdout in steps of the 48-hour grid, rounded up."""
+
+_ATTEMPT: Final = (
+    "SELECT name, version, max(attempt) AS attempt FROM research.proposals "
+    "WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL GROUP BY name, version ORDER BY name, version"
+)
+_PROMPTS: Final = (
+    "SELECT name AS strategy_name, version, '*' AS symbol, design_prompt FROM research.strategies "
+    "WHERE design_prompt IS NOT NULL AND created_at <= ?"
+)
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.strategy_backtest_results",
+    partitions=two_days,
+    deps=[strategy_finalists, *(lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS)],
+    kinds=("polars", "duckdb", "numba"),
+)
+def strategy_backtests(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """The holdout backtest: deployed strategies and finalists, each run once on the unseen days before the as-of."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    require_market_data(store, market.symbols, as_of - HOLDOUT_LENGTH, as_of)
+    snapshot, start = store.snapshot_id(), as_of - HOLDOUT_LENGTH
+    records = evaluation_set(store, as_of)
+    sound = validated([record.strategy for record in records], verdicts(store, as_of))
+    run = evaluate(
+        sound, feature_manager(store, as_of), market.symbols, start, as_of, costs=Costs(),
+        rules=margin_rules(store, market.symbols, as_of), on_error="report", fatal=OF_ALL,
+    )  # fmt: skip
+    failed = {(evaluation.name, evaluation.version): evaluation.error for evaluation in run if evaluation.error}
+    if len(failed) == len(run):
+        msg = f"no strategy could be run on the holdout: {'; '.join(failed.values()) or 'there is none'}"
+        raise BlofinError(msg)
+    evaluations, copies = drop_duplicates([evaluation for evaluation in run if not evaluation.error])
+    noted = _events(
+        LifecycleNote.DUPLICATE,
+        {key: f"its positions repeat those of {original}" for key, original in copies.items()},
+        as_of,
+    )
+    noted = noted.vstack(_events(LifecycleNote.FAILED, failed, as_of))
+    trials = count_trials(
+        store, Kind.STRATEGY, start, as_of, {configuration(evaluation, Kind.STRATEGY) for evaluation in evaluations}
+    )
+    searched = count_searched(store, Kind.STRATEGY, as_of)
+    evidence, unproven = evidence_rows(
+        evaluations, Kind.STRATEGY, as_of, trials=trials, seed=market.seed, searched=searched
+    )
+    rows = backtest_rows(evaluations, as_of, snapshot)
+    results = _told(rows, records, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
+        tx.replace("research.trades", trade_rows(evaluations, Kind.STRATEGY, as_of), as_of=as_of, kind=Kind.STRATEGY)
+        tx.replace("research.equity", equity_rows(evaluations, Kind.STRATEGY, as_of), as_of=as_of, kind=Kind.STRATEGY)
+        for author, own in _by_author(evaluations, records).items():
+            tx.append("research.trials", trial_rows(own, Kind.STRATEGY, author, as_of, snapshot), key=["id"])
+        tx.replace("research.evidence", evidence, as_of=as_of, kind=Kind.STRATEGY)
+        tx.replace(
+            "research.strategy_lifecycle", noted, begins_at=as_of, event=[LifecycleNote.DUPLICATE, LifecycleNote.FAILED]
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": results.height,
+            "strategies": len(evaluations),
+            "copies": ", ".join(f"{name} repeats {original}" for (name, _), original in copies.items()) or "none",
+            "failed": "; ".join(f"{name}: {why}" for (name, _), why in failed.items()) or "none",
+            "without_evidence": "; ".join(f"{name}: {why}" for (name, _), why in unproven.items()) or "none",
+            "trials": trials,
+            "search_trials": searched,
+            "trades": sum(pooled_of(evaluation).trades for evaluation in evaluations),
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+def _by_author(evaluations: Sequence[Evaluation], records: Sequence[StrategyRecord]) -> dict[str, list[Evaluation]]:
+    authors = {record.key: record.author for record in records}
+    by_author: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        by_author.setdefault(authors[evaluation.name, evaluation.version], []).append(evaluation)
+    return by_author
+
+
+def _told(
+    results: pl.DataFrame, records: Sequence[StrategyRecord], attempts: pl.DataFrame, prompts: pl.DataFrame
+) -> pl.DataFrame:
+    """Return results with the state of each strategy before the holdout, and the attempt or prompt that produced it."""
+    states = pl.DataFrame(
+        [(*record.key, record.state) for record in records], schema=["strategy_name", "version", "status"], orient="row"
+    )
+    numbers = attempts.rename({"name": "strategy_name", "attempt": "tuning_attempt"})
+    key = ["strategy_name", "version"]
+    joined = results.join(states, on=key, how="left").join(numbers, on=key, how="left")
+    return joined.join(prompts, on=[*key, "symbol"], how="left")
+
+
+def _events(event: LifecycleNote, reasons: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:
+    rows = [(*key, event, reason) for key, reason in reasons.items()]
+    schema = dict.fromkeys(("name", "version", "event", "reason"), pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.lit(as_of).cast(TS).alias("begins_at"))

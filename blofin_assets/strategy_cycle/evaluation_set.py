@@ -1,0 +1,67 @@
+"""The strategies that a cycle evaluates on its holdout.
+
+Belongs here: their order of precedence, and dropping duplicates. Does not belong here: running the backtests
+(`evaluation`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from backtester import Evaluation
+from blofin_assets.shared.backtest_rows import pooled_of
+from blofin_assets.shared.vocabulary import LifecycleState, Source
+from blofin_assets.strategy_cycle.population import TICK, Key, StrategyRecord, load_population
+from blofin_resources.warehouse import Warehouse
+from strategies.validation.duplicates import Positions, find_duplicate, positions
+
+_FINALISTS: Final = "SELECT name, version, parent_version FROM research.finalists WHERE as_of = ? ORDER BY place"
+
+
+_EXHAUSTED: Final = "SELECT name, version FROM research.proposals WHERE as_of = ? AND state = 'exhausted'"
+
+
+def evaluation_set(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
+    """Return the strategies that a cycle evaluates on its holdout, in order of precedence.
+
+    They are the deployed strategies, the library's candidates, the parents of tuned versions and the finalists. Of
+    duplicates, the first stays. Versions whose tuning attempts are exhausted are left out, and so are those that can no
+    longer be compiled; a tuned version whose parent was lost meanwhile is evaluated without it.
+    """
+    everyone = {record.key: record for record in load_population(store, as_of)}
+    before = {record.key: record for record in load_population(store, as_of - TICK)}
+    exhausted = set(store.read(_EXHAUSTED, [as_of]).iter_rows())
+    running = [record for record in before.values() if record.running]
+    candidates = [
+        record
+        for record in before.values()
+        if record.source == Source.LIBRARY and record.state == LifecycleState.CANDIDATE
+    ]
+    chosen = list(store.read(_FINALISTS, [as_of]).iter_rows())
+    parents = [everyone[name, parent] for name, _, parent in chosen if (name, parent) in everyone]
+    finalists = [everyone[name, version] for name, version, _ in chosen if (name, version) in everyone]
+    records: dict[Key, StrategyRecord] = {}
+    for record in [*running, *candidates, *parents, *finalists]:
+        if record.key not in exhausted:
+            records.setdefault(record.key, before.get(record.key, replace(record, state=LifecycleState.CANDIDATE)))
+    return list(records.values())
+
+
+def drop_duplicates(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[Key, str]]:
+    """Return the evaluations with positions of their own, and for each of the others the name that it duplicates.
+
+    The first of duplicates stays. Strategies that never traded are not duplicates of each other.
+    """
+    kept: dict[str, Positions] = {}
+    stay: list[Evaluation] = []
+    copies: dict[Key, str] = {}
+    for evaluation in evaluations:
+        held = positions(evaluation.trades, pooled_of(evaluation).start, pooled_of(evaluation).end)
+        same = find_duplicate(held, kept) if held else None
+        if same is None:
+            kept[f"{evaluation.name} {evaluation.version}"] = held
+            stay.append(evaluation)
+        else:
+            copies[evaluation.name, evaluation.version] = same[0].split(" ")[0]
+    return stay, copies

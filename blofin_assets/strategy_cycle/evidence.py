@@ -1,0 +1,125 @@
+"""The statistical evidence beside every score of a cycle, as rows of `research.evidence`.
+
+Belongs here: gathering the evidence of evaluations that share one holdout. Does not belong here: any statistic
+(`backtester.evaluation.robustness`, `backtester.statistics.overfitting`).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtester import Evaluation, PooledResult
+from backtester.evaluation.robustness import Evidence, gather
+from backtester.evaluation.standard_metrics import EVIDENCE, stored
+from backtester.statistics.overfitting import (
+    BLOCKS,
+    OverfittingRisk,
+    SharpeEvidence,
+    episodes_of,
+    overfitting_risk,
+    sharpe_evidence,
+)
+from blofin_assets.shared.backtest_rows import pooled_of
+from blofin_assets.shared.fence import each_alone
+from blofin_assets.strategy_cycle.population import Key
+from blofin_resources.errors import BlofinError
+from features.bars import TS
+
+
+def evidence_rows(
+    evaluations: Sequence[Evaluation],
+    kind: str,
+    as_of: datetime,
+    *,
+    trials: int,
+    seed: int,
+    searched: int | None = None,
+) -> tuple[pl.DataFrame, Mapping[Key, str]]:
+    """Return `research.evidence` for everything evaluated on one holdout, and why some of it has no row.
+
+    Parameters
+    ----------
+    evaluations : sequence of Evaluation
+        Over the same window, with trades.
+    kind : str
+        `strategy`, `model` or `ensemble`.
+    as_of : datetime
+        End of the holdout.
+    trials : int
+        Configurations ever run on an overlapping window, these included.
+    seed : int
+        Of the random timing.
+    searched : int, optional
+        Configurations that searches tried before the holdout: reported separately, not counted in `trials`.
+
+    Returns
+    -------
+    tuple of DataFrame and mapping of Key to str
+        Rows of the table; for each name and version without a row, the reason.
+
+    Raises
+    ------
+    BlofinError
+        If no result has evidence.
+    """
+    gathered = each_alone(evaluations, lambda evaluation: gather(evaluation, seed=seed))
+    errors = [evidence.zero_cost_se for _, evidence in gathered.done if evidence.zero_cost_se is not None]
+    risk = _risk([pooled_of(evaluation) for evaluation in evaluations])
+    rated = each_alone(gathered.done, lambda of: _row(*of, _judged(of[0], trials, errors), risk))
+    failed = [*gathered.failed, *((evaluation, why) for (evaluation, _), why in rated.failed)]
+    if not rated.done:
+        msg = f"there is no evidence of any result: {'; '.join(why for _, why in failed)}"
+        raise BlofinError(msg)
+    rows = pl.DataFrame([row for _, row in rated.done], infer_schema_length=None).with_columns(
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        pl.lit(kind).alias("kind"),
+        pl.lit(searched, dtype=pl.Int64).alias("search_trials"),
+    )
+    return rows, {(evaluation.name, evaluation.version): why for evaluation, why in failed}
+
+
+def _risk(results: Sequence[PooledResult]) -> OverfittingRisk:
+    """Return the PBO of results over one window, from the hours with bars; null if there are too few."""
+    there = np.any([result.present for result in results], axis=0)
+    if np.count_nonzero(there) < 2 * BLOCKS:
+        return OverfittingRisk(None, None, 0, 0, np.empty(0))
+    return overfitting_risk(np.column_stack([result.returns[there] for result in results]))
+
+
+def _judged(evaluation: Evaluation, trials: int, errors: Sequence[float]) -> SharpeEvidence:
+    return sharpe_evidence(pooled_of(evaluation).present_returns, episodes_of(evaluation.scored_trades), trials, errors)
+
+
+def _row(evaluation: Evaluation, evidence: Evidence, sharpe: SharpeEvidence, risk: OverfittingRisk) -> dict[str, Any]:
+    pooled, held, volume = pooled_of(evaluation), evidence.buy_and_hold, evidence.volume
+    return {
+        "name": evaluation.name,
+        "version": evaluation.version,
+        "trials": sharpe.trials,
+        "psr": sharpe.probabilistic,
+        "dsr": sharpe.deflated,
+        "supported": sharpe.supported,
+        "episodes": sharpe.episodes,
+        "winners": sharpe.winners,
+        "losers": sharpe.losers,
+        "expected_max_sharpe": sharpe.expected_max,
+        "min_track_record_hours": sharpe.min_track_record,
+        "pbo": risk.probability,
+        "pbo_columns": risk.columns,
+        "timing_p": None if evidence.timing is None else evidence.timing.p,
+        "timing_shifts": None if evidence.timing is None else evidence.timing.shifts,
+        **stored(pooled, EVIDENCE),
+        "break_even_slippage": evidence.break_even_slippage,
+        "break_even_fee": evidence.break_even_fee,
+        "zero_cost_sharpe": evidence.zero_cost_sharpe,
+        "hold_pnl_pct": held.total_pnl_pct,
+        "alpha": held.alpha,
+        "alpha_se": held.alpha_se,
+        "beta": held.beta,
+        "volume_share_median": volume.median,
+        "volume_share_largest": volume.largest,
+        "volume_warning": volume.warning or None,
+    }

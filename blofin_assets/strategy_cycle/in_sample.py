@@ -1,0 +1,178 @@
+"""The asset of in-sample scores.
+
+Belongs here: scoring the incumbents in the search window. Does not belong here: tuning (`tuning`), the holdout
+(`evaluation`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from backtester.evaluation.ranking import ranked
+from backtester.statistics.windows import HOLDOUT_LENGTH, SEARCH_REACH, Window
+from blofin_assets.features.assets import FEATURE_ASSETS
+from blofin_assets.shared.asset import lineage, stage_asset, table_preview
+from blofin_assets.shared.coverage import require_market_data
+from blofin_assets.shared.fence import each_alone
+from blofin_assets.shared.partitions import TWO_DAYS, day_start, two_days
+from blofin_assets.shared.vocabulary import Author, LifecycleState, Source
+from blofin_assets.shared.windows import cycle_as_of
+from blofin_assets.strategy_cycle.library import GROUP, strategy_validation, validated, verdicts
+from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
+from blofin_assets.strategy_cycle.proposals import (
+    TrialRow,
+    search_trial_rows,
+)
+from blofin_assets.strategy_cycle.search_window import search_panel, windows_of
+from blofin_resources.dagster_resources import (
+    ClockResource,
+    MarketResource,
+    WarehouseResource,
+)
+from blofin_resources.errors import BlofinError
+from blofin_resources.warehouse import Warehouse
+from features.bars import TS
+from strategies.language.strategy import Strategy
+from strategies.search.objective import Scored, evaluate_objective
+from strategies.search.panel import Panel
+
+STEPS_BACK: Final = -(-SEARCH_REACH // TWO_DAYS)
+"""From the start of the search window to the as-of, in steps of the 48-hour grid, rounded up."""
+
+_OUT: Final = frozenset({LifecycleState.ARCHIVED, LifecycleState.REFUSED})
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.strategy_scores",
+    partitions=two_days,
+    deps=[strategy_validation, *(lineage(asset, steps_back=STEPS_BACK) for asset in FEATURE_ASSETS)],
+    kinds=("polars", "duckdb", "numba"),
+)
+def strategy_scores(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+) -> dg.MaterializeResult[Any]:
+    """In-sample scores of all strategies; the bottom 20 % are tuned or replaced."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    window = windows_of(store, market.symbols, as_of)
+    if window.search is None:
+        return dg.MaterializeResult(metadata={"dagster/row_count": 0, "search_window": window.reason})
+    require_market_data(store, market.symbols, window.search.start, as_of)
+    panel = search_panel(store, market.symbols, window.search, context.run.run_id)
+    snapshot = store.snapshot_id()
+    judged, failed = _judged(panel, [record.strategy for record in incumbents(store, as_of)])
+    tries = [TrialRow.of(scored) for scored in judged]
+    with store.transaction(context.run.run_id) as tx:
+        tx.replace(
+            "research.strategy_scores",
+            _score_rows(judged, as_of, window.search),
+            as_of=as_of,
+            window=window_name(window.search),
+        )
+        tx.append(
+            "research.trials",
+            search_trial_rows(tries, Author.LIBRARY, as_of, (window.search.start, window.search.end), snapshot),
+            key=["id"],
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(judged),
+            "search_window": f"{window.search.start:%Y-%m-%d %H:%M} to {window.search.end:%Y-%m-%d %H:%M} UTC",
+            "ranking": table_preview(_table(judged)),
+            "failed": "; ".join(f"{name}: {why}" for name, why in failed.items()) or "none",
+            "snapshot": tx.snapshot,
+        }
+    )
+
+
+def incumbents(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
+    """Return the strategies that are scored in a search window: those not archived when the holdout starts.
+
+    Each name appears once: the version that was deployed then, else the library's. A proposal that missed the final
+    was never validated and is no incumbent.
+    """
+    judged = verdicts(store, as_of)
+    by_name: dict[str, StrategyRecord] = {}
+    for record in load_population(store, as_of - HOLDOUT_LENGTH):
+        if record.state in _OUT or judged.get(record.key) == LifecycleState.REFUSED:
+            continue
+        if record.source != Source.LIBRARY and record.key not in judged:
+            continue
+        other = by_name.get(record.strategy.name)
+        if other is None or (record.running and not other.running):
+            by_name[record.strategy.name] = record
+    records = [by_name[name] for name in sorted(by_name)]
+    allowed = {(record.name, record.version) for record in validated([record.strategy for record in records], judged)}
+    return [record for record in records if record.key in allowed]
+
+
+def _judged(panel: Panel, strategies: Sequence[Strategy]) -> tuple[list[Scored], dict[str, str]]:
+    """Score strategies in the search window; return the results, and the error by name of those that failed.
+
+    Raises
+    ------
+    BlofinError
+        If all failed.
+    """
+    scored = each_alone(strategies, lambda strategy: evaluate_objective(panel, strategy))
+    failed = {strategy.name: reason for strategy, reason in scored.failed}
+    if not scored.done:
+        msg = f"no strategy could be run on the search window: {'; '.join(failed.values()) or 'there is none'}"
+        raise BlofinError(msg)
+    return [judged for _, judged in scored.done], failed
+
+
+def window_name(window: Window) -> str:
+    """Return the name of a search window; scores on the holdout have another, and share all other key columns."""
+    return f"search_{window.length.days}d"
+
+
+def _table(judged: Sequence[Scored]) -> pl.DataFrame:
+    rows = [
+        {
+            "name": scored.strategy.name,
+            "version": scored.strategy.version,
+            "score": scored.pooled.score,
+            "total_trades": scored.pooled.trades,
+            "objective": scored.objective,
+            "sharpe": scored.pooled.sharpe,
+        }
+        for scored in judged
+    ]
+    schema = {
+        "name": pl.String,
+        "version": pl.String,
+        "score": pl.Float64,
+        "total_trades": pl.Int64,
+        "objective": pl.Float64,
+        "sharpe": pl.Float64,
+    }
+    return ranked(pl.DataFrame(rows, schema=schema))
+
+
+def _score_rows(judged: Sequence[Scored], as_of: datetime, window: Window) -> pl.DataFrame:
+    rows = [
+        {
+            "timestamp": as_of,
+            "strategy": scored.strategy.name,
+            "version": scored.strategy.version,
+            "symbol": "*",
+            "window": window_name(window),
+            "trades": scored.pooled.trades,
+            "wins": scored.pooled.wins,
+            "losses": scored.pooled.trades - scored.pooled.wins,
+            "win_rate": scored.pooled.win_rate,
+            "avg_pnl_pct": scored.pooled.avg_pnl_pct,
+            "total_pnl_pct": scored.pooled.total_pnl_pct,
+            "sharpe_ratio": scored.pooled.sharpe,
+            "max_drawdown_pct": scored.pooled.max_drawdown * 100,
+            "score": scored.pooled.score,
+            "as_of": as_of,
+        }
+        for scored in judged
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("timestamp", "as_of").cast(TS))

@@ -1,0 +1,333 @@
+"""The asset of parameter tuning.
+
+Belongs here: tuning the incumbents that score worst in sample. Does not belong here: searching parameters
+(`strategies.search.tuning`), who is tuned (`strategies.quotas`), designs (`design`).
+
+No look-ahead: the search window ends where the holdout starts. The states at that time and the number of attempts
+decide who is tuned; neither depends on the holdout.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import dagster as dg
+import polars as pl
+
+from backtester.evaluation.ranking import ranked
+from backtester.statistics.seeds import derived_seed
+from backtester.statistics.windows import HOLDOUT_LENGTH, Window
+from blofin_assets.shared.asset import stage_asset, table_preview
+from blofin_assets.shared.fence import each_alone
+from blofin_assets.shared.llm_session import LlmSession
+from blofin_assets.shared.partitions import day_start, two_days
+from blofin_assets.shared.vocabulary import Author, ProposalState, StageState
+from blofin_assets.shared.windows import cycle_as_of
+from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores, window_name
+from blofin_assets.strategy_cycle.library import GROUP
+from blofin_assets.strategy_cycle.population import StrategyRecord
+from blofin_assets.strategy_cycle.prompt_context import lessons, market_state, search_results
+from blofin_assets.strategy_cycle.proposals import (
+    Proposal,
+    TrialRow,
+    proposal_rows,
+    run_row,
+    search_trial_rows,
+    seen_in_search,
+    strategy_rows,
+)
+from blofin_assets.strategy_cycle.search_window import search_panel, windows_of
+from blofin_resources.claude import Answer
+from blofin_resources.dagster_resources import (
+    ClaudeResource,
+    ClockResource,
+    EvolutionResource,
+    MarketResource,
+    WarehouseResource,
+)
+from blofin_resources.queries import query
+from blofin_resources.warehouse import Warehouse
+from features.bars import TS
+from strategies.language.strategy import Strategy
+from strategies.llm.answers import Tuning
+from strategies.llm.prompts import tune_prompt
+from strategies.quotas import ATTEMPTS, Stage, to_tune
+from strategies.search.objective import evaluate_objective
+from strategies.search.panel import Panel
+from strategies.search.tuning import Tuned, Values, changes, tune
+
+AUTHORS: Final = (Author.CLAUDE, Author.TUNER)
+
+
+@stage_asset(
+    group=GROUP,
+    table="research.proposals",
+    name="strategy_tuning",
+    partitions=two_days,
+    deps=[strategy_scores],
+    kinds=("polars", "duckdb", "numba", "optuna"),
+)
+def strategy_tuning(
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    clock: ClockResource,
+    claude: ClaudeResource,
+    evolution: EvolutionResource,
+) -> dg.MaterializeResult[Any]:
+    """In-sample parameter tuning of the bottom 20 %; improved versions may enter the holdout once."""
+    as_of = cycle_as_of(context, clock, day_start)
+    store = warehouse.open()
+    window = windows_of(store, market.symbols, as_of)
+    run_id = context.run.run_id
+    if window.search is None:
+        runs = [
+            run_row(Stage.TUNING, author, as_of, state=StageState.NOT_RUN, budget=0, detail=window.reason)
+            for author in AUTHORS
+        ]
+        return stored(store, Stage.TUNING, as_of, [], runs, {}, None, run_id)
+    panel = search_panel(store, market.symbols, window.search, run_id)
+    due, spent, attempts = _due(store, incumbents(store, as_of), as_of, window.search)
+    proposals = [_exhausted(record, attempts.get(record.strategy.name, 0)) for record in spent]
+    asker = LlmSession(claude.open(store, clock), as_of, run_id)
+    state = market_state(store, market.symbols, window.search.end)
+    tries: list[TrialRow] = []
+
+    def attempted_on(record: StrategyRecord) -> tuple[Proposal, list[TrialRow]]:
+        name, before = record.strategy.name, asker.cost_usd
+        attempt = attempts.get(name, 0) + 1
+        first, diagnosis = _suggested(store, panel, asker, record.strategy, state, attempt)
+        result = tune(
+            panel, record.strategy, budget=evolution.tuning_budget, seed=derived_seed(market.seed, as_of, name, size=4),
+            first=first, known=_versions(store, name, as_of),
+        )  # fmt: skip
+        proposal = attempted(record, result, attempt, asker.cost_usd - before, diagnosis)
+        return proposal, [TrialRow.of(scored) for scored in result.tried]
+
+    tunings = each_alone(due if evolution.tuning_budget else (), attempted_on)
+    for _, (proposal, tried) in tunings.done:
+        proposals.append(proposal)
+        tries += tried
+    proposals += [
+        _failed(record, attempts.get(record.strategy.name, 0) + 1, reason) for record, reason in tunings.failed
+    ]
+    proposals.sort(
+        key=lambda proposal: (
+            proposal.state != ProposalState.SOUND,
+            (proposal.parent_objective or 0.0) - (proposal.objective or 0.0),
+        )
+    )
+    budget = evolution.tuning_budget * len(due)
+    ran = StageState.DONE if budget else StageState.NOT_RUN
+    idle = "no strategy is due for tuning" if not due else "BLOFIN_TUNING_BUDGET is 0" if not budget else ""
+    runs = [
+        run_row(Stage.TUNING, Author.TUNER, as_of, state=ran, detail=idle, budget=budget, proposals=proposals),
+        run_row(
+            Stage.TUNING,
+            Author.CLAUDE,
+            as_of,
+            state=asker.state,
+            detail=idle or asker.detail,
+            budget=0,
+            spent=asker.spent(),
+        ),
+    ]
+    return stored(store, Stage.TUNING, as_of, proposals, runs, {Author.TUNER: tries}, window.search, run_id)
+
+
+def _due(
+    store: Warehouse, played: Sequence[StrategyRecord], as_of: datetime, window: Window
+) -> tuple[list[StrategyRecord], list[StrategyRecord], dict[str, int]]:
+    """Return the strategies to tune, those whose attempts are used up, and the attempts of each since activation.
+
+    A strategy that drifted since the last cycle has already been tuned for this holdout.
+    """
+    scores = store.read(
+        "SELECT strategy AS name, score, trades AS total_trades FROM research.strategy_scores "
+        "WHERE as_of = ? AND \"window\" = ? AND symbol = '*'",
+        [as_of, window_name(window)],
+    )
+    so_far = tuning_attempts(store, as_of)
+    attempts = {str(name): int(count) for name, count in so_far.select("name", "attempts").iter_rows()}
+    waiting = so_far.filter(pl.col("latest") > as_of - HOLDOUT_LENGTH)["name"].to_list()
+    records = {record.strategy.name: record for record in played}
+    fixed = [name for name, record in records.items() if not _tunable(record.strategy)]
+    due, spent = to_tune(ranked(scores)["name"].to_list(), attempts, frozenset(waiting), frozenset(fixed))
+    return [records[name] for name in due], [records[name] for name in spent], attempts
+
+
+def tuning_attempts(store: Warehouse, as_of: datetime) -> pl.DataFrame:
+    """Return `name`, `attempts` and `latest`, the as-of of the last attempt, of each name tuned before a cycle."""
+    return store.read(query("strategy_cycle/tuning_attempts"), {"as_of": as_of})
+
+
+def _tunable(strategy: Strategy) -> bool:
+    return any(bounds.low < bounds.high for bounds in strategy.ranges().values())
+
+
+def _exhausted(record: StrategyRecord, attempts: int) -> Proposal:
+    why = (
+        f"{attempts} tuning attempts, and still in the last fifth of the search window"
+        if attempts >= ATTEMPTS
+        else "in the last fifth of the search window, without a parameter to tune"
+    )
+    name, version = record.key
+    return Proposal(
+        Stage.TUNING,
+        Author.TUNER,
+        ProposalState.EXHAUSTED,
+        name=name,
+        version=version,
+        parent_version=version,
+        refusal=why,
+    )
+
+
+def _failed(record: StrategyRecord, attempt: int, reason: str) -> Proposal:
+    """Return the proposal of a failed attempt. It counts: otherwise it would be repeated for ever."""
+    name, version = record.key
+    why = f"the attempt failed: {reason}"
+    return Proposal(
+        Stage.TUNING,
+        Author.TUNER,
+        ProposalState.REFUSED,
+        name=name,
+        parent_version=version,
+        attempt=attempt,
+        refusal=why,
+    )
+
+
+def _suggested(
+    store: Warehouse, panel: Panel, asker: LlmSession, strategy: Strategy, state: list[dict[str, Any]], attempt: int
+) -> tuple[list[Values], str | None]:
+    """Return the parameter sets that Claude suggests, and its diagnosis; nothing without an answer."""
+    if asker.over:
+        return [], None
+    prompt = tune_prompt(
+        strategy,
+        results=search_results(panel, evaluate_objective(panel, strategy)),
+        lessons=lessons(store, asker.as_of, strategy.name),
+        market=state,
+        attempt=attempt,
+        costs=panel.costs,
+    )
+    answer = asker.ask("tuner", prompt, Tuning)
+    if not isinstance(answer, Answer):
+        return [], None
+    variants: list[Values] = [
+        {change.parameter: change.value for change in variant.changes} for variant in answer.value.variants
+    ]
+    return variants, answer.value.diagnosis
+
+
+def attempted(record: StrategyRecord, result: Tuned, attempt: int, cost: float, diagnosis: str | None) -> Proposal:
+    """Return the proposal of one tuning attempt: the best different version, or that there is none.
+
+    Parameters
+    ----------
+    record : StrategyRecord
+        The strategy that was tuned.
+    result : Tuned
+        Result of the search.
+    attempt : int
+        Number of the attempt, from 1.
+    cost : float
+        Cost of questions to Claude, US dollars.
+    diagnosis : str or None
+        Claude's diagnosis, if any.
+
+    Returns
+    -------
+    Proposal
+        For `research.proposals`.
+    """
+    parent, best = result.parent, result.best
+    shared: dict[str, Any] = {
+        "name": record.strategy.name,
+        "parent_version": record.strategy.version,
+        "attempt": attempt,
+        "evaluations": len(result.tried),
+        "parent_search_score": parent.pooled.score,
+        "parent_objective": parent.objective,
+        "reason": "; ".join(filter(None, (diagnosis, result.stopped))) or None,
+        "cost_usd": cost,
+    }
+    if best is None:
+        why = f"none of {len(result.tried) - 1} other sets of parameters was better in the search window"
+        return Proposal(Stage.TUNING, Author.TUNER, ProposalState.REFUSED, refusal=why, **shared)
+    changed = json.dumps(changes(parent.strategy.parameters, best.strategy.parameters), ensure_ascii=False)
+    fields = {**shared, **seen_in_search(best), "changes": changed}
+    return Proposal(
+        Stage.TUNING, Author.TUNER, ProposalState.SOUND, version=best.strategy.version, strategy=best.strategy, **fields
+    )
+
+
+def _versions(store: Warehouse, name: str, as_of: datetime) -> list[str]:
+    rows = store.read(
+        "SELECT version FROM research.finalists WHERE name = ? AND as_of < ? ORDER BY version", [name, as_of]
+    )
+    return list(rows["version"])
+
+
+def stored(
+    store: Warehouse,
+    stage: Stage,
+    as_of: datetime,
+    proposals: Sequence[Proposal],
+    runs: Sequence[dict[str, Any]],
+    tries: Mapping[Author, Sequence[TrialRow]],
+    window: Window | None,
+    run_id: str,
+) -> dg.MaterializeResult[Any]:
+    """Store a stage's proposals, designer runs and trials in one commit.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where they are stored.
+    stage : Stage
+        Tuning or design.
+    as_of : datetime
+        As-of of the cycle.
+    proposals : sequence of Proposal
+        The proposals.
+    runs : sequence of dict
+        Rows of `research.designer_runs`.
+    tries : mapping of Author to sequence of TrialRow
+        Evaluations of each author.
+    window : Window or None
+        The search window; None without a search.
+    run_id : str
+        Run that writes.
+
+    Returns
+    -------
+    MaterializeResult
+        Summary for the UI.
+    """
+    snapshot = store.snapshot_id()
+    rows = proposal_rows(proposals, as_of)
+    run_rows = pl.DataFrame(list(runs), infer_schema_length=None).with_columns(pl.col("as_of").cast(TS))
+    with store.transaction(run_id) as tx:
+        designers = sorted({run["designer"] for run in runs})  # challengers from drift retuning stay
+        tx.replace("research.proposals", rows, as_of=as_of, stage=stage, designer=designers)
+        tx.replace("research.designer_runs", run_rows, as_of=as_of, stage=stage)
+        tx.append("research.strategies", strategy_rows(proposals, as_of), key=["name", "version"])
+        if window is not None:
+            for author, trials in tries.items():
+                tried = search_trial_rows(trials, author, as_of, (window.start, window.end), snapshot)
+                tx.append("research.trials", tried, key=["id"])
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": rows.height,
+            "proposals": table_preview(rows.select("designer", "name", "state", "changes", "search_score", "refusal")),
+            "authors": table_preview(
+                run_rows.select("designer", "state", "detail", "budget", "evaluations", "cost_usd")
+            ),
+            "evaluations": sum(len(trials) for trials in tries.values()),
+            "cost_usd": float(run_rows["cost_usd"].sum()),
+            "snapshot": tx.snapshot,
+        }
+    )

@@ -1,0 +1,150 @@
+"""The `blofin` command as a user meets it: its exit code and what it prints."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from support.command import blofin, refused
+
+from blofin_resources.warehouse import Warehouse
+
+BLOFIN = Path(sys.executable).with_name("blofin")
+
+
+def process(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does: the rest of these tests calls its entry point, which takes seconds less."""
+    environment = {
+        **os.environ,
+        "BLOFIN_WAREHOUSE": str(Path.cwd() / "warehouse"),
+        "BLOFIN_UNIVERSE": "off",
+        **settings,
+    }
+    return subprocess.run([BLOFIN, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def archive(folder: Path, symbol: str = "BTC-USDT", **columns: list[object]) -> Path:
+    folder.mkdir(exist_ok=True)
+    minutes = 1440
+    start = 1_746_403_200_000  # 2025-05-05T00:00Z
+    table = {
+        "ts": [start + 60_000 * n for n in range(minutes)],
+        "open": [100.0] * minutes,
+        "high": [101.0] * minutes,
+        "low": [99.0] * minutes,
+        "close": [100.5] * minutes,
+        "volume": [5.0] * minutes,
+    }
+    pl.DataFrame({**table, **columns}).write_parquet(folder / f"{symbol}_1m.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"BLOFIN_MARKET": "moon"}, ("BLOFIN_MARKET='moon'", "sample")),
+        ({"BLOFIN_SYMBOLS": "BTC"}, ("BLOFIN_SYMBOLS", "BTC-USDT")),
+        ({"BLOFIN_START": "yesterday"}, ("BLOFIN_START='yesterday'", "2025-05-05")),
+        ({"BLOFIN_SEED": "-1"}, ("BLOFIN_SEED", "-1")),
+        ({"BLOFIN_MARKET": "archive"}, ("BLOFIN_ARCHIVE",)),
+    ],
+)
+def test_a_malformed_setting_is_one_line(settings: dict[str, str], words: tuple[str, ...]) -> None:
+    refused(blofin("run", **settings), *words)
+    assert not Path("warehouse").exists()
+
+
+def test_a_malformed_env_file_is_one_line() -> None:
+    Path(".env").write_text("BLOFIN_AI_BUDGET_USD=much\n", encoding="utf-8")
+    refused(process("run"), "BLOFIN_AI_BUDGET_USD='much'")
+
+
+@pytest.mark.slow
+def test_an_unknown_symbol_is_named_with_those_there_are() -> None:
+    refused(blofin("run", BLOFIN_SYMBOLS="BTC-USDT,FOO-USDT"), "FOO-USDT", "ETH-USDT")
+    with Warehouse.open_readonly(Path("warehouse")) as warehouse:
+        assert warehouse.read("SELECT * FROM market.candles_1m").is_empty()
+
+
+@pytest.mark.parametrize("moment", ["soon", "2999-01-01T00:00:00Z"])
+def test_an_as_of_that_cannot_be_is_refused(moment: str) -> None:
+    refused(blofin("run", "--as-of", moment), moment)
+
+
+def test_a_report_of_a_day_that_has_not_ended_is_refused() -> None:
+    refused(blofin("report", "2999-01-01"), "2999-01-01")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    refused(blofin("run", BLOFIN_WAREHOUSE=str(tmp_path / "file" / "warehouse")), "file/warehouse")
+
+
+@pytest.mark.slow
+def test_an_archive_without_a_column_or_readable_bytes_is_named(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "archive")
+    settings = {
+        "BLOFIN_MARKET": "archive",
+        "BLOFIN_ARCHIVE": str(folder),
+        "BLOFIN_SYMBOLS": "BTC-USDT",
+        "BLOFIN_START": "2025-05-05",
+    }
+    path = folder / "BTC-USDT_1m.parquet"
+    pl.read_parquet(path).drop("close").write_parquet(path)
+    refused(blofin("run", "--as-of", "2025-05-06", **settings), "BTC-USDT_1m.parquet", "close")
+    path.write_bytes(b"not parquet at all")
+    refused(blofin("run", "--as-of", "2025-05-06", **settings), "BTC-USDT_1m.parquet")
+
+
+def test_a_day_before_the_first_candle_names_the_first(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "archive")
+    done = blofin(
+        "run",
+        "--as-of",
+        "2025-05-02",
+        BLOFIN_MARKET="archive",
+        BLOFIN_ARCHIVE=str(folder),
+        BLOFIN_SYMBOLS="BTC-USDT",
+        BLOFIN_START="2025-05-01",
+    )
+    refused(done, "2025-05-05")
+
+
+def test_a_warehouse_of_another_market_is_refused(tmp_path: Path) -> None:
+    Warehouse.open(tmp_path / "warehouse", market="sample", market_id="seed=7").close()
+    refused(blofin("run", BLOFIN_MARKET="sample:null"), "sample:null", "BLOFIN_WAREHOUSE")
+    refused(blofin("run", BLOFIN_SEED="8"), "seed=7")
+
+
+def test_sql_answers_and_refuses_to_write(tmp_path: Path) -> None:
+    Warehouse.open(tmp_path / "warehouse", market="sample").close()
+    answer = process("sql", "SELECT 40 + 2 AS answer")
+    assert answer.returncode == 0
+    assert "42" in answer.stdout
+    refused(blofin("sql", "DELETE FROM market.candles_1m"))
+    unknown = blofin("sql", "SELECT nothing FROM nowhere")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("blofin: ")
+    assert "nowhere" in unknown.stderr
+    assert unknown.stderr.splitlines()[-1].strip() == "^", "DuckDB's mark stands below the place"
+    assert "Traceback" not in unknown.stderr
+
+
+def test_sql_without_a_warehouse_says_how_to_get_one() -> None:
+    refused(blofin("sql", "SELECT 1"), "blofin run")
+
+
+def test_help_is_there_at_once_without_a_warehouse() -> None:
+    done = process("--help")
+    assert done.returncode == 0
+    for command in ("run", "report", "sql", "ui"):
+        assert command in done.stdout
+    assert not Path("warehouse").exists()
+
+
+def test_verbose_shows_the_traceback() -> None:
+    done = process("--verbose", "run", BLOFIN_MARKET="moon")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

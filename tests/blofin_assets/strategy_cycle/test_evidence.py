@@ -1,0 +1,36 @@
+"""What stands beside every score: of the hours in which there were bars."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+
+from backtester import PooledResult, evaluate
+from backtester.statistics.overfitting import BLOCKS, overfitting_risk
+from blofin_assets.strategy_cycle.evidence import _risk
+from tests.backtester.toy import START, SYMBOLS, Momentum, ToyManager, toy_source
+
+
+def results(returns: np.ndarray, present: np.ndarray) -> list[PooledResult]:
+    end = START + timedelta(days=2)
+    pooled = evaluate([Momentum()], ToyManager(toy_source()), SYMBOLS, START + timedelta(days=1), end)[0].pooled
+    assert pooled is not None
+    return [replace(pooled, returns=column, present=present) for column in returns.T]
+
+
+def test_hours_without_bars_are_in_no_half_of_the_time() -> None:
+    moves = np.random.default_rng(4).normal(0.0, 1e-3, (96, 6))
+    present = np.zeros(168, dtype=np.bool_)
+    present[:60] = present[132:] = True
+    stopped = np.zeros((168, 6))
+    stopped[present] = moves
+    told = _risk(results(stopped, present))
+    assert told.logits.tolist() == overfitting_risk(moves).logits.tolist()
+    assert told.logits.tolist() != overfitting_risk(stopped).logits.tolist()
+
+
+def test_too_few_hours_with_bars_say_nothing_and_stop_nothing() -> None:
+    moves = np.random.default_rng(4).normal(0.0, 1e-3, (168, 6))
+    present = np.arange(168) < 2 * BLOCKS
+    assert _risk(results(moves, present)).probability is not None
+    assert _risk(results(moves, np.arange(168) < 2 * BLOCKS - 1)).probability is None
