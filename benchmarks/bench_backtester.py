@@ -1,10 +1,11 @@
 """How fast backtests are: against vectorbt, a whole cycle's worth of strategies, and how cost and memory grow.
 
 Run ``make bench`` or ``python benchmarks/bench_backtester.py``. vectorbt is no dependency; to compare with it, put it
-elsewhere on the path: ``pip install --target peers vectorbt==1.2.0`` and
-``PYTHONPATH=peers python benchmarks/bench_backtester.py``. Repetitions are interleaved in one process; medians, with
-the best beside them, since other work on the machine only ever adds time. 'The same statistics' are those of
-`backtester.lanes.LaneResult` that vectorbt has: of trades, of equity, of returns, exposure, fees and turnover.
+elsewhere on the path: ``pip install --target peers vectorbt==1.2.0`` and ``PYTHONPATH=peers python
+benchmarks/bench_backtester.py``. Repetitions are interleaved in one process; medians, with the best beside them, since
+other work on the machine only ever adds time. 'The same statistics' are those of
+`backtester.simulation.lanes.LaneResult` that vectorbt has: of trades, of equity, of returns, exposure, fees and
+turnover.
 """
 
 import statistics
@@ -20,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from backtester import Bars, Costs, Lane, Signals, aggregate, evaluate, kernel, run_lanes
-from backtester.evidence import gather
-from backtester.lanes import run_arrays
+from backtester import Bars, Costs, Lane, Signals, aggregate, evaluate, run_lanes
+from backtester.evaluation.robustness import gather
+from backtester.simulation import kernel
+from backtester.simulation.lanes import run_arrays
 from features import FeatureManager
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, FrameSource
 from strategies.registry import load_library
@@ -96,7 +98,7 @@ def against_vectorbt(lanes: list[Lane]) -> None:
         index = pd.date_range("2025-01-01", periods=BARS, freq="1min")
 
         def table(array: Callable[[Lane], np.ndarray]) -> object:
-            return pd.DataFrame(np.column_stack([array(each) for each in lanes]), index=index)
+            return pd.DataFrame(np.column_stack([array(lane) for lane in lanes]), index=index)
 
         prices = {
             name: table(lambda each, name=name: getattr(each.bars, name)) for name in ("open", "high", "low", "close")
@@ -168,10 +170,10 @@ def a_cycle() -> None:
                 pl.read_parquet(store / "funding.parquet"),
             )
             results = evaluate(strategies, FeatureManager(source, end), symbols, end - timedelta(days=7), end)
-            pl.concat([each.trades.with_columns(name=pl.lit(each.name)) for each in results]).write_parquet(
+            pl.concat([result.trades.with_columns(name=pl.lit(result.name)) for result in results]).write_parquet(
                 store / "trades.parquet"
             )
-            pl.concat([each.equity.with_columns(name=pl.lit(each.name)) for each in results]).write_parquet(
+            pl.concat([result.equity.with_columns(name=pl.lit(result.name)) for result in results]).write_parquet(
                 store / "equity.parquet"
             )
             return list(results)
@@ -215,9 +217,9 @@ def growth(whole: list[Lane]) -> None:
 
 def memory(lanes: list[Lane]) -> None:
     formula = sum(
-        8 * (kernel.LANE_COLUMNS + kernel.RATE_COLUMNS + kernel.SUM_COLUMNS + len(each.bars.hour_row) + len(each.bars))
-        + 8 * kernel.TRADE_COLUMNS * each.signals.entries
-        for each in lanes
+        8 * (kernel.LANE_COLUMNS + kernel.RATE_COLUMNS + kernel.SUM_COLUMNS + len(lane.bars.hour_row) + len(lane.bars))
+        + 8 * kernel.TRADE_COLUMNS * lane.signals.entries
+        for lane in lanes
     )
     tracemalloc.start()
     book = run_arrays(lanes, trades=True, equity=True, threads=1)

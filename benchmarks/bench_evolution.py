@@ -14,14 +14,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backtester.aggregator import aggregate
-from backtester.windows import cycle_windows
-from blofin_resources.market.factory import open_market
+from backtester.resampling import aggregate
+from backtester.statistics.windows import cycle_windows
+from blofin_resources.market.registry import open_market
 from features.bars import FrameSource
 from features.feature_manager import FeatureManager
-from strategies.evolution.panel import Panel
-from strategies.evolution.search import design
 from strategies.registry import load_library
+from strategies.search.map_elites.search import design
+from strategies.search.panel import Panel
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 START = END - timedelta(days=45)
@@ -32,7 +32,7 @@ SAMPLES = 10
 
 def manager() -> FeatureManager:
     source = open_market("sample", archive=None, api_url="", seed=1)
-    minutes = source.candles_1m(SYMBOLS, START, END)
+    minutes = source.candles(SYMBOLS, "1m", START, END)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, END) for timeframe in ("5m", "60m", "1d")}}
     return FeatureManager(FrameSource(candles, source.funding(SYMBOLS, START, END)), END)
 
@@ -53,7 +53,7 @@ def main() -> None:
     candidates = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     windows, source, library = cycle_windows(END), manager(), load_library()
     assert windows.search is not None  # noqa: S101  # no first bar was given
-    for name, window in (("exam, 7 days", windows.exam), ("search, 28 days", windows.search)):
+    for name, window in (("holdout, 7 days", windows.holdout), ("search, 28 days", windows.search)):
         panel = Panel.read(source, SYMBOLS, window)
         panel.require({feature for each in library for feature in each.features()})
         taken = [timed(lambda each=each, panel=panel: panel.run(each))[1] for each in library for _ in range(3)]  # type: ignore[misc]

@@ -61,10 +61,12 @@ def walk(bars: int, seed: int = 1) -> Arrays:
 def frame(arrays: Arrays, symbol: str = "BTC-USDT") -> pl.DataFrame:
     bars = len(arrays["close"])
     times = pl.datetime_range(START, START + timedelta(minutes=bars - 1), "1m", eager=True, time_unit="us")
-    made = pl.DataFrame({"ts": times, **arrays})
+    candles = pl.DataFrame({"ts": times, **arrays})
     constant = {"symbol": pl.lit(symbol), "minutes": pl.lit(1, pl.Int32), "origin": pl.lit("bench")}
     constant |= {"flag": pl.lit(None, pl.String), "contracts": pl.lit(None, pl.Float64)}
-    return made.with_columns(quote_volume=pl.col("close") * pl.col("volume"), **constant).select(CANDLE_SCHEMA.names())
+    return candles.with_columns(quote_volume=pl.col("close") * pl.col("volume"), **constant).select(
+        CANDLE_SCHEMA.names()
+    )
 
 
 def ours(arrays: Arrays) -> list[np.ndarray]:

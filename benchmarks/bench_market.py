@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from backtester.aggregator import aggregate
+from backtester.resampling import aggregate
 from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
-from blofin_resources.market.ticks import TicksFile
+from blofin_resources.market.legacy.ticks import TicksFile
 from blofin_resources.warehouse import Warehouse
 from features.bars import CANDLE_SCHEMA
 
@@ -50,7 +50,7 @@ def sample() -> int:
     from blofin_resources.market.sample import SampleMarket  # noqa: PLC0415 - only after memory was measured
 
     market = SampleMarket(7)
-    return market.candles_1m(["BTC-USDT", "ETH-USDT", "SOL-USDT"], END - timedelta(days=45), END).height
+    return market.candles(["BTC-USDT", "ETH-USDT", "SOL-USDT"], "1m", END - timedelta(days=45), END).height
 
 
 def serve(pipe: Connection) -> None:
@@ -61,7 +61,7 @@ def serve(pipe: Connection) -> None:
     from blofin_resources.market.sample import SampleMarket  # noqa: PLC0415 - in this process alone
 
     market = SampleMarket(7)
-    book = Book(market.candles_1m(SYMBOLS, START, NOW), market.funding(SYMBOLS, START, NOW))
+    book = Book(market.candles(SYMBOLS, "1m", START, NOW), market.funding(SYMBOLS, START, NOW))
     with FakeExchange(book, lambda: NOW) as exchange:
         pipe.send(exchange.url)
         pipe.recv()
@@ -78,7 +78,7 @@ def ingest(url: str, folder: Path) -> Callable[[], int]:
     market.symbols()
 
     def work() -> int:
-        frame = market.candles_1m(SYMBOLS, START, END)
+        frame = market.candles(SYMBOLS, "1m", START, END)
         with warehouse.transaction("bench") as tx:
             tx.replace("market.candles_1m", frame, start=START, end=END, symbol=SYMBOLS)
         return frame.height

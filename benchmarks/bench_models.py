@@ -13,15 +13,15 @@ from pathlib import Path
 
 import polars as pl
 
-from backtester.aggregator import aggregate
-from blofin_resources.market.factory import open_market
-from features.bars import TRADED_TIMEFRAMES, FrameSource
+from backtester import ranked
+from backtester.resampling import aggregate
+from blofin_resources.market.registry import open_market
+from features.bars import DEFAULT_TIMEFRAMES, FrameSource
 from features.feature_manager import FeatureManager
-from model_zoo.base import Regressor
-from model_zoo.catalog import MODELS
 from model_zoo.ensembles import Member, search
-from model_zoo.ranking import ModelRanker
-from model_zoo.trainer import Trained, default_spec, train_cycle
+from model_zoo.models.base import Regressor
+from model_zoo.models.catalog import MODELS
+from model_zoo.training.trainer import Trained, default_spec, train_cycle
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
@@ -30,7 +30,7 @@ SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
 def manager_as_of_end(market: str, archive: Path | None, seed: int) -> FeatureManager:
     source = open_market(market, archive=archive, api_url="", seed=seed)
     start = END - timedelta(days=12)
-    minutes = source.candles_1m(SYMBOLS, start, END)
+    minutes = source.candles(SYMBOLS, "1m", start, END)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, END) for timeframe in ("5m", "60m", "1d")}}
     return FeatureManager(FrameSource(candles, source.funding(SYMBOLS, start, END)), END)
 
@@ -52,18 +52,20 @@ def row(trained: Trained, seconds: float) -> str:
     )
 
 
-def predictions_of_a_day(manager: FeatureManager, found: list[Trained]) -> float:
+def predictions_of_a_day(manager: FeatureManager, models: list[Trained]) -> float:
     """Return the seconds that all models take for one day, features at hand."""
     frames: dict[str, pl.DataFrame] = {}
-    for timeframe in TRADED_TIMEFRAMES:
-        wanted = {name for each in found if each.model.spec.timeframe == timeframe for name in each.model.spec.inputs}
+    for timeframe in DEFAULT_TIMEFRAMES:
+        wanted = {
+            name for model in models if model.model.spec.timeframe == timeframe for name in model.model.spec.inputs
+        }
         frames[timeframe] = manager.window(list(SYMBOLS), timeframe, sorted(wanted), END - timedelta(days=1), END)
     before = time.perf_counter()
-    for each in found:
-        frame = frames[each.model.spec.timeframe]
-        each.model.predict(frame)
-        if isinstance(each.model, Regressor):
-            each.model.predict_value(frame)
+    for model in models:
+        frame = frames[model.model.spec.timeframe]
+        model.model.predict(frame)
+        if isinstance(model.model, Regressor):
+            model.model.predict_value(frame)
     return time.perf_counter() - before
 
 
@@ -72,19 +74,19 @@ def main() -> None:
     folder = Path(market)
     manager = manager_as_of_end("archive" if folder.is_dir() else market, folder if folder.is_dir() else None, seed)
     began, processor = time.perf_counter(), time.process_time()
-    found = []
+    models = []
     for type_name in MODELS:
-        for timeframe in TRADED_TIMEFRAMES:
+        for timeframe in DEFAULT_TIMEFRAMES:
             before = time.perf_counter()
-            found.append(train_cycle(manager, SYMBOLS, END, default_spec(type_name, timeframe, seed)))
-            print(row(found[-1], time.perf_counter() - before))
+            models.append(train_cycle(manager, SYMBOLS, END, default_spec(type_name, timeframe, seed)))
+            print(row(models[-1], time.perf_counter() - before))
     before = time.perf_counter()
     members = [
         Member(each.model, each.threshold, each.version, each.base_rate, each.out_of_fold)
-        for each in found
+        for each in models
         if each.model.directional and each.sound
     ]
-    tried = search(manager, SYMBOLS, found[0].holdout, members, seed=seed)
+    tried = search(manager, SYMBOLS, models[0].holdout, members, seed=seed)
     scores = [
         {
             "name": each.ensemble.name,
@@ -94,12 +96,12 @@ def main() -> None:
         for each in tried
         if each.evaluation.pooled is not None
     ]
-    ModelRanker(pl.DataFrame(scores)).get_top_models(3)
+    ranked(pl.DataFrame(scores))
     print(f"{len(tried)} ensembles  {time.perf_counter() - before:6.2f} s")
     for each in tried:
         print(f"  {each.ensemble.name:42} log-loss gain {shown(each.metrics.log_loss_gain)}")
     print(f"whole cycle    {time.perf_counter() - began:6.2f} s ({time.process_time() - processor:.2f} s of processor)")
-    print(f"a day of predictions of {len(found)} models  {predictions_of_a_day(manager, found):.3f} s")
+    print(f"a day of predictions of {len(models)} models  {predictions_of_a_day(manager, models):.3f} s")
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from backtester.aggregator import aggregate
-from backtester.evaluation import evaluate, read_market
-from blofin_resources.market.factory import open_market
-from features.bars import TRADED_TIMEFRAMES, FrameSource
+from backtester.evaluation.evaluate import evaluate, read_market
+from backtester.resampling import aggregate
+from blofin_resources.market.registry import open_market
+from features.bars import DEFAULT_TIMEFRAMES, FrameSource
 from features.feature_manager import FeatureManager
-from model_zoo.trainer import default_spec, train_cycle
-from strategies.compiler import compile_strategy
+from model_zoo.training.trainer import default_spec, train_cycle
 from strategies.registry import load_library
+from strategies.untrusted.compiler import compile_strategy
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 START = END - timedelta(days=21)
@@ -35,7 +35,7 @@ def seconds(action: Callable[[], object], repetitions: int = 1) -> float:
 
 def manager_as_of_end() -> FeatureManager:
     source = open_market("sample", archive=None, api_url="", seed=1)
-    minutes = source.candles_1m(SYMBOLS, START, END)
+    minutes = source.candles(SYMBOLS, "1m", START, END)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, END) for timeframe in ("5m", "60m", "1d")}}
     return FeatureManager(FrameSource(candles, source.funding(SYMBOLS, START, END)), END)
 
@@ -51,7 +51,7 @@ def main() -> None:
     print(f"compile 1,000 texts                      {seconds(compile_a_thousand):8.2f} s")
     manager = manager_as_of_end()
     features = {
-        timeframe: {name for each in library for name in each.features(timeframe)} for timeframe in TRADED_TIMEFRAMES
+        timeframe: {name for each in library for name in each.features(timeframe)} for timeframe in DEFAULT_TIMEFRAMES
     }
     market = read_market(manager, SYMBOLS, EXAM, END, features=features, lookback=200)
     each = [
@@ -60,7 +60,7 @@ def main() -> None:
     ]
     print(f"one candidate on nine lanes, median      {1e3 * statistics.median(each):8.1f} ms")
     print(f"one candidate on nine lanes, slowest     {1e3 * max(each):8.1f} ms")
-    for timeframe in TRADED_TIMEFRAMES:
+    for timeframe in DEFAULT_TIMEFRAMES:
         spec = default_spec("direction", timeframe)
         taken = seconds(lambda spec=spec: train_cycle(manager, SYMBOLS, END, spec))
         print(f"direction model on {timeframe:>3}, whole cycle      {taken:8.2f} s")

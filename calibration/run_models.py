@@ -1,6 +1,6 @@
 """Whether models find what is there, and nothing where nothing is: pooled holdouts on markets whose truth is known.
 
-Run ``make calibrate-models`` or ``python benchmarks/calibrate_models.py [--seeds 20] [--jobs 1] [--days 28]``. Each
+Run ``make calibrate-models`` or ``python -m calibration.run_models [--seeds 20] [--jobs 1] [--days 28]``. Each
 seed is a market of its own; each of its holdout days is predicted by a model trained on the seven days before it, and
 the days are pooled. On `sample:edge` log-loss must beat the baseline's in at least 17 of 20 seeds; on `sample:null`
 it must not be better at the one-sided 5 % level in at least 17 of 20. `--market FOLDER` judges real candles instead,
@@ -18,15 +18,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from backtester.aggregator import aggregate
-from blofin_resources.market.factory import open_market
+from backtester.resampling import aggregate
+from backtester.statistics.windows import Window
+from blofin_resources.market.registry import open_market
 from features.bars import FrameSource, Timeframe
 from features.feature_manager import FeatureManager
-from model_zoo.catalog import MODELS
-from model_zoo.folds import Window, decided_at, split
-from model_zoo.learning import learn, predicted, rows_of
-from model_zoo.trainer import BLOCK, default_spec
-from model_zoo.validation import Metrics, ValueMetrics, measure, measure_values
+from model_zoo.datasets.folds import decided_at, split
+from model_zoo.evaluation.metrics import Metrics, ValueMetrics, measure, measure_values
+from model_zoo.models.catalog import MODELS
+from model_zoo.training.fitting import fit, predicted, rows_of
+from model_zoo.training.trainer import BLOCK, default_spec
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
@@ -48,7 +49,7 @@ class Case(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What all holdout days of a case say together."""
+    """Pooled results of all holdout days of a case."""
 
     case: Case
     metrics: Metrics
@@ -60,7 +61,7 @@ def manager_of(case: Case) -> FeatureManager:
     archive = folder if folder.is_dir() else None
     source = open_market("archive" if archive else case.market, archive=archive, api_url="", seed=case.seed)
     start, end = case.end - case.days * DAY - TRAINING - WARMUP, case.end
-    minutes = source.candles_1m(SYMBOLS, start, end)
+    minutes = source.candles(SYMBOLS, "1m", start, end)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, end) for timeframe in ("5m", "60m", "1d")}}
     return FeatureManager(FrameSource(candles, source.funding(SYMBOLS, start, end)), end)
 
@@ -74,10 +75,10 @@ def pooled(case: Case) -> Pooled:
     for number in range(1, case.days + 1):
         train, holdout = split(first + number * DAY)
         seen = rows.filter(decided_at(spec.timeframe).is_between(train.start, holdout.end, closed="left"))
-        found = learn(seen, spec, train)
-        judged = seen.filter(decided_at(spec.timeframe) >= holdout.start)
-        days.append(predicted(found.model, judged).with_columns(pl.lit(found.base_rate).alias("base_rate")))
-        constants.append(found.base_value)
+        fitted = fit(seen, spec, train)
+        held_out = seen.filter(decided_at(spec.timeframe) >= holdout.start)
+        days.append(predicted(fitted.model, held_out).with_columns(pl.lit(fitted.base_rate).alias("base_rate")))
+        constants.append(fitted.base_value)
     everything = pl.concat(days)
     metrics = measure(everything, None, BLOCK, case.seed)
     regresses = MODELS[case.type_name].regresses
@@ -85,8 +86,8 @@ def pooled(case: Case) -> Pooled:
     return Pooled(case, metrics, measure_values(everything, constant, BLOCK, case.seed) if regresses else None)
 
 
-def line(found: Pooled) -> str:
-    case, metrics, values = found
+def line(result: Pooled) -> str:
+    case, metrics, values = result
     gain, low = metrics.log_loss_gain or 0.0, metrics.log_loss_gain_low or 0.0
     skill = "" if values is None else f"  skill {values.skill or 0.0:+.4f} from {values.skill_low or 0.0:+.4f}"
     return (
@@ -100,24 +101,24 @@ def line(found: Pooled) -> str:
 def verdicts(results: Sequence[Pooled]) -> bool:
     """Print how many seeds held, for each market and model; return whether direction reached its targets."""
     reached = True
-    groups = sorted({(each.case.market, each.case.type_name, each.case.timeframe) for each in results})
+    groups = sorted({(result.case.market, result.case.type_name, result.case.timeframe) for result in results})
     for market, type_name, timeframe in groups:
         same = [
-            each.metrics
-            for each in results
-            if (each.case.market, each.case.type_name, each.case.timeframe) == (market, type_name, timeframe)
+            result.metrics
+            for result in results
+            if (result.case.market, result.case.type_name, result.case.timeframe) == (market, type_name, timeframe)
         ]
         if market not in {"sample:edge", "sample:null"}:
             continue
         edge = market == "sample:edge"
-        held = sum((each.log_loss_gain or 0.0) > 0 if edge else not each.better for each in same)
+        held = sum((result.log_loss_gain or 0.0) > 0 if edge else not result.better for result in same)
         enough = held * OF >= WANTED * len(same)
         reached = reached and (enough or type_name != "direction")
-        mean = sum(each.log_loss_gain or 0.0 for each in same) / len(same)
+        mean = sum(result.log_loss_gain or 0.0 for result in same) / len(same)
         print(
             f"{market:12} {type_name}_{timeframe}: {'beats its baseline' if edge else 'not better'} in {held} of "
             f"{len(same)} seeds (wanted {WANTED} of {OF}){'' if enough else '  MISSED'}; mean gain {mean:+.5f} nats, "
-            f"surely better in {sum(each.better for each in same)}"
+            f"surely better in {sum(result.better for result in same)}"
         )
     return reached
 
@@ -132,23 +133,23 @@ def main() -> None:
     parser.add_argument("--type", action="append", choices=sorted(MODELS))
     parser.add_argument("--timeframe", action="append", choices=["1m", "5m", "60m"])
     parser.add_argument("--end", type=lambda day: datetime.fromisoformat(day).replace(tzinfo=UTC), default=END)
-    given = parser.parse_args()
-    markets = given.market or ["sample:edge", "sample:null"]
+    options = parser.parse_args()
+    markets = options.market or ["sample:edge", "sample:null"]
     real = any(Path(market).is_dir() for market in markets)
-    seeds = [1] if real else range(given.first_seed, given.first_seed + given.seeds)
+    seeds = [1] if real else range(options.first_seed, options.first_seed + options.seeds)
     cases = [
-        Case(market, seed, type_name, timeframe, given.days, given.end)
+        Case(market, seed, type_name, timeframe, options.days, options.end)
         for market in markets
-        for type_name in given.type or (sorted(MODELS) if real else ["direction"])
-        for timeframe in given.timeframe or (["1m", "5m", "60m"] if real else ["5m"])
+        for type_name in options.type or (sorted(MODELS) if real else ["direction"])
+        for timeframe in options.timeframe or (["1m", "5m", "60m"] if real else ["5m"])
         for seed in seeds
     ]
     began = time.perf_counter()
     results = []
-    with ProcessPoolExecutor(max_workers=given.jobs) as pool:
-        for found in pool.map(pooled, cases):
-            results.append(found)
-            print(line(found), flush=True)
+    with ProcessPoolExecutor(max_workers=options.jobs) as pool:
+        for result in pool.map(pooled, cases):
+            results.append(result)
+            print(line(result), flush=True)
     reached = verdicts(results)
     print(f"{len(cases)} cases in {time.perf_counter() - began:.0f} s")
     sys.exit(0 if reached else 1)

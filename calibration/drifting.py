@@ -1,6 +1,6 @@
 """An archive whose planted edge reverses on a day: what the platform's drift checks are there to find.
 
-Belongs here: prices with an edge that somebody planted. Does not belong here: anything that looks for it.
+Belongs here: prices with a planted edge. Does not belong here: anything that searches for it.
 
 The prices are those of `sample:null`, which hold nothing to find, with one effect laid over them: after a move of
 `WINDOW` minutes beyond `THRESHOLD` standard deviations, a drift against it, of `SIZE` over the next `SPREAD` minutes;
@@ -51,7 +51,26 @@ FADE: Final = '''class FadeTheMove(Strategy):
 def drifting_archive(
     folder: Path, symbols: tuple[str, ...], start: datetime, end: datetime, reverses: datetime, seed: int
 ) -> Path:
-    """Write the archive of [start, end) and return its folder."""
+    """Write an archive of 1-minute bars and funding with a planted effect.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the archive is written.
+    symbols : tuple of str
+        Which instruments.
+    start, end : datetime
+        Bars lie in [start, end), UTC.
+    reverses : datetime
+        When the effect reverses.
+    seed : int
+        Of the market.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     market = SampleMarket(seed, "null", clock=lambda: end + timedelta(minutes=1))
     for symbol in symbols:
@@ -65,18 +84,48 @@ def drifting_archive(
 def drifting_candles(
     market: SampleMarket, symbol: str, start: datetime, end: datetime, reverses: datetime
 ) -> pl.DataFrame:
-    """Return a market's 1-minute bars with the effect in them, which reverses on a day: columns as the market's."""
-    candles = market.candles_1m([symbol], start, end).sort("ts")
+    """Return a market's 1-minute bars with a planted effect.
+
+    Parameters
+    ----------
+    market : SampleMarket
+        Without an effect.
+    symbol : str
+        Which instrument.
+    start, end : datetime
+        Bars lie in [start, end), UTC.
+    reverses : datetime
+        When the effect reverses.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the market's candles.
+    """
+    candles = market.candles([symbol], "1m", start, end).sort("ts")
     times = candles["ts"].to_numpy()
     side = np.where(times < np.datetime64(reverses.replace(tzinfo=None), "us"), -1.0, 1.0)
     return shifted(candles, planted(np.log(candles["close"].to_numpy()), side))
 
 
 def shuffled(candles: pl.DataFrame, since: datetime, seed: int) -> pl.DataFrame:
-    """Return one symbol's bars, whole days, with the hours of each day from `since` on in any order.
+    """Return one symbol's bars with the hours of each day shuffled from `since` on; volatility becomes unpredictable.
 
-    So volatility foretells little beyond its hour. Each bar keeps its shape and its volume; prices go on from the bar
-    before.
+    Each bar keeps its shape and its volume; prices continue from the bar before.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        1-minute bars of whole days.
+    since : datetime
+        First day that is shuffled.
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    DataFrame
+        The same columns.
     """
     rng = np.random.default_rng(seed)
     frame = candles.sort("ts")

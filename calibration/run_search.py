@@ -1,9 +1,9 @@
-"""The two calibrations of the whole machine: what it supports where there is nothing, and what it finds where there is.
+"""The two calibrations of search and holdout: false support on a null market, and power on a market with an edge.
 
-Run ``make calibrate`` or ``python benchmarks/calibrate.py``. Each cycle is search and exam by the functions of a real
-cycle, on the sample market's variants ``null`` and ``edge``, whose truth is documented; every seed is another market.
-Results are kept one line each in a folder, so that a run that was stopped goes on where it was; ``--fresh`` begins
-anew. Ends with status 1 where a bar is missed.
+Run ``make calibrate`` or ``python -m calibration.run_search``. Each cycle runs search and holdout with the functions of
+a real cycle, on the sample market's variants ``null`` and ``edge``, whose truth is documented; every seed is another
+market. Results are stored one line each, so that an interrupted run continues; ``--fresh`` starts over. The exit status
+is 1 if a bound is missed.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from typing import Any
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # one cycle a process: before polars is loaded, in children as well
 
-from backtester.aggregator import aggregate
-from backtester.costs import Costs
-from blofin_resources.market.factory import open_market
+from backtester.resampling import aggregate
+from backtester.simulation.costs import Costs
+from blofin_resources.market.registry import open_market
+from calibration.search import CYCLE, FORWARD, Forward, follow, run_cycle, upper_bound
 from features.bars import FrameSource
 from features.feature_manager import FeatureManager
-from strategies.base import Strategy
-from strategies.evolution.calibration import CYCLE, FORWARD, Forward, follow, run_cycle, upper_bound
+from strategies.language.strategy import Strategy
 from strategies.registry import load_library
 
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
@@ -48,7 +48,7 @@ NULL_FROM, POWER_FROM = 10_000, 20_000
 
 @dataclass(frozen=True)
 class Job:
-    """One market to run: its key names what the result depends on."""
+    """One market to run; its key contains everything that the result depends on."""
 
     kind: str
     seed: int
@@ -61,25 +61,43 @@ class Job:
 
 
 def manager_of(variant: str, seed: int, symbols: Sequence[str], until: datetime) -> FeatureManager:
+    """Return the features of a sample market.
+
+    Parameters
+    ----------
+    variant : str
+        `null` or `edge`.
+    seed : int
+        Seed of the market.
+    symbols : sequence of str
+        Symbols to simulate.
+    until : datetime
+        End of the candles (UTC).
+
+    Returns
+    -------
+    FeatureManager
+        As of `until`.
+    """
     market = open_market(f"sample:{variant}", archive=None, api_url="", seed=seed)
-    minutes = market.candles_1m(symbols, AS_OF - HISTORY, until)
+    minutes = market.candles(symbols, "1m", AS_OF - HISTORY, until)
     candles = {"1m": minutes, **{timeframe: aggregate(minutes, timeframe, until) for timeframe in ("5m", "60m", "1d")}}
     return FeatureManager(FrameSource(candles, market.funding(symbols, AS_OF - HISTORY, until)), until)
 
 
 def null(job: Job) -> dict[str, Any]:
-    """Run one cycle at full cost and one at none, each a search of its own on the same market."""
+    """Run one cycle at full cost and one without costs, each with its own search on the same market."""
     manager = manager_of("null", NULL_FROM + job.seed, SYMBOLS, AS_OF)
     return {kind: _null(manager, job, costs) for kind, costs in COSTS.items()}
 
 
 def _null(manager: FeatureManager, job: Job, costs: Costs) -> dict[str, Any]:
     cycle = run_cycle(manager, SYMBOLS, AS_OF, load_library(), budget=job.budget, seed=job.seed, costs=costs)
-    judged = [cycle.evidence[each.name] for each in cycle.newcomers]
+    evidence = [cycle.evidence[strategy.name] for strategy in cycle.newcomers]
     return {
-        "finalists": len(judged),
+        "finalists": len(evidence),
         "supported": len(cycle.supported(cycle.newcomers)),
-        "best_deflated": max((each.deflated or 0.0 for each in judged), default=0.0),
+        "best_deflated": max((finalist.deflated or 0.0 for finalist in evidence), default=0.0),
         "evaluations": cycle.designs.evaluations,
     }
 
@@ -87,26 +105,26 @@ def _null(manager: FeatureManager, job: Job, costs: Costs) -> dict[str, Any]:
 def power(job: Job) -> dict[str, Any]:
     until = AS_OF + (POWER_CYCLES - 1) * CYCLE + FORWARD
     manager = manager_of("edge", POWER_FROM + job.seed, MANY, until)
-    known: list[Strategy] = load_library()
-    library = len(known)
-    told = []
+    library_so_far: list[Strategy] = load_library()
+    library = len(library_so_far)
+    summaries = []
     for number in range(POWER_CYCLES):
         as_of = AS_OF + number * CYCLE
-        cycle = run_cycle(manager, MANY, as_of, known, budget=job.budget, seed=100 * job.seed + number)
-        designed = [*known[library:], *cycle.newcomers]
+        cycle = run_cycle(manager, MANY, as_of, library_so_far, budget=job.budget, seed=100 * job.seed + number)
+        designed = [*library_so_far[library:], *cycle.newcomers]
         after = follow(manager, MANY, as_of, cycle.supported(designed))
-        told.append(_told(cycle.evidence, after))
-        if any(each.good for each in after.values()):
+        summaries.append(_summary(cycle.evidence, after))
+        if any(forward.good for forward in after.values()):
             break
-        known = [*known[:library], *designed]
-    return {"found": any(each["good"] for each in told), "cycles": told}
+        library_so_far = [*library_so_far[:library], *designed]
+    return {"found": any(summary["good"] for summary in summaries), "cycles": summaries}
 
 
-def _told(evidence: Any, after: dict[str, Forward]) -> dict[str, Any]:
-    best = max(evidence.values(), key=lambda each: each.sharpe or -1.0)
+def _summary(evidence: Any, after: dict[str, Forward]) -> dict[str, Any]:
+    best = max(evidence.values(), key=lambda finalist: finalist.sharpe or -1.0)
     return {
-        "good": any(each.good for each in after.values()),
-        "supported": {name: asdict(each) for name, each in after.items()},
+        "good": any(forward.good for forward in after.values()),
+        "supported": {name: asdict(forward) for name, forward in after.items()},
         "best_sharpe": best.sharpe,
         "best_deflated": best.deflated,
         "expected_max": best.expected_max,
@@ -122,12 +140,27 @@ def run(job: Job) -> tuple[Job, dict[str, Any], float]:
 
 
 def results(jobs: list[Job], store: Path, processes: int) -> dict[str, dict[str, Any]]:
-    """Run the jobs that the store does not hold, and return all."""
+    """Run the jobs without a stored result, and return all results.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        The markets to run.
+    store : Path
+        File with one result per line, which is continued.
+    processes : int
+        Number of processes.
+
+    Returns
+    -------
+    dict of str to dict
+        Results by key, in the order of the jobs.
+    """
     held = dict(_lines(store))
     waiting = [job for job in jobs if job.key not in held]
     if waiting:
         print(
-            f"{len(jobs) - len(waiting)} of {len(jobs)} are there; running {len(waiting)} on {processes} processes",
+            f"{len(jobs) - len(waiting)} of {len(jobs)} are stored; running {len(waiting)} on {processes} processes",
             flush=True,
         )
         with (
@@ -152,25 +185,25 @@ def _lines(store: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield row["key"], row["result"]
 
 
-def report_null(kind: str, found: dict[str, dict[str, Any]]) -> bool:
-    cycles = [each[kind] for each in found.values()]
-    false = sum(each["supported"] > 0 for each in cycles)
+def report_null(kind: str, by_seed: dict[str, dict[str, Any]]) -> bool:
+    cycles = [cycle[kind] for cycle in by_seed.values()]
+    false = sum(cycle["supported"] > 0 for cycle in cycles)
     bound = upper_bound(false, len(cycles))
-    fewest = min(each["finalists"] for each in cycles)
+    fewest = min(cycle["finalists"] for cycle in cycles)
     enough = kind != "zero cost" or fewest >= LEAST_FINALISTS
     print(f"null, {kind}: {len(cycles)} cycles: {false} with a supported newcomer, 95 % upper bound {bound:.1%} "
           f"(at most {MOST_FALSE:.0%}); finalists a cycle: at least {fewest}")  # fmt: skip
     return bound <= MOST_FALSE and enough
 
 
-def report_power(found: dict[str, dict[str, Any]]) -> bool:
-    seeds = list(found.values())
-    hits = sum(each["found"] for each in seeds)
-    first = [sum(each["found"] and len(each["cycles"]) == count for each in seeds) for count in (1, 2, 3)]
+def report_power(by_seed: dict[str, dict[str, Any]]) -> bool:
+    seeds = list(by_seed.values())
+    hits = sum(row["found"] for row in seeds)
+    first = [sum(row["found"] and len(row["cycles"]) == count for row in seeds) for count in (1, 2, 3)]
     least = -(-LEAST_FOUND * len(seeds) // 1)
     print(f"power      {len(seeds)} seeds: {hits} found (at least {least:.0f}); in cycle 1, 2, 3: {first}")
-    for key, each in found.items():
-        last = each["cycles"][-1]
+    for key, row in by_seed.items():
+        last = row["cycles"][-1]
         good = [one for one in last["supported"].values() if one["correlation"] >= 0.0]
         best = max(good, key=lambda one: (one["correlation"], one["pnl_pct"]), default=None)
         what = (
@@ -181,7 +214,7 @@ def report_power(found: dict[str, dict[str, Any]]) -> bool:
                 f"correlation {best['correlation']:.2f}"
             )
         )
-        print(f"  {key:<18} {'found' if each['found'] else 'missed':<7} best exam Sharpe {last['best_sharpe']:.2f} "
+        print(f"  {key:<18} {'found' if row['found'] else 'missed':<7} best holdout Sharpe {last['best_sharpe']:.2f} "
               f"(luck {last['expected_max']:.2f}, se {last['se']:.2f}, {last['trials']} tries)  {what}")  # fmt: skip
     return hits >= least
 
@@ -195,21 +228,21 @@ def main() -> int:
     parser.add_argument("--budget", type=int, default=4000, help="evaluations a power cycle")
     parser.add_argument("--only", choices=("null", "power"), help="one of the two")
     parser.add_argument("--folder", type=Path, default=Path("build/calibration"))
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    store = given.folder / "results.jsonl"
-    if given.fresh:
+    parser.add_argument("--fresh", action="store_true", help="delete earlier results")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    store = options.folder / "results.jsonl"
+    if options.fresh:
         store.unlink(missing_ok=True)
     good = True
-    if given.only != "power" and given.cycles:
-        found = results([Job("null", seed, given.null_budget) for seed in range(given.cycles)], store, given.jobs)
+    if options.only != "power" and options.cycles:
+        done = results([Job("null", seed, options.null_budget) for seed in range(options.cycles)], store, options.jobs)
         for kind in COSTS:
-            good &= report_null(kind, found)
-    if given.only != "null" and given.seeds:
-        jobs = [Job("power", seed, given.budget) for seed in range(given.seeds)]
-        good &= report_power(results(jobs, store, given.jobs))
-    print("every bar is reached" if good else "a bar is missed")
+            good &= report_null(kind, done)
+    if options.only != "null" and options.seeds:
+        jobs = [Job("power", seed, options.budget) for seed in range(options.seeds)]
+        good &= report_power(results(jobs, store, options.jobs))
+    print("every bound is met" if good else "a bound is missed")
     return 0 if good else 1
 
 

@@ -1,0 +1,88 @@
+"""How fast a book is: 50 symbols, three years of hourly bars, a rebalance a day.
+
+Run ``make bench`` or ``python benchmarks/bench_books.py``. Processor time of this thread, the best of some runs, since
+other work on the machine only ever adds time; beside it stands a bare loop over the same arrays in the same run: every
+symbol's open and close in every bar, times its quantity. Scores come from features that are computed already.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numba
+import numpy as np
+import polars as pl
+
+from backtester import PreparedMarket
+from features.array_types import FloatArray
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+from strategies import load_books
+
+SYMBOLS, HOURS = 50, 3 * 365 * 24
+START = datetime(2022, 1, 1, tzinfo=UTC)
+NAMES = ("cross_sectional_momentum", "volatility_scaled_momentum", "short_term_reversal", "low_volatility")
+RUNS = 15
+
+
+def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    rng = np.random.default_rng(1)
+    times = pl.Series("ts", pl.datetime_range(START, START + timedelta(hours=HOURS - 1), "1h", eager=True)).cast(TS)
+    common = rng.normal(0, 0.004, HOURS)
+    candles, payments = [], []
+    for place in range(SYMBOLS):
+        close = rng.uniform(0.1, 500) * np.exp(np.cumsum(common + rng.normal(0, 0.006, HOURS)))
+        opens = np.concatenate([close[:1], close[:-1]])
+        bars = {
+            "symbol": f"S{place:02}-USDT", "ts": times, "open": opens, "high": np.maximum(opens, close) * 1.002,
+            "low": np.minimum(opens, close) * 0.998, "close": close, "volume": 1e4, "quote_volume": 1e4 * close,
+            "contracts": None, "minutes": 60, "origin": "bench", "flag": None,
+        }  # fmt: skip
+        candles.append(pl.DataFrame(bars, schema=CANDLE_SCHEMA))
+        rates = rng.normal(1e-4, 1e-4, len(times[::8]))
+        payments.append(pl.DataFrame({"symbol": f"S{place:02}-USDT", "ts": times[::8], "rate": rates}, FUNDING_SCHEMA))
+    return pl.concat(candles), pl.concat(payments)
+
+
+@numba.njit(nogil=True)
+def bare(opens: FloatArray, closes: FloatArray, quantities: FloatArray) -> float:
+    total = 0.0
+    for row in range(len(opens)):
+        equity = 0.0
+        for column in range(opens.shape[1]):
+            equity += quantities[column] * opens[row, column]
+        for column in range(opens.shape[1]):
+            equity += quantities[column] * closes[row, column]
+        total += max(equity, 0.0)
+    return total
+
+
+def best(run: Callable[[], object]) -> float:
+    run()
+    taken = []
+    for _ in range(RUNS):
+        before = time.thread_time()
+        run()
+        taken.append(time.thread_time() - before)
+    return 1e3 * min(taken)
+
+
+def main() -> None:
+    candles, funding = frames()
+    prepared = PreparedMarket.of("60m", candles, funding)
+    market = prepared.market
+    quantities = np.ones(SYMBOLS)
+    loop = best(lambda: bare(market.open, market.close, quantities))
+    print(f"a bare loop over {SYMBOLS} symbols and {HOURS} bars: {loop:.1f} ms")
+    for book in load_books():
+        if book.name in NAMES:
+            simulated = best(lambda book=book: prepared.backtest(book))
+            whole = best(lambda book=book: prepared.backtest(book).metrics())
+            fills = prepared.backtest(book).result.fills.height
+            print(
+                f"{book.name}: {simulated:.1f} ms to simulate ({fills} fills), {whole:.1f} ms with all metrics, "
+                f"{whole / loop:.1f} bare loops"
+            )
+
+
+if __name__ == "__main__":
+    main()
