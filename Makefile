@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow test-long ui sql bench calibrate calibrate-models lock clean
+.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-models calibrate-universe lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,19 +48,32 @@ ui: $(READY) .env ## Dagster's UI and daemon on http://127.0.0.1:3000
 sql: $(READY) ## A prompt for queries, reading only
 	@$(BIN)/blofin sql
 
+docs: $(READY) .venv/docs ## Build the documentation site in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/docs: $(READY) requirements-docs.lock
+	@echo "installing the tools of the site (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-docs.lock
+	@touch $@
+
 bench: $(READY) ## Measure, as ratios in one run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour on two cores; goes on where it was stopped)
-	@$(BIN)/python benchmarks/calibrate.py
+	@$(BIN)/python -m calibration.run_search
 
 calibrate-models: $(READY) ## The same for the models
-	@$(BIN)/python benchmarks/calibrate_models.py --jobs 2
+	@$(BIN)/python -m calibration.run_models --jobs 2
+
+calibrate-universe: $(READY) ## What the planted edges of the sample market's universe pay (ten minutes on two cores)
+	@$(BIN)/python -m calibration.run_universe
 
 lock: $(READY) ## Pin every dependency anew
 	@$(BIN)/pip-compile --quiet --extra dev --extra postgres --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --output-file requirements.lock pyproject.toml
 	@sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock # the version alone: a build's label is not on every index
+	@$(BIN)/pip-compile --quiet --extra docs --constraint requirements.lock --strip-extras --allow-unsafe --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header --output-file - pyproject.toml | grep -vxFf requirements.lock | grep -v '^torch==' > requirements-docs.lock
 
 clean: ## Remove the virtual environment and caches; the warehouse stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

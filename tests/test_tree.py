@@ -8,7 +8,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 LEFT_BEHIND = ("__pycache__", ".nbc", ".nbi", ".pyc", ".pkl", ".sqlite", ".parquet", ".egg-info")
-ORACLES = {"tests/backtester/vectorbt_answers.parquet"}
+ORACLES = {"tests/backtester/vectorbt_answers.parquet", "tests/backtester/vectorbt_book_answers.parquet"}
 """Data that a committed script made and that tests are held against."""
 
 

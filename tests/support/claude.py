@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from blofin_resources.claude import Answer, Claude, Role, Unavailable
+from blofin_resources.claude.ledger import Ledger
 from blofin_resources.warehouse import Warehouse
 
 KEY = "sk-ant-test-key"
@@ -54,11 +55,11 @@ class Desk:
         return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=2 * self.number)
 
     def claude(self, base_url: str = NO_SERVER, **given: Any) -> Claude:
-        """Return a client with a key, five dollars and little patience."""
+        """Return a client with a key, five dollars and the patience of a slow machine."""
         usual: dict[str, Any] = {
             "key": SecretStr(KEY),
             "budget_usd": 5.0,
-            "deadline_seconds": 5.0,
+            "deadline_seconds": 60.0,
             "clock": lambda: self.as_of + timedelta(hours=7),
         }
         return Claude(self.warehouse, base_url=base_url, **{**usual, **given})
@@ -68,6 +69,10 @@ class Desk:
     ) -> Answer[Idea] | Unavailable:
         """Ask for an idea."""
         return claude.ask(role, prompt or Words(), Idea, as_of=self.as_of, run_id=run_id)
+
+    def spent(self) -> float:
+        """Return what the day's calls cost, US dollars."""
+        return Ledger(self.warehouse, lambda: self.as_of).spent(self.as_of)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the day's calls, in order."""

@@ -19,7 +19,8 @@ import dagster as dg
 from support.platform import Platform
 
 from blofin_assets.definitions import build_defs
-from blofin_assets.runner import CONSOLE, STEP_TAG, console
+from blofin_assets.scheduling.runner import CONSOLE, console
+from blofin_assets.shared.asset import STEP_TAG
 from blofin_resources.dagster_resources import ClockResource
 from blofin_resources.processes import process_identity
 
@@ -157,12 +158,19 @@ class Clockwork:
         return True
 
 
+class _MovedClock(ClockResource):
+    """The clock that the environment moves."""
+
+    def now(self) -> datetime:
+        return datetime.fromisoformat(os.environ[NOW]) if NOW in os.environ else super().now()
+
+
 @contextmanager
 def clockwork(platform: Platform, **resources: Any) -> Iterator[Clockwork]:
     """Give a platform's daemon under a clock that is moved by hand."""
     defs = build_defs(
         platform.settings,
-        resources={"clock": ClockResource(fixed=dg.EnvVar(NOW)), **resources},
+        resources={"clock": _MovedClock(), **resources},
         console=console(lambda *_: None),
     )
     before = os.environ.get(NOW)

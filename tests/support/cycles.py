@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ import polars as pl
 import pytest
 from support import fake_messages as fake
 from support.fake_messages import GOOD_DESIGN, HOSTILE_DESIGN, FakeMessages, Got, Sent
-from support.platform import Platform, keep_surroundings_out, platforms
+from support.platform import Platform, keep_surroundings_out, platforms, report_data
 
-from backtester.ranking import ranked
+from backtester.evaluation.ranking import ranked
 from blofin_assets.definitions import build_defs
-from blofin_assets.plan import MARKET_DATA, STRATEGY_CYCLE
-from blofin_assets.reporting.collect.changes import Changes, collect_changes
-from blofin_assets.roster import TICK, roster
-from blofin_assets.runner import _errors
+from blofin_assets.reporting.sections import changes
+from blofin_assets.scheduling.runner import _errors
+from blofin_assets.shared.cadences import MARKET_DATA, STRATEGY_CYCLE
+from blofin_assets.strategy_cycle.population import TICK, load_population
 from blofin_resources.dagster_resources import ClaudeResource
 
 FIRST_CYCLE = datetime(2026, 3, 12, tzinfo=UTC)
@@ -49,8 +49,8 @@ TUNING = {
     "diagnosis": f"It trades too often. {EVIL} {KEY}",
     "variants": [{"reason": "fewer trades", "changes": [{"parameter": "no_such_parameter", "value": 1.0}]}],
 }
-PASTS = {"half": 3, "late": 2}
-"""Attempts in the life of one strategy that does badly, before a cycle that is to act on them."""
+PASTS = {True: 3, False: 2}
+"""Attempts in the life of one strategy that does badly, before the cycle `late`: of one that is followed, of any."""
 
 RETRY_AFTER = 0.3
 """Seconds that a refused request is told to wait."""
@@ -108,7 +108,7 @@ class History:
     printed : Path
         All that was printed and logged.
     lives : dict of str to int
-        Attempts to tune in the life of one strategy before the cycle `half`, and of another before `late`.
+        Attempts to tune in the life of one strategy that is followed, and of another, before the cycle `late`.
     """
 
     platform: Platform
@@ -117,9 +117,12 @@ class History:
     printed: Path
     lives: dict[str, int] = field(default_factory=dict)
 
-    def report(self, cycle: str) -> Changes:
-        """Return what a day's report has to tell of a cycle."""
-        return collect_changes(self.platform.warehouse, self.as_of[cycle], self.as_of[cycle])
+    def report(self, cycle: str) -> changes.Changes:
+        """Return what a day's report has to tell of a cycle, also of one that was begun alone."""
+        as_of = self.as_of[cycle]
+        data = report_data(self.platform.warehouse, as_of, sections=())
+        begun = replace(data, cycles=replace(data.cycles, strategy_time=as_of), since=as_of - timedelta(days=1))
+        return changes.SECTION.collect(self.platform.warehouse, begun)
 
     def author(self, cycle: str, stage: str, designer: str) -> dict[str, Any]:
         """Return what the report says of one author."""
@@ -157,16 +160,17 @@ def history(stored: Path, root: Path) -> Iterator[History]:
         for number, (name, author) in enumerate(found.authors.items()):
             found.as_of[name] = FIRST_CYCLE + number * STEP
             with written_down(found.printed), served(author):
-                if name in PASTS:
+                if name == "late":
                     run(platform, found.as_of[name], *SCORES)
-                    found.lives |= remember_attempts(platform, found.as_of[name], PASTS[name], running=name == "half")
+                    for running, attempts in PASTS.items():
+                        found.lives |= remember_attempts(platform, found.as_of[name], attempts, running=running)
                 only = () if name == "good" else (*SCORES, *AUTHORS, *EXAM)
-                run(platform, found.as_of[name], *only, seconds=1.5 if name == "late" else 20.0)
+                run(platform, found.as_of[name], *only, seconds=4.0 if name == "late" else 60.0)
         yield found
 
 
 def run(
-    platform: Platform, as_of: datetime, *assets: str, budget_usd: float = 50.0, seconds: float = 20.0
+    platform: Platform, as_of: datetime, *assets: str, budget_usd: float = 50.0, seconds: float = 60.0
 ) -> dg.ExecuteInProcessResult:
     """Run a cycle, or some of its assets; a request that is refused for the moment is sent once more."""
     claude = ClaudeResource(budget_usd=budget_usd, deadline_seconds=seconds, retries=1)
@@ -247,7 +251,9 @@ def remember_attempts(platform: Platform, as_of: datetime, attempts: int, *, run
         [as_of],
     )
     waiting = set(made.filter(pl.col("latest") > as_of - timedelta(days=7))["name"])
-    followed = {each.strategy.name for each in roster(platform.warehouse, as_of - TICK) if each.running or not running}
+    followed = {
+        each.strategy.name for each in load_population(platform.warehouse, as_of - TICK) if each.running or not running
+    }
     so_far = dict(made.select("name", "attempts").iter_rows())
     due = [name for name in last_fifth(platform, as_of) if name in followed - waiting and name not in so_far]
     if not due:
@@ -257,7 +263,7 @@ def remember_attempts(platform: Platform, as_of: datetime, attempts: int, *, run
             "as_of": as_of - (20 + number) * STEP,
             "stage": "tuning",
             "designer": "tuner",
-            "slot": 0,
+            "slot": int(running),
             "name": due[0],
             "attempt": number,
             "state": "refused",

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,7 +20,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 
+from backtester.resampling import aggregate
+from features.bars import MINUTES, Timeframe
+
 MINUTE_MS = 60_000
+
+LONGER: tuple[Timeframe, ...] = ("60m", "1d")
+TIMEFRAMES: dict[str, Timeframe] = {"1m": "1m", "1H": "60m", "1D": "1d"}
+"""Bars that it serves, by the exchange's own names."""
 
 FAULTS = (
     "stall",
@@ -75,15 +82,39 @@ class Book:
         Payments with `FUNDING_SCHEMA`.
     marks : DataFrame, optional
         1-minute bars of the mark price with `MARK_SCHEMA`; those of the candles where omitted.
+    longer : dict of Timeframe to DataFrame, optional
+        Longer bars; what the minutes make where omitted.
     """
 
-    def __init__(self, candles: pl.DataFrame, funding: pl.DataFrame, marks: pl.DataFrame | None = None) -> None:
-        self.bars = {str(symbol): _bar_texts(frame) for (symbol,), frame in candles.group_by("symbol")}
+    def __init__(
+        self,
+        candles: pl.DataFrame,
+        funding: pl.DataFrame,
+        marks: pl.DataFrame | None = None,
+        longer: Mapping[Timeframe, pl.DataFrame] | None = None,
+    ) -> None:
+        self._candles = candles
+        self._longer = {timeframe: _texts_by_symbol(frame) for timeframe, frame in (longer or {}).items()}
+        self.bars = _texts_by_symbol(candles)
         own = (
             {} if marks is None else {str(symbol): _mark_texts(frame) for (symbol,), frame in marks.group_by("symbol")}
         )
         self.marks = {symbol: [[*row[:5], row[8]] for row in rows] for symbol, rows in self.bars.items()} | own
         self.rates = {str(symbol): _rate_texts(frame) for (symbol,), frame in funding.group_by("symbol")}
+
+    def longer(self, timeframe: Timeframe) -> dict[str, Rows]:
+        """Return the bars of a timeframe by symbol; made of the minutes at the first call, the last one unfinished."""
+        if timeframe not in self._longer:
+            until = datetime.max.replace(tzinfo=UTC)
+            self._longer[timeframe] = _texts_by_symbol(aggregate(self._candles, timeframe, until))
+        return self._longer[timeframe]
+
+    @property
+    def opened(self) -> dict[str, str]:
+        """The time of each symbol's first bar, of the shortest that it has, in milliseconds."""
+        longest_first = sorted(self._longer, key=lambda timeframe: -MINUTES[timeframe])
+        tables = [*(self._longer[timeframe] for timeframe in longest_first), self.bars]
+        return {symbol: rows[0][0] for table in tables for symbol, rows in table.items()}
 
 
 @dataclass
@@ -110,6 +141,7 @@ class FakeExchange:
         self._closing = threading.Event()
         self._chance = random.Random(self.misbehaviour.seed)  # noqa: S311 - chooses faults, guards nothing
         self._bars = dict(self.book.bars)
+        self._longer: dict[Timeframe, dict[str, Rows]] = {}
         self._marks = dict(self.book.marks)
         self._rates = dict(self.book.rates)
         self._gone: set[str] = set()
@@ -141,10 +173,11 @@ class FakeExchange:
         self._server.server_close()
         self._thread.join()
 
-    def revise(self, symbol: str, moment: datetime, close: str) -> None:
+    def revise(self, symbol: str, moment: datetime, close: str, timeframe: Timeframe = "1m") -> None:
         """Give a past bar another close, as exchanges do."""
         stamp = str(_ms(moment))
-        self._bars[symbol] = [_revised(row, close) if row[0] == stamp else row for row in self._bars[symbol]]
+        table = self._table(timeframe)
+        table[symbol] = [_revised(row, close) if row[0] == stamp else row for row in table[symbol]]
 
     def revise_mark(self, symbol: str, moment: datetime, close: str) -> None:
         """Give a past bar of the mark price another close."""
@@ -160,12 +193,14 @@ class FakeExchange:
 
     def outage(self, start: datetime, end: datetime) -> None:
         """Lose the bars of every symbol between two times for ever."""
-        for symbol, rows in self._bars.items():
-            self._bars[symbol] = [row for row in rows if not _ms(start) <= int(row[0]) < _ms(end)]
+        for table in (self._bars, *map(self._table, LONGER)):
+            for symbol, rows in table.items():
+                table[symbol] = [row for row in rows if not _ms(start) <= int(row[0]) < _ms(end)]
 
     def restore(self) -> None:
         """Fill what an outage had lost, list everything again and answer about every symbol."""
         self._bars = dict(self.book.bars)
+        self._longer.clear()
         self._marks = dict(self.book.marks)
         self._gone.clear()
         self._mute.clear()
@@ -238,7 +273,16 @@ class FakeExchange:
         return rows
 
     def _candles(self, query: dict[str, str]) -> tuple[str, Any]:
-        return self._paged(query, self._bars, lambda row: int(row[0]), 1440, 500)
+        bar = query.get("bar", "1m")
+        if bar not in TIMEFRAMES:
+            return "152002", None
+        return self._paged(query, self._table(TIMEFRAMES[bar]), lambda row: int(row[0]), 1440, 500)
+
+    def _table(self, timeframe: Timeframe) -> dict[str, Rows]:
+        if timeframe == "1m":
+            return self._bars
+        with self._lock:
+            return self._longer.setdefault(timeframe, dict(self.book.longer(timeframe)))
 
     def _mark_price_candles(self, query: dict[str, str]) -> tuple[str, Any]:
         if query.get("instId", "") in self._markless:
@@ -255,7 +299,7 @@ class FakeExchange:
         if symbol not in book or symbol in self._gone | self._mute:
             return "152014", None
         limit = int(query.get("limit", usual))
-        if not 1 <= limit <= most or query.get("bar", "1m") != "1m":
+        if not 1 <= limit <= most:
             return "152002", None
         limit = min(limit, self.most_rows)
         now = _ms(self.clock())
@@ -265,10 +309,11 @@ class FakeExchange:
             upper = min(upper, bisect_left(rows, int(query["after"]), key=moment))
         lower = bisect_right(rows, int(query["before"]), key=moment) if "before" in query else 0
         rows = rows[max(lower, upper - limit, 0) : upper][::-1]
-        return "0", [_with_confirm(row, now) if isinstance(row, list) else row for row in rows]
+        length = MINUTES[TIMEFRAMES[query.get("bar", "1m")]] * MINUTE_MS
+        return "0", [_with_confirm(row, now, length) if isinstance(row, list) else row for row in rows]
 
     def _instruments(self, query: dict[str, str]) -> tuple[str, Any]:
-        listed = [symbol for symbol in self._bars if symbol not in self._gone]
+        listed = [symbol for symbol in self.book.opened if symbol not in self._gone]
         if "instId" in query:
             listed = [symbol for symbol in listed if symbol == query["instId"]]
         return "0", [self._instrument(symbol) for symbol in sorted(listed)]
@@ -280,7 +325,7 @@ class FakeExchange:
             "baseCurrency": base,
             "quoteCurrency": quote,
             "contractValue": "0.001",
-            "listTime": self._bars[symbol][0][0],
+            "listTime": self.book.opened[symbol],
             "expireTime": "4102444800000",
             "maxLeverage": "125",
             "minSize": "0.1",
@@ -313,6 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Writes the exchange's answers; connections stay open."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the acknowledgement of its headers
     server_exchange: FakeExchange
 
     def do_GET(self) -> None:
@@ -341,8 +387,8 @@ def _envelope(code: str, data: Any) -> bytes:
     return json.dumps({"code": code, "msg": message, **({} if data is None else {"data": data})}).encode()
 
 
-def _with_confirm(row: list[str], now: int) -> list[str]:
-    return [*row[:-1], "1" if int(row[0]) + MINUTE_MS <= now else "0"]
+def _with_confirm(row: list[str], now: int, length: int) -> list[str]:
+    return [*row[:-1], "1" if int(row[0]) + length <= now else "0"]
 
 
 def _revised(row: list[str], close: str) -> list[str]:
@@ -353,6 +399,10 @@ def _revised(row: list[str], close: str) -> list[str]:
 def _bar_texts(frame: pl.DataFrame) -> Rows:
     """Return bars as the exchange writes them, oldest first."""
     return _texts(frame, ("open", "high", "low", "close", "contracts", "volume", "quote_volume"))
+
+
+def _texts_by_symbol(frame: pl.DataFrame) -> dict[str, Rows]:
+    return {str(symbol): _bar_texts(rows) for (symbol,), rows in frame.group_by("symbol")}
 
 
 def _mark_texts(frame: pl.DataFrame) -> Rows:

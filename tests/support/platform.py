@@ -1,29 +1,50 @@
 """A small platform for tests: two symbols of the sample market in a folder of its own."""
 
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
+from sqlalchemy import Engine, event
+from support.warehouses import kept_folder, put_warehouse
 
 from blofin_assets.definitions import build_defs, build_resources
-from blofin_assets.instance import prepare_home
-from blofin_assets.plan import Plan, plan
-from blofin_assets.progress import WarehouseProgress
-from blofin_assets.runner import Outcome, console, execute
+from blofin_assets.reporting import ReportData, collect
+from blofin_assets.reporting.section import Section
+from blofin_assets.reporting.sections import SECTIONS
+from blofin_assets.scheduling.instance import PROJECT, prepare_home
+from blofin_assets.scheduling.plan import Plan, plan
+from blofin_assets.scheduling.progress import WarehouseProgress
+from blofin_assets.scheduling.runner import Outcome, console, execute
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
 AS_OF = datetime(2026, 3, 13, 0, tzinfo=UTC)
 START = date(2026, 3, 1)
 
-SMALL = {"symbols": "BTC-USDT,ETH-USDT", "start": START.isoformat(), "search_budget": 24, "tuning_budget": 4}
+SMALL = {
+    "symbols": "BTC-USDT,ETH-USDT",
+    "start": START.isoformat(),
+    "search_budget": 24,
+    "tuning_budget": 4,
+    "universe": "off",
+}
 """Settings of a platform that runs a cycle in seconds."""
+
+
+@event.listens_for(Engine, "connect")
+def _wait_for_no_disk(connection: sqlite3.Connection, _: object) -> None:
+    """Let Dagster's record return before the disk has written: no test cuts the power."""
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,9 @@ def platforms(root: Path) -> Iterator[Make]:
     def make(folder: str = "warehouse", **changes: object) -> Platform:
         given = {**SMALL, **changes}
         settings = Settings(warehouse=root / folder, **given)
-        settings.warehouse.mkdir(parents=True, exist_ok=True)
+        put_record(settings.warehouse / ".dagster")
+        if settings.catalog is None:
+            put_warehouse(settings.warehouse, market=settings.market, market_id=settings.market_id)
         warehouse = build_resources(settings)["warehouse"].open()
         instance = dg.DagsterInstance.from_config(str(prepare_home(settings.warehouse)))
         opened.append(instance)
@@ -75,12 +98,36 @@ def platforms(root: Path) -> Iterator[Make]:
             build_defs(settings, console=console(lambda *_: None)),
             warehouse,
             instance,
-            WarehouseProgress(warehouse, settings.symbols),
+            WarehouseProgress(warehouse, settings.symbols, settings.universe, settings.deep_start),
         )
 
     yield make
     for instance in opened:
         instance.dispose()
+
+
+def put_record(home: Path) -> None:
+    """Put Dagster's record of no run into its folder, unless there is one."""
+    if not home.exists():
+        shutil.copytree(_made_record(), home)
+
+
+@cache
+def _made_record() -> Path:
+    """Return the folder of a record that Dagster has made, once in a test process: it takes some hundred statements."""
+    folder = kept_folder()
+    shutil.copyfile(PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        instance.get_runs()
+    return folder
+
+
+def report_data(
+    warehouse: Warehouse, as_of: datetime = AS_OF, sections: tuple[Section[Any, Any], ...] = SECTIONS
+) -> ReportData:
+    """Return what a report is made of, with the settings of another day: other symbols in another order."""
+    symbols = ("SOL-USDT", "ETH-USDT", "BTC-USDT")
+    return collect(warehouse, as_of, market="sample", synthetic=True, symbols=symbols, seed=7, sections=sections)
 
 
 def content(warehouse: Warehouse, table: str) -> pl.DataFrame:

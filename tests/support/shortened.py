@@ -17,7 +17,7 @@ from typing import Any, Final
 import dagster as dg
 
 from blofin_assets.definitions import build_defs
-from blofin_assets.plan import MARKET_DATA
+from blofin_assets.shared.cadences import MARKET_DATA
 from blofin_resources.dagster_resources import ClockResource
 
 SPEED: Final = float(os.environ.get("BLOFIN_TEST_SPEED", "160"))

@@ -41,7 +41,7 @@ class Webhook:
         self._ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class Webhook:
         """Its address, with a token as real ones have it."""
         return f"http://127.0.0.1:{self._server.server_port}/hook/{TOKEN}"
 
-    def wait(self, count: int, seconds: float = 2.0) -> None:
+    def wait(self, count: int, seconds: float = 60.0) -> None:
         """Wait until so many messages have come."""
         until = time.monotonic() + seconds
         while len(self.got) < count and time.monotonic() < until:

@@ -1,0 +1,67 @@
+"""One constant says how long the exam is: made longer, nothing before it may see the days that it gained."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TEN_DAYS = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import backtester.statistics.windows as windows
+
+windows.HOLDOUT_LENGTH, windows.HOLDOUT_NAME = timedelta(days=10), "10d"
+
+from support.platform import AS_OF, platforms
+
+from blofin_assets.strategy_cycle.evaluation import STEPS_BACK
+from blofin_assets.strategy_cycle.prompt_context import lessons
+from blofin_assets.shared.cadences import CADENCES, MARKET_DATA, STRATEGY_CYCLE
+from blofin_assets.drift.performance import EXPECTED_REACH
+from blofin_assets.reporting.sections import data
+
+TEN = timedelta(days=10)
+assert EXPECTED_REACH == data.RECENT == TEN
+assert STEPS_BACK == 5
+assert "last 10 days" in [column.header for column in data._COVERAGE]
+
+with platforms(Path(sys.argv[1])) as make:
+    platform = make(start=(AS_OF - timedelta(days=27)).date().isoformat())
+    platform.run(jobs=(MARKET_DATA, STRATEGY_CYCLE))
+    store, cycle = platform.warehouse, next(each for each in CADENCES if each.job == STRATEGY_CYCLE).floor(AS_OF)
+    begins = cycle - TEN
+    searched = store.read("SELECT DISTINCT window_end FROM research.trials WHERE purpose = 'search'")
+    assert searched["window_end"].to_list() == [begins], searched
+    judged = store.read("SELECT DISTINCT window_start, window_end FROM research.strategy_backtest_results")
+    assert judged.rows() == [(begins, cycle)], judged
+    names = store.read('SELECT DISTINCT "window" FROM research.strategy_scores ORDER BY ALL')["window"].to_list()
+    assert len(names) == 2 and names[0] == "10d" and names[1].startswith("search_"), names
+    told = store.read("SELECT DISTINCT usable_from FROM research.knowledge_entries WHERE window_end = ?", [cycle])
+    assert told["usable_from"].to_list() == [cycle + TEN], told
+    with store.transaction("old") as tx:
+        row = store.read("SELECT * EXCLUDE (run_id) FROM research.knowledge_entries LIMIT 1")
+        old = row.with_columns(id=row["id"] + "-old", usable_from=None, as_of=None, content=row["content"] + " (old)")
+        tx.append("research.knowledge_entries", old.cast(row.schema), key=["id"])
+    stamp = row["timestamp"][0]
+    seen = [each for day in (9, 10) for each in lessons(store, stamp + timedelta(days=day)) if "(old)" in each.content]
+    assert len(seen) == 1, "a lesson without a date may be read once the exam that it may rest on is over"
+print("ten days everywhere")
+"""
+
+
+@pytest.mark.slow
+def test_a_longer_exam_is_longer_everywhere(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    paths = f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'tests')!r}]\n"
+    done = subprocess.run(
+        [sys.executable, "-c", paths + TEN_DAYS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=540,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().endswith("ten days everywhere")
