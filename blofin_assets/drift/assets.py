@@ -50,7 +50,6 @@ def drift_tests(
     with store.transaction(context.run.run_id) as tx:
         tx.replace(
             "research.drift_tests", rows.with_columns(pl.lit(snapshot).alias("snapshot_id")), as_of=as_of,
-            ignore=["snapshot_id"],
         )  # fmt: skip
     counts = dict(rows.group_by("decision").len().iter_rows())
     return dg.MaterializeResult(

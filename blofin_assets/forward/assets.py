@@ -106,7 +106,7 @@ def forward_ledger(
         if noted:
             tx.append("research.forward_validation", _stamped(pl.concat(noted), {"as_of": as_of}))
         if runs.height:
-            tx.replace("research.forward_runs", runs, as_of=as_of, ignore=["snapshot_id"])
+            tx.replace("research.forward_runs", runs, as_of=as_of)
         mark_done(tx, FORWARD, half_day_key(as_of), as_of)
     return dg.MaterializeResult(
         metadata={

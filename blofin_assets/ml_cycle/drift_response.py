@@ -50,8 +50,8 @@ def model_tuning(
     )
     shown = rows.select("model_name", "action", "decision", "reason")
     with store.transaction(context.run.run_id) as tx:
-        tx.replace("ml.model_tuning", rows, as_of=as_of, ignore=["snapshot_id"])
-        tx.replace("ml.written_inputs", inputs, as_of=as_of, ignore=["snapshot_id"])
+        tx.replace("ml.model_tuning", rows, as_of=as_of)
+        tx.replace("ml.written_inputs", inputs, as_of=as_of)
         tx.append("research.trials", search_trials(done, as_of, snapshot), key=["id"])
     return dg.MaterializeResult(
         metadata={

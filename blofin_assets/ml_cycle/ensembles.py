@@ -87,7 +87,7 @@ def ensembles(
         infer_schema_length=None,
     ).with_columns(pl.col("timestamp", "as_of", "holdout_start", "holdout_end").cast(TS))
     with store.transaction(context.run.run_id) as tx:
-        tx.replace("ml.ml_ensembles", rows, as_of=as_of, ignore=["snapshot_id"])
+        tx.replace("ml.ml_ensembles", rows, as_of=as_of)
         for combination in best:  # predictions of the best three only would bias the drift tests: they show good days
             tx.replace(
                 "ml.predictions",

@@ -92,7 +92,7 @@ def _untrained(
     }  # fmt: skip
     rows = pl.DataFrame([row]).with_columns(pl.col("timestamp", "as_of").cast(TS))
     with store.transaction(run_id) as tx:
-        tx.replace("ml.ml_model_results", rows, as_of=as_of, model_name=spec.name, ignore=["snapshot_id"])
+        tx.replace("ml.ml_model_results", rows, as_of=as_of, model_name=spec.name)
     return dg.MaterializeResult(metadata={"dagster/row_count": 1, "failed": reason, "snapshot": tx.snapshot})
 
 
@@ -107,7 +107,6 @@ def _write(
             result_row(trained, artifact, snapshot),
             as_of=as_of,
             model_name=name,
-            ignore=["snapshot_id"],
         )
         tx.replace("ml.predictions", prediction_rows(trained), as_of=as_of, model_name=name)
         tx.replace("ml.feature_importance", importance_rows(trained), as_of=as_of, model_name=name)

@@ -89,7 +89,7 @@ def strategy_backtests(
     rows = backtest_rows(evaluations, as_of, snapshot)
     results = _told(rows, records, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
     with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.strategy_backtest_results", results, as_of=as_of, ignore=["snapshot_id"])
+        tx.replace("research.strategy_backtest_results", results, as_of=as_of)
         tx.replace("research.trades", trade_rows(evaluations, Kind.STRATEGY, as_of), as_of=as_of, kind=Kind.STRATEGY)
         tx.replace("research.equity", equity_rows(evaluations, Kind.STRATEGY, as_of), as_of=as_of, kind=Kind.STRATEGY)
         for author, own in _by_author(evaluations, records).items():

@@ -21,7 +21,7 @@ from blofin_resources.warehouse._tables import Columns, Tables
 
 _TIMES: Final = frozenset({"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "DATE"})
 
-_OF_THE_WRITING: Final = frozenset({"run_id", "timestamp"})
+_OF_THE_WRITING: Final = frozenset({"run_id", "timestamp", "snapshot_id"})
 """Columns that tell of the writing and not of what is written."""
 
 
@@ -95,13 +95,13 @@ class Transaction:
         end: datetime | date | None = None,
         *,
         time_column: str = "ts",
-        ignore: Sequence[str] = (),
         **equals: object,
     ) -> None:
         """Make `frame` all that the table holds in a scope.
 
         Rows that are stored with the same values stay as they are, with the run that wrote them; a second call with
-        the same frame therefore writes nothing and makes no snapshot.
+        the same frame therefore writes nothing and makes no snapshot. Columns of the writing itself do not count as
+        values: `run_id`, `timestamp` (by the clock on the wall) and `snapshot_id` (what the run read).
 
         Parameters
         ----------
@@ -114,9 +114,6 @@ class Transaction:
             Scope: `start <= time_column < end`; either may be left open.
         time_column : str
             Column that `start` and `end` refer to.
-        ignore : sequence of str
-            Further columns in which a difference does not count; in `run_id` and `timestamp` (when the row was
-            written, by the clock on the wall) it never does.
         **equals
             Scope: column = value, or in a list of values, or null for None.
 
@@ -128,8 +125,7 @@ class Transaction:
         """
         columns = self._tables.columns(table, frame.columns)
         scope = _scope(table, columns, start, end, time_column=time_column, equals=equals)
-        _known(table, columns, ignore)
-        compared = tuple(column for column in columns if column not in {*_OF_THE_WRITING, *ignore})
+        compared = tuple(column for column in columns if column not in _OF_THE_WRITING)
         write = self._stage(table, frame, columns, scope=scope, compared=compared)
         self._refuse_outside(write, scope)
         self._writes.append(write)

@@ -127,8 +127,8 @@ def keep(store: Warehouse, found: Answer) -> pl.DataFrame:
     assert found.redesign is not None
     rows = written_rows([found.redesign], {found.name: found.outcome}, T, 1)
     with store.transaction("r") as tx:
-        tx.replace("ml.written_inputs", rows, as_of=T, ignore=["snapshot_id"])
-        tx.replace("ml.model_tuning", tuning_rows([found], store, T, 1), as_of=T, ignore=["snapshot_id"])
+        tx.replace("ml.written_inputs", rows, as_of=T)
+        tx.replace("ml.model_tuning", tuning_rows([found], store, T, 1), as_of=T)
         tx.append("research.trials", search_trials([found], T, 1), key=["id"])
     return rows
 

@@ -184,7 +184,7 @@ def test_drift_is_answered_first_by_retraining_then_by_a_search(store: Warehouse
     assert rows["trials"][0] > 1
     assert rows["champion"][0] is None, "this cycle trained nothing in this test"
     with store.transaction("r") as tx:
-        tx.replace("ml.model_tuning", rows, as_of=T, ignore=["snapshot_id"])
+        tx.replace("ml.model_tuning", rows, as_of=T)
         tx.append("research.trials", search_trials(short, T, 1), key=["id"])
         tx.replace("research.drift_tests", drift_rows(T), as_of=T)
     tries = store.read("SELECT count(*) FROM research.trials WHERE author = 'tuning' AND name = 'direction_5m'")

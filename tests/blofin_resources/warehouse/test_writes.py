@@ -164,31 +164,20 @@ def test_no_lock_is_held_while_the_block_computes(warehouse: Warehouse, bars: Ba
         assert warehouse.read("SELECT count(*) FROM market.candles_1m").item() == 6
 
 
-def test_the_time_of_writing_and_ignored_columns_do_not_count(warehouse: Warehouse, start: datetime) -> None:
-    row = pl.DataFrame(
-        {
-            "strategy": "a",
-            "symbol": "*",
-            "window": "7d",
-            "score": 1.0,
-            "as_of": [start],
-            "timestamp": [start],
-        }
-    )
+def test_columns_of_the_writing_do_not_count(warehouse: Warehouse, start: datetime) -> None:
+    row = pl.DataFrame({"id": "a", "report_date": [start.date()], "report_json": "{}", "as_of": [start]})
+    table = "reports.daily_reports"
     for later in range(2):
+        written = row.with_columns(timestamp=pl.lit(start + later * HOUR), snapshot_id=pl.lit(later))
         with warehouse.transaction(f"r{later}") as tx:
-            tx.replace(
-                "research.strategy_scores",
-                row.with_columns(timestamp=pl.lit(start + later * HOUR), trades=later),
-                ignore=["trades"],
-                as_of=start,
-                window="7d",
-            )
+            tx.replace(table, written, as_of=start)
     assert tx.changes[0].added == 0
-    assert warehouse.read('SELECT "timestamp", trades FROM research.strategy_scores').row(0) == (start, 0)
+    stored = f'SELECT "timestamp", snapshot_id, run_id FROM {table}'
+    assert warehouse.read(stored).row(0) == (start, 0, "r0")
     with warehouse.transaction("r3") as tx:
-        tx.replace("research.strategy_scores", row.with_columns(score=pl.lit(2.0)), as_of=start)
+        tx.replace(table, written.with_columns(report_json=pl.lit("[]")), as_of=start)
     assert tx.changes[0].added == 1
+    assert warehouse.read(stored).row(0) == (start + HOUR, 1, "r3")
 
 
 def test_scopes_by_null_by_list_and_by_nothing_in_a_list(warehouse: Warehouse, bars: Bars, start: datetime) -> None:
@@ -213,7 +202,6 @@ def test_scopes_by_null_by_list_and_by_nothing_in_a_list(warehouse: Warehouse, b
         (lambda tx, rows, _: tx.append("nothing", rows), "no table nothing"),
         (lambda tx, rows, _: tx.replace("market.candles_1m", rows), "needs a scope"),
         (lambda tx, rows, start: tx.replace("market.candles_1m", rows, start, sybmol="x"), "no column sybmol; it has"),
-        (lambda tx, rows, start: tx.replace("market.candles_1m", rows, start, ignore=["x"]), "no column x"),
         (lambda tx, rows, _: tx.append("market.candles_1m", rows, key=["x"]), "no column x"),
         (lambda tx, rows, start: tx.replace("market.candles_1m", rows, start + HOUR), "outside.*2025-05-30T00:00"),
         (lambda tx, rows, _: tx.replace("market.candles_1m", rows, symbol="ETH-USDT"), "outside.*BTC-USDT"),
