@@ -1,7 +1,7 @@
 """Since when stored market data differs from what a replay read earlier.
 
-Belongs here: comparing candles, funding and mark prices with those of a snapshot. Does not belong here: what a
-difference in the ledger is attributed to (`backtester.forward_ledger`).
+Belongs here: comparing candles, funding, mark prices and positioning data with those of a snapshot. Does not belong
+here: what a difference in the ledger is attributed to (`backtester.forward_ledger`).
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,18 @@ from blofin_resources.market.bases import stored_by_base
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 
-_HAS_MARKS: Final = (
+_YOUNGER: Final = {"forward/hourly_marks": "mark_candles_1m", "forward/hourly_positioning": "positioning"}
+"""Queries whose table a snapshot may be too old to have: all that was added to it since counts as a change."""
+_HAS: Final = (
     "SELECT 1 FROM information_schema.tables "
-    "WHERE table_catalog = current_database() AND table_schema = 'market' AND table_name = 'mark_candles_1m'"
+    "WHERE table_catalog = current_database() AND table_schema = 'market' AND table_name = ?"
 )
 
 
 def first_change(
     store: Warehouse, snapshot: int, symbols: Sequence[str], start: datetime, end: datetime
 ) -> datetime | None:
-    """Return the hour of the first bar, payment or mark price in a window that differs from a snapshot.
+    """Return the hour of the first row of market data in a window that differs from a snapshot.
 
     Parameters
     ----------
@@ -42,14 +44,14 @@ def first_change(
         None if nothing differs.
     """
     window = {"start": start, "end": end, "symbols": list(symbols)}
-    marks_of, changed = query("forward/hourly_marks"), []
+    changed = []
     for base in stored_by_base(store, symbols):
-        candles_of = query("forward/hourly_candles").replace("candles_1m", f"candles_{base}")
+        candles_of = query("forward/hourly_candles").format(base=base)
         changed.append(_unlike(store.read(candles_of, window), store.read_at(snapshot, candles_of, window)))
-    marks = store.read(marks_of, window)
-    # a snapshot may be older than the table; mark prices added since count as a change
-    had = not store.read_at(snapshot, _HAS_MARKS).is_empty()
-    changed.append(_unlike(marks, store.read_at(snapshot, marks_of, window) if had else marks.clear()))
+    for name, table in _YOUNGER.items():
+        now = store.read(query(name), window)
+        had = not store.read_at(snapshot, _HAS, [table]).is_empty()
+        changed.append(_unlike(now, store.read_at(snapshot, query(name), window) if had else now.clear()))
     first = pl.concat(frame["hour"] for frame in changed).min()
     return first if isinstance(first, datetime) else None
 

@@ -87,7 +87,7 @@ def bars_seen(warehouse: Warehouse, symbols: Sequence[str], start: datetime, as_
     """
     seen = []
     for base, group in stored_by_base(warehouse, symbols).items():
-        text = query("shared/bars_seen").replace("candles_1m", f"candles_{base}")
+        text = query("shared/bars_seen").format(base=base)
         found = warehouse.read(text, {"symbols": list(group), "start": start, "as_of": as_of})
         seen.append(found.with_columns(base=pl.lit(base)))
     return pl.concat(seen).sort("symbol")
