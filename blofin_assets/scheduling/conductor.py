@@ -55,9 +55,10 @@ def open_steps(progress: WarehouseProgress, settings: Settings) -> list[Step]:
 def ready_steps(steps: Sequence[Step]) -> list[Step]:
     """Return the steps that wait for none of the others.
 
-    Everything but deep history waits for market data; the forward ledger for the cycles up to its as-of, drift for the
-    ledger, a report for all of them. A strategy or ML cycle waits for the earlier ones of its kind, until they are
-    given up. The two kinds do not wait for each other, so that one that fails does not hold up the rest.
+    Everything but deep history waits for market data, and nothing waits for deep history; the forward ledger waits for
+    the cycles up to its as-of, drift for the ledger, a report for all of them. A strategy or ML cycle waits for the
+    earlier ones of its kind, until they are given up. The two kinds do not wait for each other, so that one that fails
+    does not hold up the rest.
     """
     if steps and steps[0].job == MARKET_DATA:
         return [steps[0], *(step for step in steps if step.job == DEEP_HISTORY)]
@@ -66,6 +67,8 @@ def ready_steps(steps: Sequence[Step]) -> list[Step]:
 
 def _precedes(other: Step, step: Step) -> bool:
     """Whether a step is made from what another, which has not succeeded, is to make."""
+    if other.job == DEEP_HISTORY:
+        return False
     if other.job == step.job:
         return step.job in IN_ORDER and other.as_of < step.as_of
     return _STAGE.get(other.job, 0) < _STAGE.get(step.job, 0) and other.as_of <= step.as_of
@@ -144,7 +147,7 @@ def conductor(settings: Settings) -> dg.SensorDefinition:
         jobs=JOBS,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts what the schedules marked as due: market data first, then the cycles, oldest first.",
+        description="Starts what the schedules marked as due: market data first, deep history, then the cycles.",
     )
     def evaluate(
         context: dg.SensorEvaluationContext, warehouse: WarehouseResource, market: MarketResource

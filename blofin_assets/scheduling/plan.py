@@ -4,8 +4,8 @@ Belongs here: the order of steps, catching up after downtime. Does not belong he
 what has been done (`progress`), Dagster.
 
 One Dagster job cannot hold two partition calendars, and schedules of the same minute have no order. So the
-order is defined here: market data first, then at each as-of the strategy cycle, the ML cycle, the forward ledger, the
-drift tests, and the report of the day that ended.
+order is defined here: market data first, then deep history, then at each as-of the strategy cycle, the ML cycle, the
+forward ledger, the drift tests, and the report of the day that ended.
 
 A strategy or ML cycle depends on its predecessor: the active population, and each change of it, are events in order of
 their as-ofs. So no cycle runs after a later one, not even if its as-of is requested.

@@ -327,6 +327,9 @@ def test_the_ledger_waits_for_cycles_and_drift_for_the_ledger_up_to_their_times(
     deep = Step(DEEP_HISTORY, "2026-03-12", "2026-03-12", LAST)
     assert ready_steps([market, deep, cycle]) == [market, deep]
     assert ready_steps([deep, cycle]) == [deep, cycle]
+    assert ready_steps([deep, ledger]) == [deep, ledger]
+    report = Step(REPORT, "2026-03-11", "2026-03-11", LAST)
+    assert ready_steps([deep, report]) == [deep, report]
 
 
 def test_a_run_killed_before_it_started_is_closed_too(platform: Platform) -> None:
