@@ -25,7 +25,7 @@ from blofin_resources.dagster_resources import AS_OF_TAG
 from blofin_resources.errors import WarehouseError
 from blofin_resources.market.ingestion import delisted_at
 from blofin_resources.market.steps import load_steps, way_out
-from blofin_resources.market.universe import OFF
+from blofin_resources.market.universe import parse_rule
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 from features.bars import floor_time
@@ -173,11 +173,12 @@ def _due(steps: list[Step]) -> str:
 
 
 def _universe(store: Warehouse, progress: WarehouseProgress, settings: Settings, now: datetime) -> list[Item]:
-    if settings.universe == OFF:
+    rule = parse_rule(settings.universe)
+    if rule is None:
         return []
     stored = _read_or_empty(store, _MEMBERS)
     day = stored["day"].max() if stored is not None else None
-    name = "universe" + (" (chosen today)" if "-" in settings.universe else "")
+    name = "universe" + (" (chosen today)" if rule.chosen else "")
     if stored is None or not isinstance(day, date):
         return [Item(name, True, f"{settings.universe}: not decided yet; run `blofin run`")]
     today = stored.row(0, named=True)
@@ -208,10 +209,9 @@ def _gaps(store: Warehouse) -> Item:
 
 
 def _drift(store: Warehouse) -> Item:
-    try:
-        rows = store.read(_DRIFT)
-    except WarehouseError:  # the warehouse is older than the forward ledger
-        return Item("drift", True, "not evaluated yet: this warehouse has no forward ledger")
+    rows = _read_or_empty(store, _DRIFT)
+    if rows is None:
+        return Item("drift", True, "not evaluated by this version yet; run `blofin run`")
     if rows.is_empty():
         return Item("drift", True, "not evaluated yet: no forward results")
     counts = dict(rows.select("decision", "n").iter_rows())
@@ -335,7 +335,7 @@ def _disk(store: Warehouse) -> Item:
 def _read_or_empty(store: Warehouse, query: str) -> pl.DataFrame | None:
     try:
         return store.read(query)
-    except WarehouseError:  # the warehouse is older than the maintenance
+    except WarehouseError:  # the warehouse is older than the table
         return None
 
 

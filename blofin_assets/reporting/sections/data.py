@@ -18,6 +18,7 @@ from blofin_assets.reporting.page.tables import Column, Table
 from blofin_assets.reporting.section import Point, ReportData, Rule, Section
 from blofin_assets.shared.json_values import plain
 from blofin_resources.market.bases import shorter_than, stored_by_base
+from blofin_resources.market.fetching import REVISED_CANDLES
 from blofin_resources.market.ingestion import delisted_at, trading_periods
 from blofin_resources.market.steps import load_steps, way_out
 from blofin_resources.queries import query
@@ -38,8 +39,8 @@ _FLAGGED: Final = (
     "SELECT symbol, count(*) AS flagged FROM market.candles_{base} WHERE flag IS NOT NULL AND ts < ? GROUP BY symbol"
 )
 _REVISED: Final = (
-    "SELECT count(*) AS n FROM (SELECT DISTINCT symbol, ts FROM market.candle_revisions WHERE seen_at > ? "
-    "AND seen_at <= ?)"
+    "SELECT count(*) AS n FROM (SELECT DISTINCT symbol, ts FROM market.candle_revisions "
+    "WHERE seen_at > ? AND seen_at <= ? AND symbol IN (SELECT unnest(?)) AND field IN (SELECT unnest(?)))"
 )
 
 
@@ -123,11 +124,12 @@ class MarketData:
     Attributes
     ----------
     lanes : DataFrame
-        symbol, timeframe, first_day, through, bars, expected, missing, recent_bars, recent_expected, flagged (1m only).
+        symbol, timeframe, first_day, through, bars, expected, missing, recent_bars, recent_expected, flagged (shortest
+        bars only).
     gaps : DataFrame
         Open gaps, longest first.
     revised : int
-        1-minute bars whose values the source changed within the day.
+        Shortest bars of these symbols whose values the source changed within the day; deep history has its own.
     ended : dict of str to datetime
         Delisted symbols, and the close of their last bar. Bars after it, and before a symbol's listing, do not count as
         missing.
@@ -184,7 +186,9 @@ def _collect(warehouse: Warehouse, data: ReportData) -> MarketData:
     return MarketData(
         lanes=pl.DataFrame(rows, infer_schema_length=None).sort("symbol", maintain_order=True) if rows else _NO_LANES,
         gaps=warehouse.read(_GAPS, [as_of, list(symbols)]),
-        revised=int(warehouse.read(_REVISED, [as_of - timedelta(days=1), as_of]).item()),
+        revised=int(
+            warehouse.read(_REVISED, [as_of - timedelta(days=1), as_of, list(symbols), list(REVISED_CANDLES)]).item()
+        ),
         ended=over,
         steps=load_steps(warehouse, as_of, symbols).open,
     )
