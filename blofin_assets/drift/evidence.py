@@ -25,7 +25,7 @@ import polars as pl
 from backtester.statistics.e_process import confirmed, e_process, loss_bound, rank_weights
 from backtester.statistics.metrics import varies
 from blofin_assets.drift.assets import GROUP
-from blofin_assets.drift.performance import holdout_returns
+from blofin_assets.drift.performance import Run, holdout_returns
 from blofin_assets.forward.assets import forward_ledger
 from blofin_assets.shared.asset import lineage, stage_asset, table_preview
 from blofin_assets.shared.partitions import day_start, days
@@ -47,9 +47,6 @@ _SCHEMA: Final[dict[str, Any]] = {
     "expected": pl.Float64, "weight": pl.Float64, "stake": pl.Float64, "capital": pl.Float64,
     "capital_worse": pl.Float64, "broken": pl.Boolean, "confirmed": pl.Boolean, "as_of": TS,
 }  # fmt: skip
-
-Record = tuple[str, str, str, datetime]
-"""Kind, name, version and activation."""
 
 
 class Terms(NamedTuple):
@@ -80,7 +77,6 @@ def forward_evidence(
     with store.transaction(context.run.run_id) as tx:
         tx.replace(
             "research.evidence_daily", rows.with_columns(pl.lit(snapshot).alias("snapshot_id")), as_of=as_of,
-            ignore=["snapshot_id"],
         )  # fmt: skip
     newest = rows.filter(pl.col("day") == pl.col("day").max()).sort("capital", descending=True)
     shown = newest.select("kind", "name", "capital", "capital_worse", "net_return", "broken", "confirmed")
@@ -128,12 +124,12 @@ def evidence_rows(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> 
     return _with_labels(new, paths).with_columns(pl.lit(as_of).cast(TS).alias("as_of"))
 
 
-def _record(key: Sequence[Any]) -> Record:
+def _record(key: Sequence[Any]) -> Run:
     kind, name, version, start = key
     return str(kind), str(name), str(version), start
 
 
-def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Record]) -> dict[Record, Terms]:
+def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> dict[Run, Terms]:
     """Return what is fixed for records that begin; one without a trade in its holdout has no scale and is left out."""
 
     @cache
@@ -153,9 +149,9 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Record]) 
     return terms
 
 
-def _weights(store: Warehouse, records: Iterable[Record]) -> dict[Record, float]:
+def _weights(store: Warehouse, records: Iterable[Run]) -> dict[Run, float]:
     """Return the weight of each record among those of its kind that begin with it, by rank in the holdout."""
-    weights: dict[Record, float] = {}
+    weights: dict[Run, float] = {}
     began = itemgetter(3, 0)
     for (start, kind), together in groupby(sorted(records, key=began), began):
         ranks = {(name, version): rank for name, version, rank in store.read(_RANKS, [start, kind]).iter_rows()}
@@ -164,7 +160,7 @@ def _weights(store: Warehouse, records: Iterable[Record]) -> dict[Record, float]
     return weights
 
 
-def _path(record: Record, daily: pl.DataFrame, terms: Terms) -> pl.DataFrame:
+def _path(record: Run, daily: pl.DataFrame, terms: Terms) -> pl.DataFrame:
     """Return the rows of one record, without labels: every day since activation, those without returns as well."""
     first, last = daily["day"].min(), daily["day"].max()
     every = pl.DataFrame({"day": pl.datetime_range(first, last, "1d", eager=True, time_zone="UTC")}).cast({"day": TS})  # type: ignore[arg-type]

@@ -40,7 +40,8 @@ _STYLE: Final = {
 """Colours as drawn, with the variables that replace them in the page."""
 
 _HOURLY_DAYS: Final = 2.5
-_NAMED: Final = 4
+NAMED: Final = 4
+"""Lines of a picture of many that are coloured and named."""
 _LEAST_CAPITAL: Final = 0.01
 """Where a capital of 0 stands on a logarithmic axis."""
 
@@ -181,7 +182,7 @@ def evidence_figure(paths: pl.DataFrame) -> Figure:
     key = ["kind", "name", "version", "activated_at"]
     records = [frame.sort("day") for _, frame in paths.group_by(key, maintain_order=True)]
     records.sort(key=lambda frame: (-frame["capital"][-1], *frame.select(key).row(0)))
-    styles = [*zip(COLOURS[:_NAMED], _DASHES, strict=False)]
+    styles = [*zip(COLOURS[:NAMED], _DASHES, strict=False)]
     for place, frame in reversed(list(enumerate(records))):
         days = np.arange(frame.height + 1)
         capital = np.maximum(np.concatenate([[1.0], frame["capital"].to_numpy()]), _LEAST_CAPITAL)

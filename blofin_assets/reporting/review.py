@@ -15,13 +15,16 @@ from typing import Any, Final
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting.document import Document, Json
 from blofin_assets.reporting.rules import rule_review
+from blofin_assets.reporting.sections.evidence import TOP
 from blofin_assets.shared.vocabulary import StageState
 from blofin_resources.claude import Answer, Claude, Unavailable
 from strategies.llm.answers import Review, Summary
 from strategies.llm.prompts import review_prompt, summary_prompt
 
 _FIRST: Final = ("overfitting", "active_set", "strategy_changes", "ml_changes", "market", "claude", "stages")
-_APART: Final = frozenset({*Document.model_fields, "summary", "summary_by", "performance", "ranking", "ai_review"})
+_APART: Final = frozenset(
+    {*Document.model_fields, "summary", "summary_by", "performance", "ranking", "ai_review", "forward_evidence"}
+)
 """Keys that the reviewer reads row by row, or not at all, such as summary and provenance."""
 
 
@@ -103,12 +106,15 @@ def sections(draft: Json) -> list[Json]:
     """Return the draft for the reviewer: one record per section or row, the most important first."""
     performance = draft["performance"]
     live = {name: value for name, value in performance["backtest_vs_live"].items() if name != "tests"}
+    evidence = {name: value for name, value in draft["forward_evidence"].items() if name != "rows"}
     names = [*_FIRST, *(name for name in draft if name not in _APART and name not in _FIRST)]
     return [
         {"section": "day", **{key: draft[key] for key in ("report_date", "as_of", "cycle", "cycles", "summary")}},
         *({"section": "top strategy", **row} for row in performance["top_5_strategies"]),
         *({"section": "top model", **row} for row in performance["top_5_models"]),
         {"section": "backtest_vs_live", **live},
+        {"section": "evidence", **evidence},
+        *({"section": "evidence of one record", **row} for row in draft["forward_evidence"]["rows"][:TOP]),
         *({"section": name, "content": draft[name]} for name in names),
         *({"section": "drift test", **row} for row in performance["backtest_vs_live"]["tests"]),
         *({"section": "ranking", **row} for row in draft["ranking"]),

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 from markupsafe import Markup
 
-from backtester.statistics.e_process import BLOCK, CONFIRMS, MEDIAN_DAYS
+from backtester.statistics.e_process import BLOCK, CONFIRMS, MEDIAN_DAYS, confirmed
 from blofin_assets.reporting import pictures
 from blofin_assets.reporting.document import Count, Document, Number, Part, Time
 from blofin_assets.reporting.page.tables import Column, Table, columns_of
@@ -25,6 +25,7 @@ _PATHS: Final = (
     "ORDER BY kind, name, version, activated_at, day"
 )
 _TABLE: Final = "research.evidence_daily"
+_KEY: Final = ("kind", "name", "version", "activated_at")
 
 
 class EvidenceRecord(Part):
@@ -34,19 +35,20 @@ class EvidenceRecord(Part):
     name: str
     version: str
     activated_at: Time
+    last_day: Time
     days: Count
     total_pnl_pct: Number
     capital: Number
     capital_worse: Number
-    broken: bool
     confirmed: bool
     first_confirmed: Time | None
+    broken_on: Time | None
 
 
 class Evidence(Part):
-    """All records, those with the largest capital first; `night` is the newest up to the report, null without any."""
+    """All records, the confirmed first, then by capital; `newest_day` is the last with evidence, null without any."""
 
-    night: Time | None
+    newest_day: Time | None
     records: Count
     confirmed: Count
     broken: Count
@@ -69,17 +71,29 @@ class Collected(NamedTuple):
 
 def _collect(warehouse: Warehouse, data: ReportData) -> Collected:
     records = warehouse.read(query("reporting/evidence"), {"as_of": data.as_of})
-    return Collected(records, warehouse.read(_PATHS, [data.as_of]))
+    return Collected(_labelled(records), warehouse.read(_PATHS, [data.as_of]))
+
+
+def _labelled(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records with whether each is confirmed now, among all that ever began in its year.
+
+    A row of the warehouse says it of its own day. A record that is no longer tracked has none of later days, so its
+    label would stay, however many records have begun since.
+    """
+    years = records["activated_at"].dt.year().cast(pl.String).to_list()
+    labels = confirmed(records["capital"].to_list(), records["weight"].to_list(), years)
+    labelled = records.with_columns(confirmed=pl.Series(labels, dtype=pl.Boolean))
+    return labelled.sort("confirmed", descending=True, maintain_order=True)
 
 
 def _build(_: ReportData, collected: Collected) -> EvidencePart:
     records = collected.records
     return EvidencePart(
         forward_evidence=Evidence(
-            night=plain(records["night"].max()),
+            newest_day=plain(records["last_day"].max()),
             records=records.height,
             confirmed=int(records["confirmed"].sum()),
-            broken=int(records["broken"].sum()),
+            broken=int(records["broken_on"].is_not_null().sum()),
             worse=int((records["capital_worse"] >= CONFIRMS).sum()),
             rows=[EvidenceRecord.of(row) for row in records.iter_rows(named=True)],
         )
@@ -87,7 +101,7 @@ def _build(_: ReportData, collected: Collected) -> EvidencePart:
 
 
 def _nothing(_: ReportData) -> EvidencePart:
-    return EvidencePart(forward_evidence=Evidence(night=None, records=0, confirmed=0, broken=0, worse=0, rows=[]))
+    return EvidencePart(forward_evidence=Evidence(newest_day=None, records=0, confirmed=0, broken=0, worse=0, rows=[]))
 
 
 _COLUMNS: Final = (
@@ -97,29 +111,30 @@ _COLUMNS: Final = (
     *columns_of(_TABLE, ("capital", "capital", "n2"), ("worse", "capital_worse", "n2")),
     Column("days", "days", "int"),
     Column("total %", "total_pnl_pct", "n2"),
-    Column("confirmed", "first_confirmed", "time", f"{_TABLE}.confirmed"),
-    Column("broken", "broken", "yes", f"{_TABLE}.broken"),
+    Column("confirmed", "confirmed", "yes", f"{_TABLE}.confirmed"),
+    Column("first confirmed", "first_confirmed", "time"),
+    Column("broken on", "broken_on", "time", f"{_TABLE}.broken"),
+    Column("last day", "last_day", "time"),
 )
-_MOST: Final = 8
-"""Records that the page shows in full; the others are folded away."""
+TOP: Final = 8
+"""Records that the page shows unfolded, and that the reviewer reads."""
 
 
 def _view(part: EvidencePart, data: ReportData) -> Mapping[str, object]:
     rows = part.forward_evidence.rows
-    paths = data.of(SECTION).paths
     return {
-        "table": Table(_COLUMNS, rows[:_MOST]),
-        "more": Table(_COLUMNS, rows[_MOST:]),
+        "table": Table(_COLUMNS, rows[:TOP]),
+        "more": Table(_COLUMNS, rows[TOP:]),
         "bar": f"{CONFIRMS:g}",
         "block": BLOCK,
         "median_days": MEDIAN_DAYS,
-        "picture": _picture(paths),
+        "picture": _picture(data.of(SECTION)),
     }
 
 
 def _broken(report: Document) -> Iterator[Point]:
     for record in report.part(EvidencePart).forward_evidence.rows:
-        if record.broken:
+        if record.broken_on and record.broken_on.startswith(report.report_date):
             yield Point(
                 "warning",
                 record.name,
@@ -129,20 +144,22 @@ def _broken(report: Document) -> Iterator[Point]:
 
 
 def _confirmed(report: Document) -> Iterator[Point]:
-    confirmed = [record for record in report.part(EvidencePart).forward_evidence.rows if record.confirmed]
-    if confirmed:
-        names = listed([record.name for record in confirmed])
+    names = listed([record.name for record in report.part(EvidencePart).forward_evidence.rows if record.confirmed])
+    if names:
         yield Point(
             "info", "evidence", f"confirmed by forward days: {names}", "Nothing to do; a label can be lost again"
         )
 
 
-def _picture(paths: pl.DataFrame) -> Markup:
+def _picture(collected: Collected) -> Markup:
+    """Return the capital of what is tracked, and of the records with the most that are no longer."""
+    records, paths = collected
     if paths["day"].n_unique() < BLOCK:
         return Markup()  # no stake has been settled
-    return pictures.inline(
-        pictures.evidence_figure(paths), "evidence", "Capital of each record by days since activation"
-    )
+    tracked = pl.col("last_day") == pl.col("last_day").max()
+    drawn = records.filter(tracked | (pl.col("capital").rank("ordinal", descending=True) <= pictures.NAMED))
+    figure = pictures.evidence_figure(paths.join(drawn, on=_KEY, how="semi"))
+    return pictures.inline(figure, "evidence", "Capital of each record by days since activation")
 
 
 SECTION: Final = Section(

@@ -104,13 +104,18 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
 
 
 def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -> None:
-    records = pl.DataFrame(
-        [
-            evidence_record("strong", capital=31.0, confirmed=True, first_confirmed=AS_OF - timedelta(days=2)),
-            evidence_record("weak", capital=0.4, capital_worse=25.0),
-            evidence_record("ruined", capital=0.0, broken=True),
-        ],
-        infer_schema_length=None,
+    today = AS_OF - timedelta(days=1)
+    records = evidence._labelled(
+        pl.DataFrame(
+            [
+                evidence_record("strong", capital=60.0, first_confirmed=today),
+                evidence_record("lapsed", capital=12.0, last_day=today - timedelta(days=9), first_confirmed=today),
+                evidence_record("weak", capital=0.4, capital_worse=25.0),
+                evidence_record("ruined", capital=0.0, broken_on=today),
+                evidence_record("long_ruined", capital=0.0, broken_on=today - timedelta(days=3)),
+            ],
+            infer_schema_length=None,
+        )
     )
     days = [AS_OF - timedelta(days=n) for n in (5, 4, 3, 2, 1)]
     paths = pl.concat(
@@ -122,16 +127,20 @@ def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -
     known = data.with_own(evidence.SECTION, evidence.Collected(records, paths))
     report = build_document(known).model_copy(update={"provenance": PROVENANCE})
     part = report.part(evidence.EvidencePart).forward_evidence
-    assert (part.records, part.confirmed, part.broken, part.worse) == (3, 1, 1, 1)
+    # the lapsed one was confirmed while it was alone: 12 of 1 record was enough, of 5 it is not
+    assert (part.records, part.confirmed, part.broken, part.worse) == (5, 1, 2, 1)
+    assert [record.name for record in part.rows][:2] == ["strong", "lapsed"]
     page = render_page(report, known).html
-    assert "1 of 3 records is confirmed; 1 has done worse than expected; 1 lost more than its stated bound." in page
+    assert "1 of 5 records is confirmed; 1 has done worse than expected; 2 lost more than their stated bound." in page
+    assert "The newest day is" not in page
     assert "Capital of each record by days since activation" in page
     younger = known.with_own(evidence.SECTION, evidence.Collected(records, paths.filter(pl.col("day") > days[0])))
     assert "Capital of each record" not in render_page(report, younger).html, "no stake has been settled"
     assert page == render_page(report, known).html
     told = [(finding.severity, finding.text) for finding in rule_review(report).findings]
     assert ("info", "confirmed by forward days: strong") in told
-    assert any(severity == "warning" and text.startswith("ruined has lost more") for severity, text in told)
+    broken = [text for severity, text in told if severity == "warning" and "has lost more than the bound" in text]
+    assert [text.split()[0] for text in broken] == ["ruined"], "a warning is given on its day alone"
 
 
 def test_evidence_begins_with_the_first_day_and_says_so_before(data: ReportData, document: Document) -> None:
@@ -141,15 +150,15 @@ def test_evidence_begins_with_the_first_day_and_says_so_before(data: ReportData,
     collected = data.of(evidence.SECTION)
     before = data.with_own(evidence.SECTION, evidence.Collected(collected.records.clear(), collected.paths.clear()))
     none = build_document(before).model_copy(update={"provenance": PROVENANCE})
-    assert none.part(evidence.EvidencePart).forward_evidence.night is None
+    assert none.part(evidence.EvidencePart).forward_evidence.newest_day is None
     assert "Evidence grows from the first day after activation." in render_page(none, before).html
 
 
 def evidence_record(name: str, **changes: object) -> dict[str, object]:
     usual = {
-        "kind": "strategy", "name": name, "version": "1", "activated_at": AS_OF - timedelta(days=3), "days": 3,
-        "total_pnl_pct": 1.0, "capital": 1.0, "capital_worse": 1.0, "broken": False, "confirmed": False,
-        "first_confirmed": None, "night": AS_OF,
+        "kind": "strategy", "name": name, "version": "1", "activated_at": AS_OF - timedelta(days=12),
+        "last_day": AS_OF - timedelta(days=1), "days": 3, "total_pnl_pct": 1.0, "capital": 1.0, "capital_worse": 1.0,
+        "weight": 1.0, "broken_on": None, "first_confirmed": None,
     }  # fmt: skip
     return usual | changes
 

@@ -215,7 +215,7 @@ def _document(*, wrong: bool = True) -> Document:
         ranking=ranking * wrong,
         market=market,
         ml_changes=MlChanges(trained=[guesser, knower] * wrong, ensembles_tested=[], tuned=[]),
-        forward_evidence=Evidence(night=None, records=0, confirmed=0, broken=0, worse=0, rows=[]),
+        forward_evidence=Evidence(newest_day=None, records=0, confirmed=0, broken=0, worse=0, rows=[]),
         strategy_changes=StrategyChanges(designed=[], tuned=[], archived=[], refused=[], waiting=0, designers=[]),
         active_set=held if wrong else None,
         claude=ClaudeCalls(cost_usd=0.0, calls=[]),
