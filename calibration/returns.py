@@ -25,18 +25,18 @@ def gaussian(rng: np.random.Generator, records: int, periods: int) -> FloatArray
     rng : Generator
         Where they are drawn from.
     records, periods : int
-        Shape of the result.
+        Numbers of rows and columns.
 
     Returns
     -------
-    FloatArray
-        Shape (records, periods).
+    FloatArray of shape (records, periods)
+        Mean 0, standard deviation 1.
     """
     return rng.standard_normal((records, periods))
 
 
 def heavy(rng: np.random.Generator, records: int, periods: int) -> FloatArray:
-    """Return Student's t with three degrees of freedom; arguments as in `gaussian`.
+    """Return Student's t with three degrees of freedom, scaled to a standard deviation of 1.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def heavy(rng: np.random.Generator, records: int, periods: int) -> FloatArray:
 
     Returns
     -------
-    FloatArray
-        Shape (records, periods).
+    FloatArray of shape (records, periods)
+        Mean 0, standard deviation 1.
     """
     return rng.standard_t(3, (records, periods)) / np.sqrt(3.0)
 
@@ -61,8 +61,8 @@ def garch(rng: np.random.Generator, records: int, periods: int) -> FloatArray:
 
     Returns
     -------
-    FloatArray
-        Shape (records, periods).
+    FloatArray of shape (records, periods)
+        Mean 0, standard deviation 1.
     """
     shocks = rng.standard_normal((records, periods + _WARM))
     returns, variance = np.zeros_like(shocks), np.ones(records)
