@@ -20,7 +20,7 @@ from strategies.untrusted.compiler import compile_strategy
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 START = END - timedelta(days=21)
-EXAM = END - timedelta(days=7)
+HOLDOUT = END - timedelta(days=7)
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
 
 
@@ -53,9 +53,9 @@ def main() -> None:
     features = {
         timeframe: {name for each in library for name in each.features(timeframe)} for timeframe in DEFAULT_TIMEFRAMES
     }
-    market = read_market(manager, SYMBOLS, EXAM, END, features=features, lookback=200)
+    market = read_market(manager, SYMBOLS, HOLDOUT, END, features=features, lookback=200)
     each = [
-        seconds(lambda strategy=strategy: evaluate([strategy], manager, SYMBOLS, EXAM, END, market=market), 5)
+        seconds(lambda strategy=strategy: evaluate([strategy], manager, SYMBOLS, HOLDOUT, END, market=market), 5)
         for strategy in library
     ]
     print(f"one candidate on nine lanes, median      {1e3 * statistics.median(each):8.1f} ms")

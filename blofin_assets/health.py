@@ -215,12 +215,15 @@ def _drift(store: Warehouse) -> Item:
     if rows.is_empty():
         return Item("drift", True, "not evaluated yet: no forward results")
     counts = dict(rows.select("decision", "n").iter_rows())
-    night = rows["as_of"][0]
+    evaluated_at = rows["as_of"][0]
     drifting = rows.filter(pl.col("decision") == Decision.DRIFT)["names"].to_list()
     decisions = ", ".join(f"{count} {decision}" for decision, count in sorted(counts.items()))
     names = f": {drifting[0]}" if drifting else ""
     return Item(
-        "drift", not drifting, f"{decisions} on {_moment(night)}{names}", {"night": night.isoformat(), **counts}
+        "drift",
+        not drifting,
+        f"{decisions} on {_moment(evaluated_at)}{names}",
+        {"night": evaluated_at.isoformat(), **counts},
     )
 
 

@@ -1,6 +1,6 @@
 """Error rates of the drift tests, by simulation: false alarms, and detection of a planted drift.
 
-    python -m calibration.run_drift [--nights 400] [--seeds 100]
+    python -m calibration.run_drift [--dates 400] [--seeds 100]
 
 Hourly returns with heavy tails, volatility clustering, a factor that all strategies share, and idle hours. Unbiased
 expectation: holdout and forward come from the same process. Planted drift: a holdout of t = 4.5 whose edge reverses.
@@ -69,12 +69,12 @@ def alarms(returns: FloatArray, days: int, seed: int) -> list[bool]:
     return [verdict.decision == Decision.DRIFT for verdict in decide(tests)]
 
 
-def false_nights(nights: int, count: int = 25, days: int = 8, *, best_of: int | None = None, seed: int = 1) -> int:
+def false_alarms(dates: int, count: int = 25, days: int = 8, *, best_of: int | None = None, seed: int = 1) -> int:
     """Count the evaluation dates with a false alarm.
 
     Parameters
     ----------
-    nights : int
+    dates : int
         Number of simulated evaluation dates.
     count : int
         Strategies on each.
@@ -92,7 +92,7 @@ def false_nights(nights: int, count: int = 25, days: int = 8, *, best_of: int | 
     """
     rng = np.random.default_rng(seed)
     wrong = 0
-    for number in range(nights):
+    for number in range(dates):
         returns = market(rng, HOLDOUT + days * BLOCK, best_of or count)
         if best_of:
             returns = returns[np.argsort(-returns[:, :HOLDOUT].mean(axis=1))[:count]]
@@ -134,13 +134,13 @@ def detected(seeds: int, strength: float = 4.5, count: int = 20, *, seed: int = 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nights", type=int, default=400)
+    parser.add_argument("--dates", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=100)
     options = parser.parse_args()
     for label, best_of in (("unbiased expectation", None), ("the 20 best of 60 holdouts", 60)):
-        wrong = false_nights(options.nights, 20, best_of=best_of)
-        p = binomtest(wrong, options.nights, 0.10, alternative="greater").pvalue
-        print(f"{label}: false nights {wrong} of {options.nights}; p that they are at most 10 %: {p:.3f}")
+        wrong = false_alarms(options.dates, 20, best_of=best_of)
+        p = binomtest(wrong, options.dates, 0.10, alternative="greater").pvalue
+        print(f"{label}: dates with a false alarm {wrong} of {options.dates}; p that they are at most 10 %: {p:.3f}")
     hits = detected(options.seeds)
     print(f"planted drift (holdout t 4.5, reversed) detected within 3 nights: {hits} of {options.seeds}")
 

@@ -32,7 +32,7 @@ HEAVY: Final = (
     "warehouse/test_open.py",
     "warehouse/test_writes.py",
     "warehouse/test_processes.py",
-    "end_to_end/test_exam_length.py",
+    "end_to_end/test_holdout_length.py",
     "serving/test_tampering.py",
     "end_to_end/test_operations.py",
     "end_to_end/test_kill.py",

@@ -111,9 +111,9 @@ def evidence_rows(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> 
         `research.evidence_daily` without snapshot and run. A record without a trade in its holdout has no scale, and no
         rows.
     """
-    daily = store.read(query("drift/daily_returns"), {"night": as_of})
+    daily = store.read(query("drift/daily_returns"), {"as_of": as_of})
     records = {_record(key): frame for key, frame in daily.group_by(_KEY, maintain_order=True)}
-    written = store.read(query("drift/evidence_terms"), {"night": as_of})
+    written = store.read(query("drift/evidence_terms"), {"as_of": as_of})
     fixed = {_record(row[:4]): Terms(*row[4:-1]) for row in written.iter_rows()}
     terms = _terms(store, symbols, records.keys() - fixed.keys()) | fixed
     every = [_path(record, frame, terms[record]) for record, frame in records.items() if record in terms]

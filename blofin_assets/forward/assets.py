@@ -111,7 +111,7 @@ def forward_ledger(
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(part.trades.height for part in parts),
-            "followed": runs.height,
+            "tracked": runs.height,
             "new_entries": sum(part.entries.height for part in parts),
             **{name: int(runs[name].sum()) if runs.height else 0 for name in _COUNTED},
             "failed": "; ".join(f"{run.kind} {run.name}: {why}" for run, why in replayed.failed) or "none",
@@ -272,7 +272,7 @@ def _read_written(store: Warehouse, tracked: Sequence[TrackedRun]) -> _Written:
         rows((*ENTRY_COLUMNS, *stamp), "forward_entries"),
         rows((*TRADE_COLUMNS, *stamp), "forward_trades"),
         rows(("ts", "equity"), "forward_equity"),
-        rows((*stamp, "symbols"), "forward_runs", f"state = 'followed' AND {_OWN}"),
+        rows((*stamp, "symbols"), "forward_runs", f"state = 'tracked' AND {_OWN}"),
         rows((*KEY, "item", *_SAID), "forward_validation", f"{_UNLIVED} AND {_OWN}"),
     )
 

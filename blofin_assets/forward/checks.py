@@ -28,5 +28,5 @@ def no_look_ahead(context: dg.AssetCheckExecutionContext, warehouse: WarehouseRe
         passed=guilty.is_empty(),
         severity=dg.AssetCheckSeverity.ERROR,
         description=None if guilty.is_empty() else f"look-ahead in {names}; see research.forward_validation",
-        metadata={"followed": runs.height, **totals},
+        metadata={"tracked": runs.height, **totals},
     )

@@ -40,7 +40,7 @@ from model_zoo.training.tuning import (
 NO_DRIFT: Final = "no drift"
 
 # drift tests run after the cycle of the same as-of, so a repeated cycle must not read them either
-_NIGHTS: Final = (
+_TESTED: Final = (
     "SELECT name, as_of, bool_or(decision = 'drift') AS drifted FROM research.drift_tests "
     "WHERE kind = 'model' AND decision <> 'insufficient' AND as_of < ? GROUP BY name, as_of ORDER BY name, as_of"
 )
@@ -155,10 +155,10 @@ def answer_drift(
     list of Answer
         One per drifting model.
     """
-    nights: dict[str, list[tuple[datetime, bool]]] = {}
-    for name, night, drifted in store.read(_NIGHTS, [as_of]).iter_rows():
-        nights.setdefault(name, []).append((night, drifted))
-    states: dict[str, DriftState] = {name: drift_state(nights.get(name, []), as_of) for name in specs}
+    tested: dict[str, list[tuple[datetime, bool]]] = {}
+    for name, tested_at, drifted in store.read(_TESTED, [as_of]).iter_rows():
+        tested.setdefault(name, []).append((tested_at, drifted))
+    states: dict[str, DriftState] = {name: drift_state(tested.get(name, []), as_of) for name in specs}
     searched: dict[str, datetime] = dict(store.read(_SEARCHED, [as_of]).iter_rows())
     chosen = to_search(states, searched, as_of)
     answers = []

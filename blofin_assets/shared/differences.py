@@ -90,11 +90,24 @@ def compare_documents(stored: dict[str, Any], again: dict[str, Any]) -> tuple[in
     """
     sections = stored.keys() - _PROVENANCE
     old, new = (
-        dict(flattened({key: value for key, value in report.items() if key in sections})) for report in (stored, again)
+        {
+            _todays(path): value
+            for path, value in flattened({key: value for key, value in report.items() if key in sections})
+        }
+        for report in (stored, again)
     )
     paths = list(dict.fromkeys([*old, *new]))
     differences = [Difference(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)]
     return len(paths), differences
+
+
+_FORMER_KEY: Final = re.compile(r"(?<=\.trials_today\.)(.*) \(exam\)$")
+"""Keys of a report that hold a stored value which had another name."""
+
+
+def _todays(path: str) -> str:
+    """Return the path of a value as a report of today has it."""
+    return _FORMER_KEY.sub(r"\1 (holdout)", path)
 
 
 def flattened(value: Any, path: str = "") -> list[tuple[str, object]]:

@@ -93,8 +93,7 @@ class CycleState(StrEnum):
 class ForwardState(StrEnum):
     """State of a run of the forward ledger."""
 
-    TRACKED = "followed"
-    """The stored value is older than the word."""
+    TRACKED = "tracked"
     LOST = "lost"
 
 
@@ -133,7 +132,7 @@ class Category(StrEnum):
 class Purpose(StrEnum):
     """Window on which a trial was run."""
 
-    HOLDOUT = "exam"
-    """The stored value is older than the word."""
+    HOLDOUT = "holdout"
+    """Out of sample: it decides the rank."""
     SEARCH = "search"
     """In sample: it decides which strategies take the holdout."""

@@ -25,8 +25,8 @@ def copy_tables(
     """See `Warehouse.copy_from`."""
     source.attach(cursor, SOURCE, snapshot=snapshot)
     try:
-        present = _tables(cursor, SOURCE, schemas)
-        for table in sorted(_tables(cursor, ALIAS, schemas)):
+        present = dict(cursor.execute(_schema.ALL_COLUMNS, [SOURCE]).fetchall())
+        for table in sorted(_tables(cursor, schemas)):
             rows = _schema.all_rows(present, table, f"{SOURCE}.")
             if rows is None:
                 continue  # the source is older than the table
@@ -40,10 +40,10 @@ def copy_tables(
         cursor.execute(f"DETACH {SOURCE}")
 
 
-def _tables(cursor: DuckDBPyConnection, database: str, schemas: Sequence[str]) -> set[str]:
+def _tables(cursor: DuckDBPyConnection, schemas: Sequence[str]) -> set[str]:
     rows = cursor.execute(
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = ? "
         f"AND schema_name IN ({_sql.marks(schemas)})",
-        [database, *schemas],
+        [ALIAS, *schemas],
     ).fetchall()
     return {row[0] for row in rows}

@@ -37,14 +37,20 @@ FORMER_NAMES: Final = {
 Snapshots from before a renaming hold the table by its former name; since then there is a view of it.
 """
 
+FORMER_VALUES: Final = {
+    "research.forward_runs": {"state": {"followed": "tracked"}},
+    "research.trials": {"purpose": {"exam": "holdout"}},
+}
+"""Renamed values: table, column, and the value before with that of today. Snapshots from before hold the former one."""
 
-def all_rows(tables: Collection[str], table: str, lake: str = "") -> str | None:
+
+def all_rows(tables: Mapping[str, Collection[str]], table: str, lake: str = "") -> str | None:
     """Return a query for all rows of a table, by its former name if a snapshot holds it by that.
 
     Parameters
     ----------
-    tables : collection of str
-        Tables that the snapshot has, `schema.table`.
+    tables : dict of str to collection of str
+        Tables and views of the snapshot, `schema.table`, with their columns.
     table : str
         Today's name.
     lake : str
@@ -53,15 +59,32 @@ def all_rows(tables: Collection[str], table: str, lake: str = "") -> str | None:
     Returns
     -------
     str or None
-        `SELECT` with the columns named as today; None if the snapshot is older than the table.
+        `SELECT` with columns and values named as today; None if the snapshot is older than the table.
     """
     if table in tables:
-        return f"SELECT * FROM {lake}{_sql.name(table)}"
+        named = ", ".join(
+            f"{_by_todays_values(column, values)} AS {_sql.column(column)}"
+            for column, values in FORMER_VALUES.get(table, {}).items()
+            if column in tables[table]
+        )
+        return f"SELECT *{f' REPLACE ({named})' if named else ''} FROM {lake}{_sql.name(table)}"
     former, renamed = FORMER_NAMES.get(table, (table, {}))
     if former not in tables:
         return None
     pairs = ", ".join(f"{_sql.column(old)} AS {_sql.column(new)}" for old, new in renamed.items())
     return f"SELECT *{f' RENAME ({pairs})' if pairs else ''} FROM {lake}{_sql.name(former)}"
+
+
+def _by_todays_values(column: str, values: Mapping[str, str]) -> str:
+    cases = " ".join(f"WHEN {_sql.text(former)} THEN {_sql.text(today)}" for former, today in values.items())
+    return f"CASE {_sql.column(column)} {cases} ELSE {_sql.column(column)} END"
+
+
+ALL_COLUMNS: Final = (
+    "SELECT schema_name || '.' || table_name AS name, list(column_name) AS columns FROM duckdb_columns() "
+    "WHERE database_name = coalesce(?, current_database()) GROUP BY ALL"
+)
+"""Query for tables and views of a database (null: the one in use), with their columns, as `all_rows` takes them."""
 
 
 class _Migration(NamedTuple):

@@ -53,6 +53,7 @@ class Warehouse:
         self._sealed = sealed
         self._local = threading.local()
         self._tables = Tables(self._find_columns, self._find_key)
+        self._tables_at: dict[int, dict[str, list[str]]] = {}
 
     @classmethod
     def open(cls, folder: Path, *, market: str, market_id: str = "", catalog: str | None = None) -> Self:
@@ -231,7 +232,7 @@ class Warehouse:
             cursor.close()
 
     def rows_at(self, snapshot: int, table: str, runs: Collection[str] | None = None) -> pl.DataFrame | None:
-        """Return the rows of a table as of a snapshot, with the columns that it had then under their names of today.
+        """Return the rows of a table as of a snapshot: the columns that it had then, with names and values of today.
 
         Parameters
         ----------
@@ -252,12 +253,9 @@ class Warehouse:
         WarehouseError
             If the snapshot does not exist or has expired.
         """
-        tables = self.read_at(
-            snapshot,
-            "SELECT schema_name || '.' || table_name AS name FROM duckdb_tables() "
-            "WHERE database_name = current_database()",
-        )
-        sql = _schema.all_rows(set(tables["name"]), table)
+        if snapshot not in self._tables_at:
+            self._tables_at[snapshot] = dict(self.read_at(snapshot, _schema.ALL_COLUMNS, [None]).iter_rows())
+        sql = _schema.all_rows(self._tables_at[snapshot], table)
         if sql is None or runs is None:
             return None if sql is None else self.read_at(snapshot, sql)
         return self.read_at(snapshot, f"{sql} WHERE run_id IN (SELECT unnest(?))", [sorted(runs)])

@@ -63,12 +63,12 @@ class DriftState(StrEnum):
     """It had drifted the night before as well, so that a version trained since then drifts too."""
 
 
-def drift_state(nights: Sequence[tuple[datetime, bool]], as_of: datetime) -> DriftState:
+def drift_state(tested: Sequence[tuple[datetime, bool]], as_of: datetime) -> DriftState:
     """Return the state of a model by its drift tests as of T.
 
     Parameters
     ----------
-    nights : sequence of (datetime, bool)
+    tested : sequence of (datetime, bool)
         When it was tested, with enough data to tell, and whether it drifted.
     as_of : datetime
         T; later evaluation dates are ignored.
@@ -80,7 +80,7 @@ def drift_state(nights: Sequence[tuple[datetime, bool]], as_of: datetime) -> Dri
         retraining, which the cycle does, is the answer. 'persists': it had drifted the night before as well, so that
         a version trained since then drifts too; a drift of weeks ago is another.
     """
-    past = sorted(night for night in nights if night[0] <= as_of)
+    past = sorted(each for each in tested if each[0] <= as_of)
     if not past or not past[-1][1] or as_of - past[-1][0] > FRESH:
         return DriftState.STEADY
     lately = len(past) > 1 and past[-1][0] - past[-2][0] <= FRESH

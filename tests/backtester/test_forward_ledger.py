@@ -86,7 +86,7 @@ def written(ledger: Ledger, made: Advance, key: datetime) -> Ledger:
     )
 
 
-def followed(steps: Sequence[int], peek: int = 0) -> tuple[Ledger, list[Advance]]:
+def tracked(steps: Sequence[int], peek: int = 0) -> tuple[Ledger, list[Advance]]:
     ledger, made = empty(), []
     for step in steps:
         made.append(advance(ledger, replay(step, peek), START + step * HALF_HOUR))
@@ -100,7 +100,7 @@ def followed(steps: Sequence[int], peek: int = 0) -> tuple[Ledger, list[Advance]
 @example([STEPS, 30, STEPS, 31])
 def test_any_keys_in_any_order_give_each_row_once_and_together_what_one_replay_gives(steps: list[int]) -> None:
     """Each row written once; keys that come late or again add nothing that is there, and lose nothing."""
-    ledger, made = followed([*steps, STEPS])
+    ledger, made = tracked([*steps, STEPS])
     whole = replay(STEPS)
     assert ledger.entries.select(ENTRY_COLUMNS).sort("symbol", "timeframe", "entry_ts").equals(whole.entries)
     assert ledger.trades.select(TRADE_COLUMNS).sort("symbol", "timeframe", "entry_ts").equals(whole.trades)
@@ -110,7 +110,7 @@ def test_any_keys_in_any_order_give_each_row_once_and_together_what_one_replay_g
 
 
 def test_an_open_position_is_carried_over_and_written_when_it_closes() -> None:
-    ledger, made = followed([40, STEPS])
+    ledger, made = tracked([40, STEPS])
     open_then = made[0].entries.join(made[0].trades, on=["symbol", "timeframe", "entry_ts"], how="anti")
     assert open_then.height > 0
     closed_later = made[1].trades.join(open_then, on=["symbol", "timeframe", "entry_ts"], how="semi")
@@ -120,7 +120,7 @@ def test_an_open_position_is_carried_over_and_written_when_it_closes() -> None:
 
 
 def test_what_reads_the_future_is_found_and_called_look_ahead() -> None:
-    _, made = followed([40, STEPS], peek=3)
+    _, made = tracked([40, STEPS], peek=3)
     found = attribute(made[1].differences, lambda _: None, lambda _: False)
     assert found.height > 0
     assert set(found["attribution"]) == {"look-ahead"}
@@ -144,7 +144,7 @@ def revised() -> FrameSource:
 
 
 def test_a_revision_is_noted_and_rewrites_nothing() -> None:
-    ledger, _ = followed([40])
+    ledger, _ = tracked([40])
     made = advance(ledger, replay_on(revised(), STEPS), START + STEPS * HALF_HOUR)
     after = written(ledger, made, START + STEPS * HALF_HOUR)
     assert after.trades.head(ledger.trades.height).equals(ledger.trades)
@@ -160,7 +160,7 @@ def test_a_revision_is_noted_and_rewrites_nothing() -> None:
 
 def test_what_never_happened_stays_explained_when_later_keys_know_of_nothing_new() -> None:
     """The key after a revision compares with the key before it; the next ones find no change since, and no riddle."""
-    ledger, _ = followed([40])
+    ledger, _ = tracked([40])
     otherwise = replay(STEPS, peek=3)  # stands for what is found once data were revised
     end, when = START + STEPS * HALF_HOUR, START + timedelta(minutes=5)
     first = advance(ledger, otherwise, end)
@@ -178,8 +178,8 @@ def test_what_never_happened_stays_explained_when_later_keys_know_of_nothing_new
     assert "look-ahead" in set(attribute(again.differences, since, lambda _: False)["attribution"])
 
 
-def test_a_symbol_that_was_not_followed_is_no_look_ahead() -> None:
-    ledger, _ = followed([40])
+def test_a_symbol_that_was_not_tracked_is_no_look_ahead() -> None:
+    ledger, _ = tracked([40])
     alone = Ledger(
         ledger.entries.filter(pl.col("symbol") != SYMBOLS[0]),
         ledger.trades.filter(pl.col("symbol") != SYMBOLS[0]),
@@ -194,7 +194,7 @@ def test_a_symbol_that_was_not_followed_is_no_look_ahead() -> None:
 
 def test_a_trade_whose_entry_did_not_happen_is_not_written() -> None:
     """Hindsight enters on revised data; what it did before the horizon was never lived, so neither is its exit."""
-    ledger, _ = followed([12])
+    ledger, _ = tracked([12])
     made = advance(ledger, replay_on(revised(), STEPS), START + STEPS * HALF_HOUR)
     lived = pl.concat(
         [

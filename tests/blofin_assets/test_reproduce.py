@@ -62,6 +62,18 @@ def test_sentences_of_other_code_may_be_worded_otherwise_but_state_the_same_numb
     assert not Difference("research.ranking_history[a].score", 12.5, 12.6).wording
 
 
+def test_a_key_of_an_older_report_is_compared_by_its_word_of_today() -> None:
+    old, new = (
+        {"luck": {"overfitting": {"trials_today": {f"library ({word})": 3, "tuner (search)": 2}}, "note": "x"}}
+        for word in ("exam", "holdout")
+    )
+    assert compare_documents(old, new) == (3, [])
+    new["luck"]["overfitting"]["trials_today"]["library (holdout)"] = 4  # type: ignore[index]
+    assert [str(each) for each in compare_documents(old, new)[1]] == [
+        "luck.overfitting.trials_today.library (holdout): stored 3, computed again 4"
+    ]
+
+
 def test_the_code_version_changes_with_the_code_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "a.py").write_text("x = 1\n")

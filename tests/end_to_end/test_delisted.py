@@ -34,7 +34,7 @@ FIRST = datetime(START.year, START.month, START.day, tzinfo=UTC)
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 OVER = AS_OF - 3 * DAY - timedelta(hours=5, minutes=17)
-"""When trading in SOL-USDT ends: inside the exam."""
+"""When trading in SOL-USDT ends: inside the holdout."""
 BEGUN = AS_OF - 2 * DAY
 STEP = datetime(2026, 3, 10, 7, 31, tzinfo=UTC)
 """When trading in XRP-USDT begins."""

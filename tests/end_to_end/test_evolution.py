@@ -13,8 +13,8 @@ from support.cycles import (
     BUDGET,
     EVIL,
     EVIL_NAME,
-    EXAM,
     FIRST_CYCLE,
+    HOLDOUT,
     KEY,
     RETRY_AFTER,
     SCORES,
@@ -90,11 +90,11 @@ def test_a_good_server_designs_and_suggests_within_the_same_budget(past: History
     assert past.author("good", "tuning", "claude")["state"] == "done"
     proposals = past.rows("proposals", "good").filter(designer="claude")
     assert set(proposals.filter(state="sound")["name"]) == {f"range_fade_{n}" for n in range(3)}
-    examined = past.report("good").proposals.filter(pl.col("accepted").is_not_null())
-    by_claude = examined.filter(stage="design", designer="claude")
+    evaluated = past.report("good").proposals.filter(pl.col("accepted").is_not_null())
+    by_claude = evaluated.filter(stage="design", designer="claude")
     assert by_claude.height
     assert (by_claude["cost_usd"] > 0).all()
-    assert set(examined.filter(stage="tuning")["attempt"]) <= {1}
+    assert set(evaluated.filter(stage="tuning")["attempt"]) <= {1}
     assert past.report("good").archived.height
 
 
@@ -242,7 +242,7 @@ def test_what_was_planted_reaches_prompts_as_data_and_does_not_act(past: History
 
 
 @pytest.mark.slow
-def test_the_search_draws_by_lessons_whose_exam_is_past(past: History) -> None:
+def test_the_search_draws_by_lessons_whose_holdout_is_past(past: History) -> None:
     store = past.platform.warehouse
     told = {cycle: past.author(cycle, "design", "search")["detail"] for cycle in past.as_of}
     for cycle in ("good", "unreadable", "half", "broken"):
@@ -256,8 +256,8 @@ def test_the_search_draws_by_lessons_whose_exam_is_past(past: History) -> None:
     assert len(taught) > 1
     assert all(0.5 < factor < 2.0 for factor in factors.values())
     assert all(f"{family} ×{factor:.2f}" in told["late"] for family, factor in factors.items())
-    exams = past.rows("holdout_outcomes", "good").filter(pl.col("sharpe").is_not_null())
-    earned = dict(exams.select("name", pl.col("sharpe") > 0).iter_rows())
+    holdouts = past.rows("holdout_outcomes", "good").filter(pl.col("sharpe").is_not_null())
+    earned = dict(holdouts.select("name", pl.col("sharpe") > 0).iter_rows())
     assert {row["strategy"]: json.loads(row["metadata"])["earned"] for row in learnt.iter_rows(named=True)} == earned
 
 
@@ -265,7 +265,7 @@ def test_the_search_draws_by_lessons_whose_exam_is_past(past: History) -> None:
 def test_a_cycle_made_again_later_is_the_same_without_a_server_or_a_key(past: History) -> None:
     before = {table: content(past.platform.warehouse, table) for table in TABLES}
     with written_down(past.printed):
-        run(past.platform, past.as_of["half"], *SCORES, *AUTHORS, *EXAM)
+        run(past.platform, past.as_of["half"], *SCORES, *AUTHORS, *HOLDOUT)
     assert [table for table in TABLES if differing(content(past.platform.warehouse, table), before[table])] == []
 
 
@@ -355,7 +355,7 @@ def test_without_a_key_or_a_budget_only_the_calls_are_missing(past: History) -> 
 
 
 @pytest.mark.slow
-def test_nothing_of_the_exam_reaches_a_prompt_or_a_proposal(past: History, stored: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_holdout_reaches_a_prompt_or_a_proposal(past: History, stored: Path, tmp_path: Path) -> None:
     author = scripts()["good"]
     with copy_of(stored, tmp_path) as platform, written_down(tmp_path / "printed.txt"), served(author):
         scramble(platform)
@@ -406,7 +406,7 @@ def test_an_attempt_and_a_search_that_fail_stop_themselves_alone(
 
 
 def scramble(platform: Platform) -> None:
-    """Replace every candle from the exam on by another price, the same on each day as far as OHLC order goes."""
+    """Replace every candle from the holdout on by another price, the same on each day as far as OHLC order goes."""
     start = FIRST_CYCLE - timedelta(days=7)
     for table in ("candles_1m", "candles_5m", "candles_60m", "candles_1d"):
         rows = platform.warehouse.read(f"SELECT * EXCLUDE (run_id) FROM market.{table} WHERE ts >= ?", [start])
@@ -416,10 +416,10 @@ def scramble(platform: Platform) -> None:
             tx.replace(f"market.{table}", noisy, start=start)
 
 
-def test_lessons_are_read_only_when_their_exam_is_past(platform: Platform) -> None:
+def test_lessons_are_read_only_when_their_holdout_is_past(platform: Platform) -> None:
     taught = '{"families": ["rsi"], "earned": true}'
     rows: list[dict[str, Any]] = [
-        {"id": "exam", "content": EVIL, "as_of": FIRST_CYCLE, "usable_from": FIRST_CYCLE + timedelta(days=7)},
+        {"id": "holdout", "content": EVIL, "as_of": FIRST_CYCLE, "usable_from": FIRST_CYCLE + timedelta(days=7)},
         {"id": "search", "content": "from the search window", "as_of": FIRST_CYCLE, "usable_from": FIRST_CYCLE},
         {"id": "old", "content": "of another system", "as_of": None, "usable_from": None},
     ]

@@ -236,7 +236,7 @@ def test_a_design_that_fails_after_its_judging_leaves_the_others(
 
 
 @pytest.mark.slow
-def test_one_that_cannot_be_run_leaves_ledger_and_exam_to_the_others(
+def test_one_that_cannot_be_run_leaves_ledger_and_holdout_to_the_others(
     passed: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = "SELECT name, state, detail FROM research.forward_runs WHERE kind = 'strategy' ORDER BY name"
@@ -289,7 +289,7 @@ def test_a_parameter_may_have_any_name_that_a_function_has_too() -> None:
     assert named.with_parameters(origin=7).parameters == {"origin": 7}
 
 
-def test_a_challenger_whose_parent_is_gone_takes_the_exam_without_it(platform: Platform) -> None:
+def test_a_challenger_whose_parent_is_gone_takes_the_holdout_without_it(platform: Platform) -> None:
     made, as_of = compile_strategy(CODE, bars=9), END
     key = {"name": made.name, "version": made.version}
     gone = {"name": "vanished", "version": "0" * 12}
@@ -324,7 +324,7 @@ def test_a_challenger_whose_parent_is_gone_takes_the_exam_without_it(platform: P
     )
 
 
-def test_scores_of_a_short_search_window_outlive_those_of_the_exam(store: Warehouse, panel: Panel) -> None:
+def test_scores_of_a_short_search_window_outlive_those_of_the_holdout(store: Warehouse, panel: Panel) -> None:
     judged, _ = _judged(panel, [compile_strategy(CODE)])
     short = Window(END - timedelta(days=7, hours=8), END)
     searched = _score_rows(judged, END, short)
@@ -394,13 +394,11 @@ def test_a_result_without_evidence_leaves_the_others_theirs(store: Warehouse, mo
         rows()
 
 
-def test_a_question_of_a_night_that_fails_says_so_in_its_row(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drift_test_that_fails_says_so_in_its_row(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     started, kinds = END - timedelta(days=9), {"one": "strategy", "two": "strategy", "three": "model", "four": "model"}
     counted = ("trades", "open_positions", "compared", "data_revisions", "version_changes", "look_ahead")
     runs = [
-        {"as_of": END, "kind": kind, "name": name, "version": "v", "activated_at": started, "state": "followed",
+        {"as_of": END, "kind": kind, "name": name, "version": "v", "activated_at": started, "state": "tracked",
          "days": 9.0, "engine": "e", **dict.fromkeys(counted, 0)}
         for name, kind in kinds.items()
     ]  # fmt: skip
@@ -559,9 +557,9 @@ def test_a_run_that_fails_in_its_ledger_leaves_the_others_theirs(
     passed: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = passed.warehouse
-    followed = "SELECT kind, name FROM research.forward_runs WHERE as_of = ? ORDER BY kind, name"
-    night = datetime(2026, 3, 13, tzinfo=UTC)
-    before = store.read(followed, [night]).rows()
+    tracked = "SELECT kind, name FROM research.forward_runs WHERE as_of = ? ORDER BY kind, name"
+    evaluated_at = datetime(2026, 3, 13, tzinfo=UTC)
+    before = store.read(tracked, [evaluated_at]).rows()
     failing(forward, "_replayed", lambda run, *_: (run.kind, run.name) == before[0], monkeypatch)
     result = passed.defs.resolve_job_def(FORWARD).execute_in_process(
         instance=passed.instance, partition_key="2026-03-13-00:00", run_config=CONSOLE, raise_on_error=False
@@ -569,4 +567,4 @@ def test_a_run_that_fails_in_its_ledger_leaves_the_others_theirs(
     assert result.success
     failed = result.asset_materializations_for_node("forward_ledger")[0].metadata["failed"].value
     assert failed == f"{before[0][0]} {before[0][1]}: OverflowError: _replayed"
-    assert store.read(followed, [night]).rows() == before[1:]
+    assert store.read(tracked, [evaluated_at]).rows() == before[1:]

@@ -223,15 +223,15 @@ def test_a_cycle_that_was_given_up_needs_a_look_until_a_later_one_is_there(platf
     assert items(platform, failed + timedelta(hours=47))[name].ok
 
 
-def test_drift_is_told_of_the_newest_night(platform: Platform) -> None:
+def test_drift_is_shown_as_of_the_newest_evaluation_date(platform: Platform) -> None:
     try:
         empty = platform.warehouse.read("SELECT * EXCLUDE (run_id) FROM research.drift_tests")
     except BlofinError:
         pytest.skip("this warehouse has no forward ledger yet")
     needed = {"metric": "net_return", "days": 8.0, "reason": "x", "kind": "strategy", "version": "1"}
     rows = [
-        {**needed, "as_of": night, "activated_at": AS_OF - timedelta(days=9), "name": name, "decision": decision}
-        for night, name, decision in (
+        {**needed, "as_of": evaluated_at, "activated_at": AS_OF - timedelta(days=9), "name": name, "decision": decision}
+        for evaluated_at, name, decision in (
             (AS_OF - timedelta(days=1), "old", "drift"), (AS_OF, "a", "steady"), (AS_OF, "b", "drift"),
         )
     ]  # fmt: skip

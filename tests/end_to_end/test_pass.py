@@ -265,8 +265,8 @@ def test_lanes_and_trades_say_whether_they_are_scored(done: Platform) -> None:
     assert every > pooled["total_trades"].sum(), "lanes that are not scored have trades, too"
 
 
-def test_every_exam_in_the_trial_ledger_has_its_parameters(done: Platform) -> None:
-    rows = done.warehouse.read("SELECT kind, name, params FROM research.trials WHERE purpose = 'exam'")
+def test_every_holdout_in_the_trial_ledger_has_its_parameters(done: Platform) -> None:
+    rows = done.warehouse.read("SELECT kind, name, params FROM research.trials WHERE purpose = 'holdout'")
     assert rows["params"].null_count() == 0
     told = rows.filter(pl.col("name") == "ema_crossover", pl.col("kind") == "strategy")["params"][0]
     assert set(json.loads(told)) == set(next(s for s in load_library() if s.name == "ema_crossover").parameters)

@@ -43,9 +43,9 @@ HISTORY: Final = timedelta(days=24)
 BEGIN: Final = datetime(2026, 2, 10, tzinfo=UTC)
 END: Final = BEGIN + timedelta(days=DAYS)
 REVERSES: Final = BEGIN + timedelta(days=4)
-NIGHT: Final = timedelta(hours=1, minutes=30)
+MAINTENANCE: Final = timedelta(hours=1, minutes=30)
 """After midnight, when maintenance is due."""
-EXAMINED: Final = REVERSES + timedelta(days=7)
+EVALUATED: Final = REVERSES + timedelta(days=7)
 """From here on the expected performance of a strategy, from its holdout of seven days, is of the market as it stays."""
 SETTLED: Final = REVERSES + timedelta(days=14)
 """The same for what learns: a week of holdouts, each trained on the week before."""
@@ -74,7 +74,7 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clockwork]:
             for day in moments(_begun(daemon, state), END - timedelta(days=1), timedelta(days=1)):
                 if time.monotonic() > ends:
                     pytest.skip(f"{day:%Y-%m-%d} is next: the same command goes on")
-                for since in (NIGHT, timedelta(hours=12), timedelta(days=1)):
+                for since in (MAINTENANCE, timedelta(hours=12), timedelta(days=1)):
                     daemon.tick(day + since)
                 _age(daemon)
                 daemon.store(state, day + timedelta(days=1))
@@ -133,11 +133,11 @@ def test_the_design_of_the_first_cycle_earns_what_was_planted(left_alone: Clockw
 @needs_days
 def test_the_reversal_is_found_in_time_and_set_off_a_tuning(left_alone: Clockwork) -> None:
     warehouse = left_alone.platform.warehouse
-    nights = warehouse.read(
+    dates = warehouse.read(
         "SELECT as_of, days FROM research.drift_tests WHERE name = ? AND decision = 'drift' ORDER BY as_of", [PLANTED]
     )
-    assert nights.height >= 1
-    assert nights["days"][0] <= 10
+    assert dates.height >= 1
+    assert dates["days"][0] <= 10
     runs = [run for run in left_alone.runs if run.job == RETUNE]
     assert runs
     assert all(run.tags[REASON_TAG] for run in runs)
@@ -148,29 +148,29 @@ def test_the_reversal_is_found_in_time_and_set_off_a_tuning(left_alone: Clockwor
         [PLANTED],
     )
     assert asked.height > 0
-    # the cycle of the same midnight may have been quicker: what is last in its exam is replaced, and not tuned
+    # the cycle of the same midnight may have been quicker: what is last in its holdout is replaced, and not tuned
     assert asked.filter((pl.col("state") == "not run") != pl.col("archived")).is_empty()
 
 
 @pytest.mark.skipif(DAYS < MANY, reason=f"set BLOFIN_TEST_QUARTER_DAYS to {MANY} or more: an hour")
-def test_what_drifts_and_still_runs_is_tuned_for_the_next_exam(left_alone: Clockwork) -> None:
+def test_what_drifts_and_still_runs_is_tuned_for_the_next_holdout(left_alone: Clockwork) -> None:
     tuned = left_alone.platform.warehouse.read(
-        "SELECT r.as_of, p.as_of AS exam, f.name IS NOT NULL AS held FROM research.retunes r "
+        "SELECT r.as_of, p.as_of AS holdout, f.name IS NOT NULL AS held FROM research.retunes r "
         "LEFT JOIN research.proposals p ON p.name = r.name AND p.version = r.new_version AND p.designer = 'drift' "
         "LEFT JOIN research.finalists f ON f.name = p.name AND f.version = p.version AND f.as_of = p.as_of "
         "WHERE r.state = 'tuned'"
     )
     assert tuned["held"].any()
-    ahead = tuned["exam"] - tuned["as_of"]
+    ahead = tuned["holdout"] - tuned["as_of"]
     assert ahead.null_count() == 0
     assert ahead.is_between(timedelta(0), timedelta(days=2), closed="right").all()
 
 
 @needs_days
-def test_nights_are_seldom_false_where_nothing_changed(left_alone: Clockwork) -> None:
-    nights = _quiet_nights(left_alone)
-    wrong = int(nights["alarm"].sum())
-    assert nights.is_empty() or binomtest(wrong, nights.height, 0.10, alternative="greater").pvalue > 0.05
+def test_alarms_are_seldom_false_where_nothing_changed(left_alone: Clockwork) -> None:
+    dates = _quiet_dates(left_alone)
+    wrong = int(dates["alarm"].sum())
+    assert dates.is_empty() or binomtest(wrong, dates.height, 0.10, alternative="greater").pvalue > 0.05
 
 
 def test_the_table(left_alone: Clockwork) -> None:
@@ -187,25 +187,25 @@ def test_the_table(left_alone: Clockwork) -> None:
         "SELECT kind, metric, decision, count(*) FROM research.drift_tests GROUP BY ALL ORDER BY ALL"
     )
     told(f"tests of drift: {drift.rows()}")
-    nights = warehouse.read("SELECT DISTINCT as_of FROM research.drift_tests WHERE decision = 'drift' ORDER BY 1")
-    told(f"reversed at {REVERSES}; nights with drift: {[f'{night:%m-%d}' for night in nights['as_of']]}")
+    dates = warehouse.read("SELECT DISTINCT as_of FROM research.drift_tests WHERE decision = 'drift' ORDER BY 1")
+    told(f"reversed at {REVERSES}; nights with drift: {[f'{night:%m-%d}' for night in dates['as_of']]}")
     found = warehouse.read(
         "SELECT as_of, kind, name, metric FROM research.drift_tests WHERE decision = 'drift' ORDER BY ALL"
     )
     told(f"what drifted: {found.with_columns(pl.col('as_of').dt.strftime('%m-%d')).rows()}")
     told(f"re-tuned: {warehouse.read('SELECT as_of, kind, name, state FROM research.retunes ORDER BY ALL').rows()}")
-    quiet = _quiet_nights(left_alone)
+    quiet = _quiet_dates(left_alone)
     told(f"nights that could not but be false: {int(quiet['alarm'].sum())} of {quiet.height} with a test")
     told(f"{_disk(left_alone):.0f} MB in all; largest memory {_memory():.0f} MB")
     assert _memory() < 6_000
 
 
-def _quiet_nights(daemon: Clockwork) -> pl.DataFrame:
+def _quiet_dates(daemon: Clockwork) -> pl.DataFrame:
     """Return the evaluation dates with tests that the reversal does not affect, and whether any raised an alarm."""
     return daemon.platform.warehouse.read(
         "SELECT as_of, bool_or(decision = 'drift') AS alarm FROM research.drift_tests WHERE decision <> 'insufficient' "
         "AND (as_of <= ? OR activated_at >= CASE kind WHEN 'strategy' THEN ? ELSE ? END) GROUP BY as_of ORDER BY as_of",
-        [REVERSES, EXAMINED, SETTLED],
+        [REVERSES, EVALUATED, SETTLED],
     )
 
 

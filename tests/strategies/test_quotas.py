@@ -1,4 +1,4 @@
-"""Quotas: who is tuned, who takes the exam."""
+"""Quotas: who is tuned, who takes the holdout."""
 
 from collections import Counter
 
@@ -39,7 +39,7 @@ def test_places_that_one_cannot_fill_go_to_the_others() -> None:
     assert choose_finalists([]) == []
 
 
-def test_a_name_takes_the_exam_once() -> None:
+def test_a_name_takes_the_holdout_once() -> None:
     same = [Proposal("tuning", "tuner", "a", "1", 5.0), Proposal("design", "search", "a", "2", 0.0)]
     assert choose_finalists(same) == same[:1]
 
@@ -64,7 +64,7 @@ def test_the_last_fifth_is_tuned_the_worst_first() -> None:
     assert spent == []
 
 
-def test_three_attempts_and_who_waits_for_an_exam() -> None:
+def test_three_attempts_and_who_waits_for_a_holdout() -> None:
     names = [f"s{place}" for place in range(10)]
     assert to_tune(names, {"s9": 2, "s8": 3}, frozenset()) == (["s9"], ["s8"])
     assert to_tune(names, {"s9": 3}, frozenset({"s9"})) == (["s8"], [])

@@ -33,7 +33,7 @@ LAST = FIRST_CYCLE + 7 * STEP
 
 SCORES = ("strategy_library", "strategy_validation", "strategy_scores")
 AUTHORS = ("strategy_tuning", "strategy_designs")
-EXAM = ("strategy_finalists", "strategy_backtests", "strategy_ranking", "strategy_knowledge")
+HOLDOUT = ("strategy_finalists", "strategy_backtests", "strategy_ranking", "strategy_knowledge")
 
 BUDGET = 9
 """Evaluations of each designer."""
@@ -50,7 +50,7 @@ TUNING = {
     "variants": [{"reason": "fewer trades", "changes": [{"parameter": "no_such_parameter", "value": 1.0}]}],
 }
 PASTS = {True: 3, False: 2}
-"""Attempts in the life of one strategy that does badly, before the cycle `late`: of one that is followed, of any."""
+"""Attempts in the life of one strategy that does badly, before the cycle `late`: of one that is tracked, of any."""
 
 RETRY_AFTER = 0.3
 """Seconds that a refused request is told to wait."""
@@ -108,7 +108,7 @@ class History:
     printed : Path
         All that was printed and logged.
     lives : dict of str to int
-        Attempts to tune in the life of one strategy that is followed, and of another, before the cycle `late`.
+        Attempts to tune in the life of one strategy that is tracked, and of another, before the cycle `late`.
     """
 
     platform: Platform
@@ -164,7 +164,7 @@ def history(stored: Path, root: Path) -> Iterator[History]:
                     run(platform, found.as_of[name], *SCORES)
                     for running, attempts in PASTS.items():
                         found.lives |= remember_attempts(platform, found.as_of[name], attempts, running=running)
-                only = () if name == "good" else (*SCORES, *AUTHORS, *EXAM)
+                only = () if name == "good" else (*SCORES, *AUTHORS, *HOLDOUT)
                 run(platform, found.as_of[name], *only, seconds=4.0 if name == "late" else 60.0)
         yield found
 
@@ -238,7 +238,7 @@ def remember_attempts(platform: Platform, as_of: datetime, attempts: int, *, run
     Parameters
     ----------
     running : bool
-        Whether it has to be followed still.
+        Whether it has to be tracked still.
 
     Returns
     -------
@@ -251,11 +251,11 @@ def remember_attempts(platform: Platform, as_of: datetime, attempts: int, *, run
         [as_of],
     )
     waiting = set(made.filter(pl.col("latest") > as_of - timedelta(days=7))["name"])
-    followed = {
+    tracked = {
         each.strategy.name for each in load_population(platform.warehouse, as_of - TICK) if each.running or not running
     }
     so_far = dict(made.select("name", "attempts").iter_rows())
-    due = [name for name in last_fifth(platform, as_of) if name in followed - waiting and name not in so_far]
+    due = [name for name in last_fifth(platform, as_of) if name in tracked - waiting and name not in so_far]
     if not due:
         return {}
     rows = [

@@ -160,16 +160,16 @@ def _collect(warehouse: Warehouse, data: ReportData) -> Changes:
 
 def _build(_: ReportData, changes: Changes) -> ChangesPart:
     rows = list(changes.proposals.iter_rows(named=True))
-    examined = [row for row in rows if row["accepted"] is not None]
+    evaluated = [row for row in rows if row["accepted"] is not None]
     refused = [row for row in rows if row["state"] == ProposalState.REFUSED]
     part = StrategyChanges(
         designed=[
-            Designed.of(row, backtest_score=plain(row["score"])) for row in examined if row["stage"] == Stage.DESIGN
+            Designed.of(row, backtest_score=plain(row["score"])) for row in evaluated if row["stage"] == Stage.DESIGN
         ],
-        tuned=[_tuned(row) for row in examined if row["stage"] == Stage.TUNING],
+        tuned=[_tuned(row) for row in evaluated if row["stage"] == Stage.TUNING],
         archived=[Archived.of(row) for row in changes.archived.iter_rows(named=True)],
         refused=[Refused.of(row) for row in refused],
-        waiting=len(rows) - len(examined) - len(refused),
+        waiting=len(rows) - len(evaluated) - len(refused),
         designers=[Designer.of(row) for row in changes.designers.iter_rows(named=True)],
     )
     return ChangesPart(strategy_changes=part)

@@ -18,7 +18,7 @@ COIN: Final = 0.5
 """Probability of overfitting of a random choice."""
 
 _TRIALS: Final = (
-    "SELECT author, coalesce(purpose, 'exam') AS purpose, count(*) AS trials FROM research.trials "
+    "SELECT author, coalesce(purpose, 'holdout') AS purpose, count(*) AS trials FROM research.trials "
     "WHERE as_of > ? AND as_of <= ? GROUP BY ALL ORDER BY ALL"
 )
 

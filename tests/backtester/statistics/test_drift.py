@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, false_discovery_control, ttest_ind
 
 from backtester.statistics.drift import BLOCK, LEAST_EFFECT, DriftTest, MeanDifference, _bounds, _ratio, compare, decide
-from calibration.run_drift import detected, false_nights
+from calibration.run_drift import detected, false_alarms
 
 HOURS = 7 * BLOCK
 
@@ -96,7 +96,7 @@ def test_q_is_that_of_benjamini_and_hochberg_over_what_could_be_tested(values: l
 
 
 def test_nights_are_seldom_false_and_a_reversed_edge_is_found() -> None:
-    wrong = false_nights(60, 10)
+    wrong = false_alarms(60, 10)
     assert binomtest(wrong, 60, 0.10, alternative="greater").pvalue > 0.01
     assert detected(10, count=10) >= 9
 

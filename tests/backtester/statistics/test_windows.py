@@ -12,7 +12,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
 
-def test_search_and_exam_touch_but_never_overlap() -> None:
+def test_search_and_holdout_touch_but_never_overlap() -> None:
     cycle = cycle_windows(T)
     assert cycle.search == Window(T - 35 * DAY, T - 7 * DAY)
     assert cycle.holdout == Window(T - 7 * DAY, T)

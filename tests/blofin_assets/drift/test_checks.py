@@ -1,4 +1,4 @@
-"""The checks that set off re-tuning: what they say of a night's stored tests, and what the sensor reads of it."""
+"""The checks that set off re-tuning: what they say of the stored drift tests, and what the sensor reads of it."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -21,7 +21,7 @@ from blofin_assets.scheduling.progress import WarehouseProgress
 from blofin_assets.shared.cadences import DRIFT
 from model_zoo.models.catalog import names
 
-NIGHT = datetime(2026, 3, 12, tzinfo=UTC)
+EVALUATED_AT = datetime(2026, 3, 12, tzinfo=UTC)
 KEPT = drift.MeanDifference(1.0, 0.1, 1.0, 0.0, 0.2, -0.3, 0.3, 0.5, 12.0)
 
 
@@ -30,7 +30,9 @@ def broken(p: float) -> drift.MeanDifference:
 
 
 def asked(kind: str, name: str, found: drift.MeanDifference) -> RunTest:
-    return RunTest(kind, name, "1", NIGHT - timedelta(days=8), "net_return", drift.DriftTest(found, 8.0, 99), None, 7.0)
+    return RunTest(
+        kind, name, "1", EVALUATED_AT - timedelta(days=8), "net_return", drift.DriftTest(found, 8.0, 99), None, 7.0
+    )
 
 
 @pytest.fixture
@@ -42,28 +44,30 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def evaluated(
     platform: Platform, instance: dg.DagsterInstance, *tests: RunTest, only: Collection[str] = CHECKED.keys()
 ) -> dict[str, dg.AssetCheckEvaluation]:
-    """Store a night's tests, run its checks or some of them, and return what they say by name."""
+    """Store drift tests, run its checks or some of them, and return what they say by name."""
     with platform.warehouse.transaction("test") as tx:
-        tx.append("research.drift_tests", drift_rows(list(tests), NIGHT).with_columns(pl.lit(1).alias("snapshot_id")))
+        tx.append(
+            "research.drift_tests", drift_rows(list(tests), EVALUATED_AT).with_columns(pl.lit(1).alias("snapshot_id"))
+        )
     keys = [dg.AssetCheckKey(drift_tests.key, name) for name in only]
     job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*keys))
     defs = dg.Definitions(
         assets=[drift_tests], asset_checks=[performance_drift], jobs=[job], resources=build_resources(platform.settings)
     )
-    tags = {"dagster/partition": f"{NIGHT:%Y-%m-%d}"}
+    tags = {"dagster/partition": f"{EVALUATED_AT:%Y-%m-%d}"}
     result = defs.resolve_job_def("checks").execute_in_process(instance=instance, tags=tags)
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 
 def is_done(platform: Platform) -> bool:
-    return NIGHT in WarehouseProgress(platform.warehouse, ()).done(DRIFT)
+    return EVALUATED_AT in WarehouseProgress(platform.warehouse, ()).done(DRIFT)
 
 
 def test_a_failed_check_names_what_drifted_in_what_a_browser_reads(
     platform: Platform, instance: dg.DagsterInstance
 ) -> None:
     said = evaluated(platform, instance, asked("strategy", "reversed", broken(1e-6)), asked("strategy", "steady", KEPT))
-    assert said.keys() == CHECKED.keys(), "each check of them is evaluated each night"
+    assert said.keys() == CHECKED.keys(), "each check of them is evaluated every time"
     assert [name for name, each in said.items() if not each.passed] == ["strategy_drift"]
     rows: Any = said["strategy_drift"].metadata[DRIFTED].value
     assert [row["name"] for row in rows] == ["reversed"]
@@ -96,8 +100,10 @@ def test_the_sensor_reads_them_all_the_surest_first(platform: Platform, instance
     assert choose(found, []) == found
 
 
-def test_a_night_is_done_when_its_checks_have_been_said(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, tags = platform.defs.resolve_job_def(DRIFT), {"dagster/partition": f"{NIGHT:%Y-%m-%d}"}
+def test_an_evaluation_date_is_done_when_its_checks_have_been_said(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, tags = platform.defs.resolve_job_def(DRIFT), {"dagster/partition": f"{EVALUATED_AT:%Y-%m-%d}"}
     with monkeypatch.context() as patch:
         patch.delattr(drift_checks, "load_drift_run")
         run = job.execute_in_process(instance=platform.instance, tags=tags, raise_on_error=False)
@@ -108,7 +114,9 @@ def test_a_night_is_done_when_its_checks_have_been_said(platform: Platform, monk
     assert is_done(platform)
 
 
-def test_one_check_evaluated_by_hand_does_not_finish_a_night(platform: Platform, instance: dg.DagsterInstance) -> None:
+def test_one_check_evaluated_by_hand_does_not_finish_the_drift_tests(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
     said = evaluated(platform, instance, only=["ensemble_drift"])
     assert said.keys() == {"ensemble_drift"}
     assert not is_done(platform)

@@ -18,8 +18,8 @@ from blofin_assets.strategy_cycle.tuning import _due
 from features.bars import TS
 from strategies.quotas import Stage
 
-EXAM = AS_OF + timedelta(hours=48)
-SEARCHED = Window(EXAM - timedelta(days=35), EXAM - timedelta(days=7))
+NEXT_CYCLE = AS_OF + timedelta(hours=48)
+SEARCHED = Window(NEXT_CYCLE - timedelta(days=35), NEXT_CYCLE - timedelta(days=7))
 
 
 def tunable(platform: Platform) -> list[StrategyRecord]:
@@ -33,7 +33,7 @@ def propose(platform: Platform, record: StrategyRecord, designer: Author = Autho
         Stage.TUNING, designer, ProposalState.SOUND, name=name, version="other", parent_version=version, attempt=1
     )
     with platform.warehouse.transaction("drift") as tx:
-        tx.append("research.proposals", proposal_rows([made], EXAM))
+        tx.append("research.proposals", proposal_rows([made], NEXT_CYCLE))
 
 
 def test_only_what_runs_is_tuned(platform: Platform) -> None:
@@ -44,26 +44,26 @@ def test_only_what_runs_is_tuned(platform: Platform) -> None:
     assert "no longer exists" in _hindrance(None, 0)
 
 
-def test_no_challenger_is_made_for_an_exam_that_was_held(platform: Platform) -> None:
+def test_no_challenger_is_made_for_a_holdout_that_was_held(platform: Platform) -> None:
     record, other, *_ = tunable(platform)
     name = record.strategy.name
-    assert _too_late(platform.warehouse, name, EXAM) == ""
+    assert _too_late(platform.warehouse, name, NEXT_CYCLE) == ""
     propose(platform, record)
     with platform.warehouse.transaction("cycle") as tx:
-        mark_done(tx, STRATEGY_CYCLE, f"{EXAM:%Y-%m-%d}", EXAM)
-    assert _too_late(platform.warehouse, name, EXAM) == "", "what was made for it may be made again"
-    assert "has been evaluated" in _too_late(platform.warehouse, other.strategy.name, EXAM)
-    assert _too_late(platform.warehouse, other.strategy.name, EXAM + timedelta(hours=48)) == ""
+        mark_done(tx, STRATEGY_CYCLE, f"{NEXT_CYCLE:%Y-%m-%d}", NEXT_CYCLE)
+    assert _too_late(platform.warehouse, name, NEXT_CYCLE) == "", "what was made for it may be made again"
+    assert "has been evaluated" in _too_late(platform.warehouse, other.strategy.name, NEXT_CYCLE)
+    assert _too_late(platform.warehouse, other.strategy.name, NEXT_CYCLE + timedelta(hours=48)) == ""
 
 
-def test_who_was_tuned_for_drift_is_not_tuned_again_for_the_same_exam(platform: Platform) -> None:
+def test_who_was_tuned_for_drift_is_not_tuned_again_for_the_same_holdout(platform: Platform) -> None:
     records = tunable(platform)
     rows = [
         {"strategy": each.strategy.name, "version": each.strategy.version, "score": float(-place), "trades": 50}
         for place, each in enumerate(records)
     ]
     with platform.warehouse.transaction("scores") as tx:
-        stamp = pl.lit(EXAM).cast(TS)
+        stamp = pl.lit(NEXT_CYCLE).cast(TS)
         tx.append(
             "research.strategy_scores",
             pl.DataFrame(rows).with_columns(
@@ -71,11 +71,11 @@ def test_who_was_tuned_for_drift_is_not_tuned_again_for_the_same_exam(platform: 
                 pl.lit(window_name(SEARCHED)).alias("window"),
             ),
         )  # fmt: skip
-    before, _, _ = _due(platform.warehouse, records, EXAM, SEARCHED)
+    before, _, _ = _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)
     assert before[0] is records[-1], "the worst first"
     propose(platform, records[-2], designer="tuner")  # of this cycle itself, made again
-    assert _due(platform.warehouse, records, EXAM, SEARCHED)[0] == before
+    assert _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)[0] == before
     propose(platform, records[-1])
-    due, _, attempts = _due(platform.warehouse, records, EXAM, SEARCHED)
+    due, _, attempts = _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)
     assert due == before[1:]
     assert attempts == {records[-1].strategy.name: 1}

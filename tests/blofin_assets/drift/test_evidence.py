@@ -58,7 +58,7 @@ def store_forward(
 
 def write(platform: Platform, as_of: datetime) -> pl.DataFrame:
     rows = evidence_rows(platform.warehouse, SYMBOLS, as_of)
-    with platform.warehouse.transaction("night") as tx:
+    with platform.warehouse.transaction("drift") as tx:
         tx.replace("research.evidence_daily", rows.with_columns(snapshot_id=pl.lit(1)), as_of=as_of)
     return rows
 
@@ -68,7 +68,7 @@ def stored(platform: Platform) -> pl.DataFrame:
 
 
 @pytest.fixture
-def followed(platform: Platform) -> Platform:
+def tracked(platform: Platform) -> Platform:
     store_holdout(platform, GOOD, in_holdout(1), 1)
     store_holdout(platform, WORSE, in_holdout(2), 2)
     rng = np.random.default_rng(3)
@@ -77,8 +77,8 @@ def followed(platform: Platform) -> Platform:
     return platform
 
 
-def test_a_night_writes_the_days_that_are_over_with_what_was_fixed_before(followed: Platform) -> None:
-    rows = write(followed, ACTIVE + 12 * DAY)
+def test_an_evaluation_date_writes_the_days_that_are_over_with_what_was_fixed_before(tracked: Platform) -> None:
+    rows = write(tracked, ACTIVE + 12 * DAY)
     good = rows.filter(pl.col("name") == "good")
     assert good["day"].to_list() == [ACTIVE + n * DAY for n in range(12)]
     holdout = in_holdout(1)
@@ -100,81 +100,83 @@ def test_a_night_writes_the_days_that_are_over_with_what_was_fixed_before(follow
     assert last["capital_worse"][0] < 1.0 < last["capital_worse"][1]
 
 
-def test_night_by_night_or_at_once_the_days_are_the_same(followed: Platform) -> None:
-    for night in range(1, 13):
-        rows = write(followed, ACTIVE + night * DAY)
-        assert rows["day"].unique().to_list() == [ACTIVE + (night - 1) * DAY]
-    each = stored(followed)
+def test_one_by_one_or_at_once_the_days_are_the_same(tracked: Platform) -> None:
+    for evaluation_date in range(1, 13):
+        rows = write(tracked, ACTIVE + evaluation_date * DAY)
+        assert rows["day"].unique().to_list() == [ACTIVE + (evaluation_date - 1) * DAY]
+    each = stored(tracked)
     assert each.height == 24
-    with followed.warehouse.transaction("test") as tx:
-        for night in range(1, 13):
+    with tracked.warehouse.transaction("test") as tx:
+        for evaluation_date in range(1, 13):
             tx.replace(
-                "research.evidence_daily", rows.clear().with_columns(snapshot_id=pl.lit(1)), as_of=ACTIVE + night * DAY
+                "research.evidence_daily",
+                rows.clear().with_columns(snapshot_id=pl.lit(1)),
+                as_of=ACTIVE + evaluation_date * DAY,
             )
-    write(followed, ACTIVE + 12 * DAY)
-    assert_frame_equal(stored(followed), each)
+    write(tracked, ACTIVE + 12 * DAY)
+    assert_frame_equal(stored(tracked), each)
 
 
-def test_a_night_again_writes_the_same_and_later_days_change_nothing(followed: Platform) -> None:
-    write(followed, ACTIVE + 5 * DAY)
-    before = stored(followed)
-    store_forward(followed, GOOD, np.full(48, -0.5), ACTIVE + 12 * DAY)
-    store_holdout(followed, ("strategy", "other", "1"), in_holdout(9), 3)
-    write(followed, ACTIVE + 5 * DAY)
-    assert_frame_equal(stored(followed), before)
+def test_an_evaluation_date_again_writes_the_same_and_later_days_change_nothing(tracked: Platform) -> None:
+    write(tracked, ACTIVE + 5 * DAY)
+    before = stored(tracked)
+    store_forward(tracked, GOOD, np.full(48, -0.5), ACTIVE + 12 * DAY)
+    store_holdout(tracked, ("strategy", "other", "1"), in_holdout(9), 3)
+    write(tracked, ACTIVE + 5 * DAY)
+    assert_frame_equal(stored(tracked), before)
 
 
-def test_a_day_that_the_ledger_has_not_followed_to_its_end_waits_for_its_hours(followed: Platform) -> None:
-    store_forward(followed, GOOD, np.full(12, 1e-3), ACTIVE + 12 * DAY)
-    first = write(followed, ACTIVE + 13 * DAY)
+def test_a_day_that_the_ledger_has_not_tracked_to_its_end_waits_for_its_hours(tracked: Platform) -> None:
+    store_forward(tracked, GOOD, np.full(12, 1e-3), ACTIVE + 12 * DAY)
+    first = write(tracked, ACTIVE + 13 * DAY)
     assert first["day"].max() == ACTIVE + 11 * DAY
-    store_forward(followed, GOOD, np.full(12, 1e-3), ACTIVE + 12 * DAY + timedelta(hours=12))
-    (late,) = write(followed, ACTIVE + 14 * DAY).to_dicts()
+    store_forward(tracked, GOOD, np.full(12, 1e-3), ACTIVE + 12 * DAY + timedelta(hours=12))
+    (late,) = write(tracked, ACTIVE + 14 * DAY).to_dicts()
     assert (late["day"], late["net_return"]) == (ACTIVE + 12 * DAY, pytest.approx(0.024))
 
 
-def test_a_night_that_is_made_up_for_writes_no_day_twice(followed: Platform) -> None:
-    write(followed, ACTIVE + 4 * DAY)
-    write(followed, ACTIVE + 8 * DAY)
-    before = stored(followed)
-    assert write(followed, ACTIVE + 6 * DAY).is_empty(), "its days were written by the night after"
-    write(followed, ACTIVE + 4 * DAY)
-    assert_frame_equal(stored(followed), before)
+def test_an_evaluation_date_that_is_caught_up_writes_no_day_twice(tracked: Platform) -> None:
+    write(tracked, ACTIVE + 4 * DAY)
+    write(tracked, ACTIVE + 8 * DAY)
+    before = stored(tracked)
+    assert write(tracked, ACTIVE + 6 * DAY).is_empty(), "its days were written on the date after"
+    write(tracked, ACTIVE + 4 * DAY)
+    assert_frame_equal(stored(tracked), before)
 
 
-def test_a_record_without_a_scale_takes_no_weight_from_the_others(followed: Platform) -> None:
+def test_a_record_without_a_scale_takes_no_weight_from_the_others(tracked: Platform) -> None:
     still = ("strategy", "still", "1")
-    store_holdout(followed, still, np.zeros(168), 3)
-    store_forward(followed, still, np.zeros(24 * 12), ACTIVE)
-    weights = write(followed, ACTIVE + 12 * DAY).group_by("name").agg(pl.col("weight").first())
+    store_holdout(tracked, still, np.zeros(168), 3)
+    store_forward(tracked, still, np.zeros(24 * 12), ACTIVE)
+    weights = write(tracked, ACTIVE + 12 * DAY).group_by("name").agg(pl.col("weight").first())
     assert dict(weights.iter_rows()) == pytest.approx({"good": 4 / 3, "worse": 2 / 3})
 
 
-def test_what_was_fixed_stays_where_the_holdout_is_revised(followed: Platform) -> None:
-    first = write(followed, ACTIVE + 5 * DAY)
-    with followed.warehouse.transaction("test") as tx:
+def test_what_was_fixed_stays_where_the_holdout_is_revised(tracked: Platform) -> None:
+    first = write(tracked, ACTIVE + 5 * DAY)
+    with tracked.warehouse.transaction("test") as tx:
         tx.append(
             "research.equity",
-            followed.warehouse.read(
+            tracked.warehouse.read(
                 "SELECT * EXCLUDE (run_id, equity), 1.0 AS equity FROM research.equity"
             ).with_columns(pl.col("ts") + timedelta(minutes=30)),
         )
-    later = write(followed, ACTIVE + 6 * DAY)
+    later = write(tracked, ACTIVE + 6 * DAY)
     fixed = ("name", "deviation", "loss_bound", "gain_bound", "expected", "weight")
     assert_frame_equal(first.select(fixed).unique().sort("name"), later.select(fixed).unique().sort("name"))
 
 
-def test_a_loss_beyond_the_bound_breaks_the_assumption_for_good(followed: Platform) -> None:
-    store_forward(followed, GOOD, np.full(24, -0.05), ACTIVE + 12 * DAY)
-    store_forward(followed, GOOD, np.full(24, 0.01), ACTIVE + 13 * DAY)
-    good = write(followed, ACTIVE + 14 * DAY).filter(pl.col("name") == "good")
+def test_a_loss_beyond_the_bound_breaks_the_assumption_for_good(tracked: Platform) -> None:
+    store_forward(tracked, GOOD, np.full(24, -0.05), ACTIVE + 12 * DAY)
+    store_forward(tracked, GOOD, np.full(24, 0.01), ACTIVE + 13 * DAY)
+    good = write(tracked, ACTIVE + 14 * DAY).filter(pl.col("name") == "good")
     assert good["broken"].to_list() == [False] * 12 + [True] * 2
     assert good["capital"].to_list()[-2:] == [0.0, 0.0]
 
 
-def test_days_without_bars_have_no_return_and_change_nothing(followed: Platform) -> None:
-    store_forward(followed, GOOD, np.zeros(24), ACTIVE + 12 * DAY, had_bars=False)
-    good = write(followed, ACTIVE + 13 * DAY).filter(pl.col("name") == "good")
+def test_days_without_bars_have_no_return_and_change_nothing(tracked: Platform) -> None:
+    store_forward(tracked, GOOD, np.zeros(24), ACTIVE + 12 * DAY, had_bars=False)
+    good = write(tracked, ACTIVE + 13 * DAY).filter(pl.col("name") == "good")
     assert good["net_return"][-1] is None
     assert good["capital"][-1] == good["capital"][-2]
 
@@ -202,10 +204,10 @@ def test_a_strong_record_is_confirmed_and_one_that_falls_back_is_not_any_more(pl
     assert not labels[ACTIVE + 47 * DAY]
 
 
-def test_the_bound_contains_the_largest_moves_of_the_market_before(followed: Platform) -> None:
-    with followed.warehouse.transaction("test") as tx:
+def test_the_bound_contains_the_largest_moves_of_the_market_before(tracked: Platform) -> None:
+    with tracked.warehouse.transaction("test") as tx:
         tx.append("market.candles_1d", daily_bars([0.5, 9.0]))
-    rows = evidence_rows(followed.warehouse, SYMBOLS, ACTIVE + 2 * DAY)
+    rows = evidence_rows(tracked.warehouse, SYMBOLS, ACTIVE + 2 * DAY)
     assert rows["loss_bound"].unique().to_list() == pytest.approx([0.5]), "not the move of the day after"
 
 

@@ -1,4 +1,4 @@
-"""The night asks whether a model's inputs are still distributed as in its training; where they are not, it drifts."""
+"""Drift tests ask whether a model's inputs are still distributed as in its training; where they are not, it drifts."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from tests.model_zoo.conftest import SYMBOLS, T, candles
 
 DAYS = 30
 ACTIVE = T - timedelta(days=8, hours=12)
-"""Half a day off the nights: the forward days are whole ones, from the night back."""
+"""Half a day off the evaluation dates: the forward days are whole ones, back from such a date."""
 SPEC = ModelSpec("direction", "5m", 12, ("returns", "returns_5", "hour_sin"))
 
 
@@ -56,7 +56,7 @@ def fill(store: Warehouse, market: pl.DataFrame, active: datetime = ACTIVE, *, u
     ]  # fmt: skip
     run = {
         "as_of": T, "kind": "model", "name": SPEC.name, "version": "v", "activated_at": active, "ends_at": None,
-        "state": "followed", "days": 8.0, "trades": 0, "open_positions": 0, "compared": 0, "data_revisions": 0,
+        "state": "tracked", "days": 8.0, "trades": 0, "open_positions": 0, "compared": 0, "data_revisions": 0,
         "version_changes": 0, "look_ahead": 0, "engine": "e",
     }  # fmt: skip
     times = pl.col(pl.Datetime).cast(TS)
@@ -101,7 +101,7 @@ def test_a_market_that_goes_on_as_it_was_is_steady_and_one_that_does_not_drifts(
     assert [each.action for each in answers] == ["retrained"]
 
 
-def test_what_comes_after_the_night_changes_nothing(opened: Warehouse, market: pl.DataFrame) -> None:
+def test_what_comes_after_the_evaluation_date_changes_nothing(opened: Warehouse, market: pl.DataFrame) -> None:
     fill(opened, market, until=T)
     before = asked(opened)
     later = calm_then_wild(market, T - timedelta(days=DAYS)).with_columns(pl.col("ts") + timedelta(days=DAYS))

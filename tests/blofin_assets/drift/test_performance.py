@@ -1,4 +1,4 @@
-"""What a night compares, from stored curves and the ledger: the hours in which there were bars."""
+"""What drift tests compare, from stored curves and the ledger: the hours in which there were bars."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,9 +11,9 @@ from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.drift.performance import build_tests
 from features.bars import TS
 
-NIGHT = datetime(2026, 3, 12, tzinfo=UTC)
-ACTIVE = NIGHT - timedelta(days=9)
-WHO = {"kind": "strategy", "name": "followed", "version": "1"}
+EVALUATED_AT = datetime(2026, 3, 12, tzinfo=UTC)
+ACTIVE = EVALUATED_AT - timedelta(days=9)
+WHO = {"kind": "strategy", "name": "tracked", "version": "1"}
 
 
 def hours(start: datetime, end: datetime) -> pl.Series:
@@ -23,7 +23,7 @@ def hours(start: datetime, end: datetime) -> pl.Series:
 @pytest.mark.parametrize("told", [True, False])
 def test_hours_without_bars_are_neither_expected_nor_realised(platform: Platform, *, told: bool) -> None:
     rng = np.random.default_rng(5)
-    holdout, since = hours(ACTIVE - HOLDOUT_LENGTH, ACTIVE), hours(ACTIVE, NIGHT)
+    holdout, since = hours(ACTIVE - HOLDOUT_LENGTH, ACTIVE), hours(ACTIVE, EVALUATED_AT)
     expected, realised = rng.normal(1e-4, 1e-3, len(holdout)), rng.normal(1e-4, 1e-3, len(since))
     had, have = np.arange(len(holdout)) % 168 >= 72, np.arange(len(since)) >= 24
     expected[~had] = realised[~have] = 0.0
@@ -39,15 +39,22 @@ def test_hours_without_bars_are_neither_expected_nor_realised(platform: Platform
         [since.alias("ts"), pl.Series("net_return", realised), pl.Series("equity", 1 + realised.cumsum()), marks[1]]
     )
     counted = ("trades", "open_positions", "compared", "data_revisions", "version_changes", "look_ahead")
-    run = {**WHO, "as_of": NIGHT, "activated_at": ACTIVE, "state": "followed", "days": 9.0, "engine": "e"}
+    run = {
+        **WHO,
+        "as_of": EVALUATED_AT,
+        "activated_at": ACTIVE,
+        "state": "tracked",
+        "days": 9.0,
+        "engine": "e",
+    }
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.forward_runs", pl.DataFrame([run | dict.fromkeys(counted, 0)]))
         tx.append("research.equity", curve.with_columns(*who, pl.lit(ACTIVE).cast(TS).alias("as_of")))
-        stamp = [pl.lit(ACTIVE).cast(TS).alias("activated_at"), pl.lit(NIGHT).cast(TS).alias("as_of")]
+        stamp = [pl.lit(ACTIVE).cast(TS).alias("activated_at"), pl.lit(EVALUATED_AT).cast(TS).alias("as_of")]
         tx.append(
             "research.forward_equity", ledger.with_columns(*who, *stamp, snapshot_id=pl.lit(1), engine=pl.lit("e"))
         )
-    (asked,) = build_tests(platform.warehouse, NIGHT, seed=7)
+    (asked,) = build_tests(platform.warehouse, EVALUATED_AT, seed=7)
     found = asked.test.comparison
     assert found is not None
     if told:

@@ -37,10 +37,10 @@ def test_a_failure_starts_one_run_and_never_another() -> None:
 
 
 def test_a_name_rests_after_it_was_asked_for_but_another_kind_does_not() -> None:
-    first, next_night = failed("run:1", "2026-03-12", "rsi"), failed("run:2", "2026-03-13", "rsi", "ema")
+    first, next_date = failed("run:1", "2026-03-12", "rsi"), failed("run:2", "2026-03-13", "rsi", "ema")
     model = failed("run:3", "2026-03-13", "rsi", kind="model")
     later = failed("run:4", "2026-03-15", "rsi")
-    assert names(choose([first, next_night, model, later], [])) == [
+    assert names(choose([first, next_date, model, later], [])) == [
         ("run:1", ["rsi"]),
         ("run:2", ["ema"]),
         ("run:3", ["rsi"]),
@@ -48,18 +48,18 @@ def test_a_name_rests_after_it_was_asked_for_but_another_kind_does_not() -> None
     ]
 
 
-def test_a_check_evaluated_again_for_the_same_night_asks_for_nothing_new() -> None:
+def test_a_check_evaluated_again_for_the_same_date_asks_for_nothing_new() -> None:
     first, again = failed("run:1", "2026-03-12", "rsi"), failed("run:9", "2026-03-12", "rsi")
     assert choose([again], as_before(first)) == []
 
 
-def test_a_night_sets_off_only_so_many_the_surest_first() -> None:
+def test_a_date_sets_off_only_so_many_the_surest_first() -> None:
     many = [f"s{number}" for number in range(MOST_A_DAY + 3)]
     chosen = choose([failed("run:1", "2026-03-12", *many), failed("run:2", "2026-03-12", "m", kind="model")], [])
     assert names(chosen) == [("run:1", many[:MOST_A_DAY])]
 
 
-def test_of_several_nights_that_wait_the_last_of_a_name_counts() -> None:
+def test_of_several_dates_that_wait_the_last_of_a_name_counts() -> None:
     asked = [
         failed("run:1", "2026-03-12", "rsi", "ema"),
         failed("run:2", "2026-03-13", "rsi"),

@@ -78,7 +78,7 @@ def test_symbols_may_leave_and_come_back(begun: Platform, make_platform: Make) -
     assert rows["reason"].unique().to_list() == ["ETH-USDT was not among the symbols tracked then"]
 
 
-def test_what_counts_as_size_one_is_that_of_the_exam_whatever_is_asked_for_later(platform: Platform) -> None:
+def test_what_counts_as_size_one_is_that_of_the_holdout_whatever_is_asked_for_later(platform: Platform) -> None:
     store, start = platform.warehouse, datetime(2025, 6, 1, tzinfo=UTC)
     rows = [
         {

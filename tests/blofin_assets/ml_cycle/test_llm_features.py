@@ -60,9 +60,9 @@ def market() -> pl.DataFrame:
 
 def fill(folder: Path, market: pl.DataFrame) -> Warehouse:
     """Return a warehouse with candles, a model's drift and what its inputs are worth."""
-    nights = [{"as_of": T - timedelta(days=n), "metric": "log_loss", "forward": 0.7 + n} for n in (1, 2, 4)]
+    dates = [{"as_of": T - timedelta(days=n), "metric": "log_loss", "forward": 0.7 + n} for n in (1, 2, 4)]
     shared = {"kind": "model", "name": BLIND.name, "version": "v", "activated_at": T - timedelta(days=9), "days": 8.0}
-    drift = [{**shared, **night, "expected": 0.6, "decision": "drift", "reason": "worse"} for night in nights]
+    drift = [{**shared, **date, "expected": 0.6, "decision": "drift", "reason": "worse"} for date in dates]
     worth = [
         {
             "model_name": BLIND.name, "version": "v", "as_of": at, "feature": name, "importance": value,
@@ -288,9 +288,9 @@ def test_the_cycle_asks_stores_and_reports_and_made_again_needs_no_key(
     done: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, name = done.warehouse, "direction_60m"
-    night = {"kind": "model", "name": name, "version": "v", "activated_at": AS_OF, "metric": "accuracy", "days": 8.0}
+    test = {"kind": "model", "name": name, "version": "v", "activated_at": AS_OF, "metric": "accuracy", "days": 8.0}
     rows = [
-        {**night, "as_of": AS_OF - timedelta(days=days), "decision": "drift", "reason": "planted"} for days in (1, 2)
+        {**test, "as_of": AS_OF - timedelta(days=days), "decision": "drift", "reason": "planted"} for days in (1, 2)
     ]
     with store.transaction("planted") as tx:
         tx.append("research.drift_tests", pl.DataFrame(rows).with_columns(pl.col("as_of", "activated_at").cast(TS)))

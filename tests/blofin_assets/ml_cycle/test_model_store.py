@@ -145,10 +145,10 @@ class Follow(Strategy):
     assert said["5m"].equals(ModelledSource(store).predictions(["model:direction"], SYMBOLS, "5m", start, T))
 
 
-def drift_rows(*nights: datetime, decision: str = "drift") -> pl.DataFrame:
+def drift_rows(*dates: datetime, decision: str = "drift") -> pl.DataFrame:
     rows = [
         {
-            "as_of": night,
+            "as_of": date,
             "kind": "model",
             "name": "direction_5m",
             "version": "v",
@@ -158,7 +158,7 @@ def drift_rows(*nights: datetime, decision: str = "drift") -> pl.DataFrame:
             "decision": decision,
             "reason": "worse than expected",
         }
-        for night in nights
+        for date in dates
     ]
     return pl.DataFrame(rows).with_columns(pl.col("as_of", "activated_at").cast(TS))
 
@@ -216,4 +216,6 @@ def test_what_was_adopted_is_in_force_once_the_days_that_chose_it_are_before_the
     assert trials["version"].n_unique() == 2
     with store.transaction("r") as tx:
         tx.append("research.trials", trials, key=["id"])
-    assert count_trials(store, "strategy", T - timedelta(days=7), T + timedelta(days=2)) == 0  # they overlap its exam
+    assert (
+        count_trials(store, "strategy", T - timedelta(days=7), T + timedelta(days=2)) == 0
+    )  # they overlap its holdout

@@ -21,24 +21,24 @@ def equity(first: int, last: int) -> pl.DataFrame:
     return pl.DataFrame({"ts": [T + (hour + 1) * HOUR for hour in range(first, last)], "equity": grown})
 
 
-def followed(first: int, last: int) -> pl.DataFrame:
+def forward_curve(first: int, last: int) -> pl.DataFrame:
     return equity(first, last).with_columns(pl.lit(T + first * HOUR).alias("activated_at"))
 
 
 def test_what_follows_the_backtest_goes_on_from_its_end_and_falls_from_its_peak() -> None:
-    exam, whole = equity(0, 4), equity(0, 8)
-    ahead, peak = drawn_on(exam, followed(4, 8))
+    holdout, whole = equity(0, 4), equity(0, 8)
+    ahead, peak = drawn_on(holdout, forward_curve(4, 8))
     assert ahead["ts"][0] == T + 4 * HOUR
     assert ahead["equity"].to_list() == pytest.approx(whole["equity"][3:].to_list())
-    assert peak == exam["equity"].max()
+    assert peak == holdout["equity"].max()
 
 
 @given(st.integers(0, 8), st.integers(0, 8))
-def test_two_that_earned_the_same_lie_upon_each_other(exam_begins: int, activated: int) -> None:
-    exam = equity(exam_begins, 9)
-    ahead, peak = drawn_on(exam, followed(activated, 10).sample(fraction=1.0, shuffle=True, seed=1))
-    both = exam.join(ahead, on="ts", suffix="_ahead")
-    assert both.height == 9 - max(exam_begins, activated - 1)
+def test_two_that_earned_the_same_lie_upon_each_other(holdout_begins: int, activated: int) -> None:
+    holdout = equity(holdout_begins, 9)
+    ahead, peak = drawn_on(holdout, forward_curve(activated, 10).sample(fraction=1.0, shuffle=True, seed=1))
+    both = holdout.join(ahead, on="ts", suffix="_ahead")
+    assert both.height == 9 - max(holdout_begins, activated - 1)
     assert both["equity_ahead"].to_list() == pytest.approx(both["equity"].to_list())
     assert peak >= ahead["equity"][0]
     assert ahead["ts"].is_sorted()

@@ -288,7 +288,7 @@ def _with_forward(data: ReportData, first: dict[str, Any], second: dict[str, Any
             "activated_at": since,
         }
         runs.append(
-            {**who, "state": "followed", "days": days, "trades": trades, "total_pnl_pct": -1.5, "compared": 0,
+            {**who, "state": "tracked", "days": days, "trades": trades, "total_pnl_pct": -1.5, "compared": 0,
              "data_revisions": 0, "version_changes": 0, "look_ahead": 0}
         )  # fmt: skip
         drift.append(

@@ -107,7 +107,7 @@ def miss_three_ticks(platform: Platform) -> None:
         tick(platform, f"{cadence.job}_schedule", last)
 
 
-def followed(platform: Platform) -> list[tuple[str, str, datetime]]:
+def run_to_rest(platform: Platform) -> list[tuple[str, str, datetime]]:
     """Let the conductor come to rest, each step that it asks for succeeding; return jobs, keys and as-ofs in order."""
     started: list[tuple[str, str, datetime]] = []
     while (found := evaluate(platform)) is not None:
@@ -120,7 +120,7 @@ def followed(platform: Platform) -> list[tuple[str, str, datetime]]:
 
 def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
     miss_three_ticks(platform)
-    started = [(job, key) for job, key, _ in followed(platform)]
+    started = [(job, key) for job, key, _ in run_to_rest(platform)]
     assert started == [
         (ML_CYCLE, "2026-03-04-12:00"),
         (FORWARD, "2026-03-04-12:00"),
@@ -146,7 +146,7 @@ def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(plat
         for cadence in CADENCES:
             if moment.hour == 0 or cadence.every == HALF_DAY:
                 tick(platform, f"{cadence.job}_schedule", moment)
-        started += followed(platform)
+        started += run_to_rest(platform)
     stages = {STRATEGY_CYCLE: 1, ML_CYCLE: 1, FORWARD: 2, DRIFT: 3, REPORT: 4}
     order = [(as_of, stages[job]) for job, _, as_of in started]
     assert order == sorted(order), "oldest first, and what is made of something comes after it"
@@ -319,10 +319,10 @@ def test_the_ledger_waits_for_cycles_and_drift_for_the_ledger_up_to_their_times(
     cycle = Step(STRATEGY_CYCLE, "2026-03-04", "2026-03-04", LAST)
     early = Step(FORWARD, "2026-03-03-12:00", "2026-03-03-12:00", LAST - timedelta(hours=12))
     ledger = Step(FORWARD, "2026-03-04-00:00", "2026-03-04-00:00", LAST)
-    night = Step(DRIFT, "2026-03-04", "2026-03-04", LAST)
-    assert ready_steps([early, cycle, ledger, night]) == [early, cycle]
-    assert ready_steps([ledger, night]) == [ledger]
-    assert ready_steps([night]) == [night]
+    drift = Step(DRIFT, "2026-03-04", "2026-03-04", LAST)
+    assert ready_steps([early, cycle, ledger, drift]) == [early, cycle]
+    assert ready_steps([ledger, drift]) == [ledger]
+    assert ready_steps([drift]) == [drift]
     market = Step(MARKET_DATA, "2026-03-10", "2026-03-12", LAST)
     deep = Step(DEEP_HISTORY, "2026-03-12", "2026-03-12", LAST)
     assert ready_steps([market, deep, cycle]) == [market, deep]

@@ -101,7 +101,7 @@ def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_a
     assert changed(written) is None
 
 
-def test_exam_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
+def test_holdout_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
     store, at = passed.warehouse, AS_OF - 2 * DAY
     made = compile_strategy(GEARED)
     key = {"name": made.name, "version": made.version}
@@ -127,7 +127,7 @@ def test_exam_ledger_and_search_window_go_by_the_instruments(passed: Platform) -
         "SELECT symbol, max(quantity * entry_price) / 10000 AS times FROM research.forward_entries "
         "WHERE name = 'geared' GROUP BY symbol ORDER BY symbol"
     )
-    # In the exam relative to the largest, 20; the ledger has no exam before it, so that what is asked for counts as is.
+    # On the holdout relative to the largest, 20; the ledger has no holdout before it: what is asked for counts as is.
     for found, times in ((lanes, [0.1, 1.0]), (lived, [2.0, 20.0])):
         assert found["symbol"].to_list() == ["BTC-USDT", "ETH-USDT"]
         assert found["times"].to_list() == pytest.approx(times, rel=0.02)

@@ -1,4 +1,4 @@
-"""The roster: who exists at a time, in which state, and that text from rows is compiled and never imported."""
+"""The population: who exists at a time, in which state, and that text from rows is compiled and never imported."""
 
 import json
 from datetime import timedelta
@@ -67,12 +67,12 @@ def test_states_are_those_of_the_time_asked_for(platform: Platform) -> None:
     assert [each.key for each in active(platform.warehouse, at, grace=2 * STEP)] == [("range_fade", version)]
 
 
-def test_a_proposal_that_took_no_exam_is_not_in_play_in_later_cycles(platform: Platform) -> None:
+def test_a_proposal_that_took_no_holdout_is_not_in_play_in_later_cycles(platform: Platform) -> None:
     library = [{"name": each.name, "version": each.version, "event": "validated"} for each in load_library()]
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.strategy_lifecycle", pl.DataFrame(library).with_columns(pl.lit(AS_OF).alias("begins_at")))
     version = put(platform)
-    later = AS_OF + 4 * STEP  # its first exam is past
+    later = AS_OF + 4 * STEP  # its first holdout is past
     assert [each.source for each in incumbents(platform.warehouse, later)] == ["library"] * len(library)
     happen(platform, version, ("candidate", 0), ("validated", 0))
     assert [each.source for each in incumbents(platform.warehouse, later)].count("designed") == 1
@@ -93,7 +93,7 @@ def test_what_comes_back_is_active_from_then_on(platform: Platform) -> None:
         (GOOD_DESIGN, "0" * 12, "is version"),
     ],
 )
-def test_rows_that_make_no_such_version_are_not_on_the_roster(
+def test_rows_that_make_no_such_version_are_not_in_the_population(
     platform: Platform, code: str, version: str, reason: str
 ) -> None:
     put(platform, code, version)

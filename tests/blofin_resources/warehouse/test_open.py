@@ -2,7 +2,8 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -374,24 +375,29 @@ FORMER_ROWS = {
 }  # fmt: skip
 
 
-def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = tmp_path / "before"
+@contextmanager
+def opened_before(number: int, folder: Path) -> Iterator[Warehouse]:
+    """Open a new warehouse that has the migrations below a number, and no view."""
+    before = folder.with_name("before")
     (before / "views").mkdir(parents=True)
     (before / "schema").mkdir()
     for path in (_schema.FILES / "schema").glob("*.sql"):
-        if int(path.name[:3]) < 53:
+        if int(path.name[:3]) < number:
             shutil.copy(path, before / "schema")
-    folder = tmp_path / "w"
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_schema.migrate, "__defaults__", (before,))
         patch.setattr(_schema.renew_views, "__defaults__", (before,))
         with Warehouse.open(folder, market="sample") as old:
-            with old.transaction("r") as tx:
-                for name, row in FORMER_ROWS.items():
-                    tx.append(name, pl.DataFrame([row]))
-            snapshot = old.snapshot_id()
+            yield old
+
+
+def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    with opened_before(53, folder) as old:
+        with old.transaction("r") as tx:
+            for name, row in FORMER_ROWS.items():
+                tx.append(name, pl.DataFrame([row]))
+        snapshot = old.snapshot_id()
     assert {former for former, _ in _schema.FORMER_NAMES.values()} == FORMER_ROWS.keys()
     with Warehouse.open(folder, market="sample") as new, new_warehouse(tmp_path / "scratch") as scratch:
         scratch.copy_from(new, snapshot, ("research",))
@@ -419,18 +425,56 @@ def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(
         assert new.integrity() == []
 
 
-def test_a_table_that_is_younger_than_a_snapshot_has_no_rows_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = tmp_path / "first"
-    (first / "views").mkdir(parents=True)
-    (first / "schema").mkdir()
-    for path in (_schema.FILES / "schema").glob("00[12]*.sql"):
-        shutil.copy(path, first / "schema")
-    with monkeypatch.context() as patch:
-        patch.setattr(_schema.migrate, "__defaults__", (first,))
-        patch.setattr(_schema.renew_views, "__defaults__", (first,))
-        with Warehouse.open(tmp_path / "w", market="sample") as old:
-            snapshot = old.snapshot_id()
+RAN = {
+    "kind": "model", "activated_at": DAY, "engine": "e", "days": 0, "trades": 0, "open_positions": 0, "compared": 0,
+    "data_revisions": 0, "version_changes": 0, "look_ahead": 0,
+}  # fmt: skip
+TRIED = {"kind": "strategy", "author": "library", "window_start": DAY, "window_end": DAY}
+FORMER_VALUES: dict[str, tuple[dict[str, Any], str, list[str | None], list[str | None]]] = {
+    "research.forward_runs": (RAN, "state", ["followed", "lost"], ["tracked", "lost"]),
+    "research.trials": (TRIED, "purpose", ["exam", "search", None], ["holdout", "search", None]),
+}
+
+
+def append_former_values(old: Warehouse, batch: str) -> None:
+    """Store a row of each former value, named by the batch and its place."""
+    with old.transaction(batch) as tx:
+        for table, (row, column, values, _) in FORMER_VALUES.items():
+            rows = [{"name": f"{batch}{place}", column: value} for place, value in enumerate(values)]
+            frame = pl.DataFrame([{"version": "1", "as_of": DAY, **row, **each} for each in rows])
+            tx.append(table, frame.with_columns(id="name") if table == "research.trials" else frame)
+
+
+def test_renamed_values_are_read_by_their_names_of_today(tmp_path: Path) -> None:
+    with opened_before(53, tmp_path / "w") as old:
+        append_former_values(old, "a")
+        old.maintain(now=datetime.now(UTC))  # from here on in files
+        append_former_values(old, "b")  # in the catalog
+        snapshot = old.snapshot_id()
+    assert FORMER_VALUES.keys() == _schema.FORMER_VALUES.keys()
+    with Warehouse.open(tmp_path / "w", market="sample") as new, new_warehouse(tmp_path / "scratch") as scratch:
+        scratch.copy_from(new, snapshot, ("research",))
+        for table, (_, column, former, today) in FORMER_VALUES.items():
+            assert set(_schema.FORMER_VALUES[table][column]) < set(former), "each of them is tested"
+            values = f"SELECT {column} FROM {table} ORDER BY name"
+            assert new.read(values).to_series().to_list() == [*today, *today]
+            assert scratch.read(values).to_series().to_list() == [*today, *today], "copied"
+            assert new.read_at(snapshot, values).to_series().to_list() == [*former, *former], "as they were"
+            stored = new.rows_at(snapshot, table, runs=["b"])
+            assert stored is not None
+            assert stored.sort("name")[column].to_list() == today
+        assert new.integrity() == []
+
+
+def test_a_table_or_column_that_is_younger_than_a_snapshot_has_no_rows_there(tmp_path: Path) -> None:
+    with opened_before(10, tmp_path / "w") as old:
+        with old.transaction("r") as tx:
+            tx.append(
+                "research.trials", pl.DataFrame([{"id": "1", "version": "1", "name": "a", "as_of": DAY, **TRIED}])
+            )
+        snapshot = old.snapshot_id()
     with Warehouse.open(tmp_path / "w", market="sample") as new:
         assert new.rows_at(snapshot, "research.drift_tests") is None
+        trials = new.rows_at(snapshot, "research.trials")
+        assert trials is not None
+        assert "purpose" not in trials.columns

@@ -30,16 +30,16 @@ def beaten() -> Challenge:
 
 
 def test_a_model_is_retrained_before_it_is_searched_for() -> None:
-    night = [T - timedelta(days=days) for days in (0, 1, 2, 3)]
+    dates = [T - timedelta(days=days) for days in (0, 1, 2, 3)]
     assert drift_state([], T) == "steady"
-    assert drift_state([(night[0], False), (night[1], True)], T) == "steady"
-    assert drift_state([(night[0], True)], T) == "drifts"
-    assert drift_state([(night[0], True), (night[1], False), (night[2], True)], T) == "drifts"
-    assert drift_state([(night[1], True), (night[0], True)], T) == "persists"
-    assert drift_state([(night[0] - timedelta(days=40), True), (night[0], True)], T) == "drifts", "another drift"
+    assert drift_state([(dates[0], False), (dates[1], True)], T) == "steady"
+    assert drift_state([(dates[0], True)], T) == "drifts"
+    assert drift_state([(dates[0], True), (dates[1], False), (dates[2], True)], T) == "drifts"
+    assert drift_state([(dates[1], True), (dates[0], True)], T) == "persists"
+    assert drift_state([(dates[0] - timedelta(days=40), True), (dates[0], True)], T) == "drifts", "another drift"
     # what comes later is not known, and what is old is no news
-    assert drift_state([(night[1], True), (night[0], True)], night[1]) == "drifts"
-    assert drift_state([(night[3], True)], T) == "steady"
+    assert drift_state([(dates[1], True), (dates[0], True)], dates[1]) == "drifts"
+    assert drift_state([(dates[3], True)], T) == "steady"
 
 
 def test_searches_are_rested_and_capped() -> None:

@@ -80,7 +80,7 @@ def test_the_designer_knows_the_language_and_the_features() -> None:
     assert all(f"`{name}(" in system for name in FUNCTIONS)
 
 
-def test_costs_are_those_of_the_exam() -> None:
+def test_costs_are_those_of_the_holdout() -> None:
     prompt = summary_prompt([], costs=Costs(taker_fee=0.001, slippage=0.0005))
     assert "pays 0.10% in fees and 0.05% in slippage, so a round trip costs 0.30%" in prompt.system
 

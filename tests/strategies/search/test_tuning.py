@@ -1,4 +1,4 @@
-"""Tuning: within the ranges, the same for the same seed, better where there is something better, blind to the exam."""
+"""Tuning: within the ranges, the same for the same seed, better where something is, blind to the holdout."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,8 +21,8 @@ from strategies.search.tuning import _Axis, changes, tune
 from strategies.untrusted.compiler import compile_strategy
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
-EXAM = timedelta(days=2)
-WINDOW = Window(END - EXAM - timedelta(days=8), END - EXAM)
+HOLDOUT = timedelta(days=2)
+WINDOW = Window(END - HOLDOUT - timedelta(days=8), END - HOLDOUT)
 SYMBOLS = ("BTC-USDT", "SOL-USDT")
 CODE = '''class Reverter(Strategy):
     """Buy what fell.
@@ -104,7 +104,7 @@ def test_suggestions_come_first_and_bad_ones_are_told(panel: Panel, strategy: St
     assert "no parameter self; its parameters are fall, bars, fixed" in found.refused[3]
 
 
-def test_what_took_an_exam_before_is_not_proposed_again(panel: Panel, strategy: Strategy) -> None:
+def test_what_took_a_holdout_before_is_not_proposed_again(panel: Panel, strategy: Strategy) -> None:
     best = tune(panel, strategy, budget=10, seed=3).best
     assert best is not None
     other = tune(panel, strategy, budget=10, seed=3, known=[best.strategy.version]).best
@@ -132,7 +132,7 @@ def test_a_strategy_without_parameters_is_only_judged(panel: Panel) -> None:
     assert (found.best, len(found.tried)) == (None, 1)
 
 
-def test_noise_in_the_exam_changes_nothing(minutes: pl.DataFrame, panel: Panel, strategy: Strategy) -> None:
+def test_noise_in_the_holdout_changes_nothing(minutes: pl.DataFrame, panel: Panel, strategy: Strategy) -> None:
     rng = np.random.default_rng(1)
     late = pl.col("ts") >= WINDOW.end
     noise = pl.Series(rng.lognormal(0.0, 0.2, minutes.height))

@@ -1,6 +1,6 @@
--- Net return of each whole day up to $night, of each record of the forward ledger; null where no lane had a bar.
+-- Net return of each whole day up to $as_of, of each record of the forward ledger; null where no lane had a bar.
 -- A strategy's record is that of its version; that of a model or ensemble goes on through its versions. A day that the
--- ledger has not followed to its end is left out: its hours are still to come.
+-- ledger has not tracked to its end is left out: its hours are still to come.
 WITH hours AS (
     SELECT
         kind, name, activated_at, ts, net_return, coalesce(with_bars, true) AS with_bars,
@@ -10,7 +10,7 @@ WITH hours AS (
         END AS version,
         time_bucket(INTERVAL 1 DAY, ts - INTERVAL 1 MICROSECOND) AS day
     FROM research.forward_equity
-    WHERE as_of <= $night AND ts <= $night
+    WHERE as_of <= $as_of AND ts <= $as_of
 )
 SELECT
     kind, name, version, activated_at, day,

@@ -1,4 +1,4 @@
-"""What outcomes of exams teach the search, and how little any of them can do."""
+"""What outcomes of holdouts teach the search, and how little any of them can do."""
 
 import pytest
 from hypothesis import given

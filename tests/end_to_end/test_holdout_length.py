@@ -1,4 +1,4 @@
-"""One constant says how long the exam is: made longer, nothing before it may see the days that it gained."""
+"""One constant says how long the holdout is: made longer, nothing before it may see the days that it gained."""
 
 import subprocess
 import sys
@@ -47,13 +47,13 @@ with platforms(Path(sys.argv[1])) as make:
         tx.append("research.knowledge_entries", old.cast(row.schema), key=["id"])
     stamp = row["timestamp"][0]
     seen = [each for day in (9, 10) for each in lessons(store, stamp + timedelta(days=day)) if "(old)" in each.content]
-    assert len(seen) == 1, "a lesson without a date may be read once the exam that it may rest on is over"
+    assert len(seen) == 1, "a lesson without a date may be read once the holdout that it may rest on is over"
 print("ten days everywhere")
 """
 
 
 @pytest.mark.slow
-def test_a_longer_exam_is_longer_everywhere(tmp_path: Path) -> None:
+def test_a_longer_holdout_is_longer_everywhere(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     paths = f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'tests')!r}]\n"
     done = subprocess.run(
