@@ -90,7 +90,7 @@ class Capacity:
     above_limit: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BookEvaluation:
     """A book's result and its statistics.
 

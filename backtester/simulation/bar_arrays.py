@@ -8,7 +8,7 @@ not belong here: signals (`backtester.simulation.signals`), results (`backtester
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,7 @@ class Minutes:
     @classmethod
     def from_frame(cls, candles: pl.DataFrame, timeframe: Timeframe = "1m") -> Self:
         """Check and convert candles of one symbol."""
-        ts, prices, sound = _checked(candles, timeframe)
+        ts, prices, sound = checked_candles(candles, timeframe)
         return cls(ts, prices[0], prices[1], prices[2], sound.astype(np.uint8), timeframe)
 
 
@@ -262,12 +262,12 @@ class Bars:
             window. The message names the row and the value.
         """
         name = _only_symbol(candles, symbol)
-        ts, prices, sound = _checked(candles, timeframe, name)
+        ts, prices, sound = checked_candles(candles, timeframe, name)
         step = MINUTES[timeframe] * MINUTE_US
         first = to_micros(start) if start is not None else (int(ts[0]) if len(ts) else 0)
         last = to_micros(end) if end is not None else (int(ts[-1]) + step if len(ts) else first)
         _inside_window(ts, (first, last), name, timeframe)
-        paid_ts, rates = _checked_funding(funding, name)
+        paid_ts, rates = checked_funding(funding, name)
         state = np.where(sound, FILLABLE, 0).astype(np.uint8)
         state[1:] |= np.where(np.diff(ts) == step, ADJACENT, 0).astype(np.uint8)
         state |= np.where(_funding_known(ts, paid_ts), FUNDING_KNOWN, 0).astype(np.uint8)
@@ -360,14 +360,36 @@ def _only_symbol(candles: pl.DataFrame, symbol: str | None) -> str:
     return str(names[0])
 
 
-def _refuse(candles: pl.DataFrame, where: str, row: int, what: str, value: Any) -> BarError:
-    return BarError(f"{where}: row {row} ({candles['ts'][row]}) has {what} {value}")
+def _refuse(candles: pl.DataFrame, where: str, row: int, what: str, value: Any) -> NoReturn:
+    msg = f"{where}: row {row} ({candles['ts'][row]}) has {what} {value}"
+    raise BarError(msg)
 
 
-def _checked(
+def checked_candles(
     candles: pl.DataFrame, timeframe: Timeframe, symbol: str | None = None
 ) -> tuple[IntArray, tuple[FloatArray, FloatArray, FloatArray, FloatArray], npt.NDArray[np.bool_]]:
-    """Return times, prices and which bars are sound; raise `BarError` at the first bad row."""
+    """Check the candles of one symbol and return them as arrays.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        `ts`, `open`, `high`, `low`, `close`, sorted by `ts`; `flag` may be absent.
+    timeframe : Timeframe
+        Length of the bars.
+    symbol : str, optional
+        Name in messages.
+
+    Returns
+    -------
+    tuple of (ndarray, tuple of four ndarray, ndarray)
+        Opening times in microseconds since 1970; open, high, low and close; which bars are not flagged.
+
+    Raises
+    ------
+    BarError
+        If a column is missing, times are null, unsorted, doubled or off the grid, or a price is null, not finite, not
+        positive or outside its bar's range. The message names the row and the value.
+    """
     where = f"{symbol or 'candles'} {timeframe}"
     missing = [name for name in ("ts", *PRICES) if name not in candles.columns]
     if missing:
@@ -383,18 +405,18 @@ def _checked(
     if (gaps <= 0).any():
         row = int(np.argmax(gaps <= 0)) + 1
         what = "the same time as the row above it:" if gaps[row - 1] == 0 else "a time before that of the row above it:"
-        raise _refuse(candles, where, row, what, candles["ts"][row])
+        _refuse(candles, where, row, what, candles["ts"][row])
     if (gaps % step != 0).any():
         row = int(np.argmax(gaps % step != 0)) + 1
-        raise _refuse(candles, where, row, f"a time that is no multiple of {timeframe} after the row above it:",
-                      candles["ts"][row])  # fmt: skip
+        what = f"a time that is no multiple of {timeframe} after the row above it:"
+        _refuse(candles, where, row, what, candles["ts"][row])
     sound = candles["flag"].is_null().to_numpy() if "flag" in candles.columns else np.ones(len(ts), dtype=np.bool_)
     columns = [np.ascontiguousarray(candles[name].cast(pl.Float64).to_numpy(), dtype=np.float64) for name in PRICES]
     for name, column in zip(PRICES, columns, strict=True):
         bad = ~((column > 0.0) & (column < np.inf))
         if bad.any():
             row = int(np.argmax(bad))
-            raise _refuse(candles, where, row, name, candles[name][row])
+            _refuse(candles, where, row, name, candles[name][row])
     opens, highs, lows, closes = columns
     for name, column, bad in (
         ("high", highs, (highs < np.maximum(opens, closes)) & sound),
@@ -403,7 +425,7 @@ def _checked(
         if bad.any():
             row = int(np.argmax(bad))
             beyond = f"{name} {column[row]}, which does not hold its open {opens[row]} and close"
-            raise _refuse(candles, where, row, beyond, closes[row])
+            _refuse(candles, where, row, beyond, closes[row])
     return ts, (opens, highs, lows, closes), sound
 
 
@@ -427,7 +449,26 @@ def _traded_value(candles: pl.DataFrame, close: FloatArray) -> FloatArray:
     return np.where(np.isnan(value), volume * close, value)
 
 
-def _checked_funding(funding: pl.DataFrame | None, symbol: str) -> tuple[IntArray, FloatArray]:
+def checked_funding(funding: pl.DataFrame | None, symbol: str) -> tuple[IntArray, FloatArray]:
+    """Check the payments of one symbol and return them as arrays.
+
+    Parameters
+    ----------
+    funding : DataFrame, optional
+        `ts` and `rate`, sorted by `ts`; with a column `symbol`, the rows of others are left out.
+    symbol : str
+        Whose payments.
+
+    Returns
+    -------
+    tuple of two ndarray
+        Times at which they count as made (`features.bars.funding_time`), microseconds since 1970, and rates.
+
+    Raises
+    ------
+    BarError
+        If a rate is not finite or no fraction, or times are unsorted or doubled.
+    """
     if funding is None or funding.is_empty():
         return np.empty(0, dtype=np.int64), np.empty(0)
     if "symbol" in funding.columns and symbol:
@@ -492,6 +533,6 @@ def _checked_mark(
         bad = ~((column > 0.0) & (column < np.inf))
         if bad.any():
             row = int(np.argmax(bad))
-            raise _refuse(mark, f"{symbol} mark {timeframe}", row, name, mark[name][row])
+            _refuse(mark, f"{symbol} mark {timeframe}", row, name, mark[name][row])
         columns.append(column)
     return columns[0], columns[1], columns[2]

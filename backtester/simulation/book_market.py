@@ -7,7 +7,7 @@ marks, returns, volatilities, betas. Does not belong here: what a book does with
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple, Self
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from backtester.simulation import book_kernel
+from backtester.simulation.bar_arrays import checked_candles, checked_funding, from_micros, micros_of, to_micros
 from backtester.simulation.costs import MarginRules
 from features.array_types import BoolArray, FloatArray, IntArray
 from features.bars import CANDLE_SCHEMA, MINUTE_US, MINUTES, TS, Timeframe, bar_length
@@ -28,6 +29,7 @@ LARGEST_VALUE: Final = 1e100
 """Scores beyond this are unknown: their sums would not be finite."""
 _KEPT: Final = 16
 """Most volatilities and betas that are remembered, by their rows."""
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -44,9 +46,9 @@ class Contract:
     maintenance : float
         Maintenance margin, as a fraction of notional.
     delisted : datetime, optional
-        When trading ends (UTC), where that was announced: an end that was seen in later bars is none.
+        When trading ends (UTC).
     announced : datetime, optional
-        When that became known; before it where omitted.
+        When that became known. Where omitted nobody announced the end: it was seen in later bars, and is never read.
 
     Raises
     ------
@@ -72,11 +74,10 @@ class Contract:
 
     @property
     def end(self) -> int:
-        """When its end is both reached and known, in microseconds since 1970; `NEVER` if it has none."""
-        if self.delisted is None:
+        """When its end is both reached and known, in microseconds since 1970; `NEVER` if it was not announced."""
+        if self.delisted is None or self.announced is None:
             return int(NEVER)
-        moment = self.delisted if self.announced is None else max(self.delisted, self.announced)
-        return int(pl.Series([moment], dtype=TS).to_physical()[0])
+        return to_micros(max(self.delisted, self.announced))
 
 
 def contracts_of(instruments: pl.DataFrame, listings: pl.DataFrame | None = None) -> dict[str, Contract]:
@@ -131,7 +132,7 @@ class Limits(NamedTuple):
     maintenance: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BookMarket:
     """Bars, membership, funding and contracts of some symbols on one grid of times.
 
@@ -166,7 +167,7 @@ class BookMarket:
     member: BoolArray
     funding: FloatArray
     contracts: tuple[Contract, ...]
-    _measured: dict[tuple[str, bytes], FloatArray] = field(default_factory=dict, repr=False, compare=False)
+    _measured: dict[tuple[str, bytes], FloatArray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_frames(
@@ -183,14 +184,15 @@ class BookMarket:
         Parameters
         ----------
         candles : DataFrame
-            `CANDLE_SCHEMA`, one timeframe, any number of symbols.
+            `CANDLE_SCHEMA`, one timeframe, any number of symbols, sorted by time within each symbol.
         timeframe : Timeframe
             Of the candles.
         funding : DataFrame, optional
-            `FUNDING_SCHEMA`. Nothing is paid where it has no row.
+            `FUNDING_SCHEMA`, sorted by time within each symbol. Nothing is paid where it has no row.
         universe : DataFrame, optional
             `day` (Date), `symbol`, `member` (Boolean): who belongs to the universe from the start of that UTC day,
-            known then. A bar belongs to the day in which it closes, at midnight to the next. Without it every
+            known then. A bar belongs to the day in which it closes, at midnight to the next. It may begin later than
+            the bars, with nobody a member before, but holds every day from then to the last bar. Without it every
             symbol is a member throughout: the list was chosen by whoever chose the candles.
         contracts : mapping of str to Contract, optional
             By symbol; without rounding and without end where omitted.
@@ -203,44 +205,40 @@ class BookMarket:
         Raises
         ------
         ValueError
-            If there are no candles, a column is missing, a bar is double or off the grid, or a price is not positive.
+            If there are no candles, a column is missing, a bar is off the grid, or the universe lacks a day.
+        BarError
+            If bars or payments are malformed: the checks are those of `Bars.from_frame`.
 
         Notes
         -----
         No look-ahead: row t holds what was known at the close of bar t.
         """
         _check(candles, timeframe)
-        symbols = tuple(candles["symbol"].unique().sort().to_list())
+        parts = {str(name): part for (name,), part in candles.partition_by("symbol", as_dict=True).items()}
+        symbols = tuple(sorted(parts))
         step = MINUTES[timeframe] * MINUTE_US
-        time = candles["ts"].to_physical().to_numpy()
-        ts = np.arange(time.min(), time.max() + step, step, dtype=np.int64)
-        rows = (time - ts[0]) // step
-        columns = _places(candles["symbol"], symbols)
+        checked = {symbol: checked_candles(parts[symbol], timeframe, symbol) for symbol in symbols}
+        first = min(int(time[0]) for time, _, _ in checked.values())
+        last = max(int(time[-1]) for time, _, _ in checked.values())
+        ts = np.arange(first, last + step, step, dtype=np.int64)
         given = tuple((contracts or {}).get(symbol, Contract()) for symbol in symbols)
-        ends = np.array([contract.end for contract in given])
-        sound = candles["flag"].is_null().to_numpy() & (time < ends[columns])
-
-        def dense(name: str) -> FloatArray:
-            array = np.full((len(ts), len(symbols)), np.nan)
-            array[rows[sound], columns[sound]] = candles[name].to_numpy()[sound]
-            return array
-
-        prices = {name: dense(name) for name in _PRICES}
-        known = np.isfinite(prices["open"])
-        for name, array in prices.items():
-            if not (array[known] > 0.0).all():
-                row, column = np.argwhere(known & ~(array > 0.0))[0]
-                msg = f"{name} of {symbols[column]} is {array[row, column]} in bar {row}; give positive prices"
-                raise ValueError(msg)
+        arrays = {name: np.full((len(ts), len(symbols)), np.nan) for name in (*_PRICES, "quote_volume")}
+        for column, symbol in enumerate(symbols):
+            time, prices, sound = checked[symbol]
+            sound &= time < given[column].end
+            rows = (time[sound] - first) // step
+            for name, values in zip(_PRICES, prices, strict=True):
+                arrays[name][rows, column] = values[sound]
+            arrays["quote_volume"][rows, column] = parts[symbol]["quote_volume"].to_numpy()[sound]
         return cls(
             symbols,
             timeframe,
             ts,
-            open=prices["open"],
-            high=prices["high"],
-            low=prices["low"],
-            close=prices["close"],
-            quote_volume=dense("quote_volume"),
+            open=arrays["open"],
+            high=arrays["high"],
+            low=arrays["low"],
+            close=arrays["close"],
+            quote_volume=arrays["quote_volume"],
             member=_membership(universe, symbols, ts + step),
             funding=_payments(funding, symbols, ts, step),
             contracts=given,
@@ -260,10 +258,23 @@ class BookMarket:
         -------
         ndarray of shape (n_bars, n_symbols)
             Truth values as 0 and 1; NaN for null, and where a bar cannot be traded.
+
+        Raises
+        ------
+        ValueError
+            If a row is of another symbol or time than the market has.
         """
         array = np.full(self.close.shape, np.nan)
-        rows = (frame["ts"].to_physical().to_numpy() - self.ts[0]) // self.step
-        array[rows, _places(frame["symbol"], self.symbols)] = frame[name].cast(pl.Float64).to_numpy()
+        rows, columns = (micros_of(frame["ts"]) - self.ts[0]) // self.step, _places(frame["symbol"], self.symbols)
+        strange = (columns < 0) | (rows < 0) | (rows >= len(self.ts))
+        if strange.any():
+            row = int(np.argmax(strange))
+            msg = (
+                f"{name} of {frame['symbol'][row]} at {frame['ts'][row]}: the market has no such bar; give values of "
+                f"its {len(self.symbols)} symbols from {self.time_of(0)} to {self.time_of(-1)}"
+            )
+            raise ValueError(msg)
+        array[rows, columns] = frame[name].cast(pl.Float64).to_numpy()
         return np.where(self.fillable, array, np.nan)
 
     @property
@@ -446,12 +457,11 @@ class BookMarket:
 
     def row_at(self, moment: datetime) -> int:
         """Return the first row that opens at or after `moment` (UTC)."""
-        return int(np.searchsorted(self.ts, int(pl.Series([moment], dtype=TS).to_physical()[0])))
+        return int(np.searchsorted(self.ts, to_micros(moment)))
 
     def time_of(self, row: int) -> datetime:
         """Return the opening time of a row."""
-        moment: datetime = pl.Series([int(self.ts[row])]).cast(TS)[0]
-        return moment
+        return from_micros(int(self.ts[row]))
 
     def until(self, moment: datetime) -> Self:
         """Return the market of the bars that closed at or before `moment`."""
@@ -474,12 +484,10 @@ def _check(candles: pl.DataFrame, timeframe: Timeframe) -> None:
         what = f"no column {', '.join(missing)}" if missing else "no rows"
         msg = f"the candles of the book's market have {what}; give bars of CANDLE_SCHEMA"
         raise ValueError(msg)
-    double = candles.filter(candles.select("symbol", "ts").is_duplicated())
     off = candles.filter(pl.col("ts").to_physical() % (MINUTES[timeframe] * MINUTE_US) != 0)
-    for rows, what in ((double, "twice"), (off, f"off the grid of {timeframe}")):
-        if not rows.is_empty():
-            msg = f"the bar of {rows['symbol'][0]} at {rows['ts'][0]} is there {what}; give one bar of {timeframe} each"
-            raise ValueError(msg)
+    if not off.is_empty():
+        msg = f"the bar of {off['symbol'][0]} at {off['ts'][0]} is off the grid; give bars of {timeframe}"
+        raise ValueError(msg)
 
 
 def _places(names: pl.Series, symbols: tuple[str, ...]) -> IntArray:
@@ -494,6 +502,7 @@ def _membership(universe: pl.DataFrame | None, symbols: tuple[str, ...], closes:
     first = int(closes[0]) // DAY_US
     count = int(closes[-1]) // DAY_US - first + 1
     days = universe["day"].cast(pl.Date).to_physical().to_numpy().astype(np.int64) - first
+    _refuse_holes(days, first, int(closes[-2 if len(closes) > 1 else -1]) // DAY_US - first)
     columns = _places(universe["symbol"], symbols)
     inside = (days >= 0) & (days < count) & (columns >= 0) & universe["member"].fill_null(value=False).to_numpy()
     by_day = np.zeros((count, len(symbols)), dtype=np.bool_)
@@ -501,19 +510,34 @@ def _membership(universe: pl.DataFrame | None, symbols: tuple[str, ...], closes:
     return by_day[closes // DAY_US - first]
 
 
+def _refuse_holes(days: IntArray, first: int, last: int) -> None:
+    """Refuse a universe that lacks a day between its first one, or the first bar's, and `last`.
+
+    Nobody is a member on such a day, so a book would sell everything. Days count from `first`; the close of the very
+    last bar decides nothing, so its day may be missing.
+
+    Raises
+    ------
+    ValueError
+        If a day is missing.
+    """
+    begin = min(max(int(days.min()), 0), last) if len(days) else 0
+    missing = np.setdiff1d(np.arange(begin, last + 1), days)
+    if len(missing):
+        shown = ", ".join(str(date.fromordinal(_EPOCH + first + int(day))) for day in missing[:3])
+        more = f" and {len(missing) - 3} more days" if len(missing) > 3 else ""  # noqa: PLR2004 - the days shown
+        msg = f"the universe has no row of {shown}{more}; give the members of each day, or leave those bars out"
+        raise ValueError(msg)
+
+
 def _payments(funding: pl.DataFrame | None, symbols: tuple[str, ...], ts: IntArray, step: int) -> FloatArray:
     """Return the rates due at each open: those paid after the open before, up to this one."""
     due = np.zeros((len(ts), len(symbols)))
     if funding is None or funding.is_empty():
         return due
-    time = funding["ts"].to_physical().to_numpy()
-    rows = -((ts[0] - time) // step)  # the first open at or after the payment
-    columns = _places(funding["symbol"], symbols)
-    inside = (rows >= 0) & (rows < len(ts)) & (columns >= 0) & (time > ts[0] - step)
-    rates = funding["rate"].to_numpy()
-    if not np.isfinite(rates[inside]).all():
-        bad = funding.filter(~pl.col("rate").is_finite().fill_null(value=False))
-        msg = f"the funding rate of {bad['symbol'][0]} at {bad['ts'][0]} is {bad['rate'][0]}; give a fraction"
-        raise ValueError(msg)
-    np.add.at(due, (rows[inside], columns[inside]), rates[inside])
+    for column, symbol in enumerate(symbols):
+        time, rates = checked_funding(funding, symbol)
+        rows = -((ts[0] - time) // step)  # the first open at or after the payment
+        inside = (rows >= 0) & (rows < len(ts)) & (time > ts[0] - step)
+        np.add.at(due[:, column], rows[inside], rates[inside])
     return due

@@ -227,7 +227,7 @@ def _interval(rebalance: timedelta) -> None:
         raise ValueError(msg)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tranche:
     """One account of a book: raw results of the kernel.
 
@@ -262,7 +262,7 @@ class Tranche:
     outcome: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BookResult:
     """What became of a book.
 

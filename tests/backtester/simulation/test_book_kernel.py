@@ -275,7 +275,7 @@ def test_bars_that_end_are_closed_at_the_known_end_or_after_three_days(known: bo
     closes = np.full((100, 5), 100.0)
     closes[10:, 0] = np.nan
     end = flat_market(closes.tolist()).time_of(20)
-    ends = (Contract(delisted=end) if known else Contract(), *(Contract(),) * 4)
+    ends = (Contract(delisted=end, announced=end) if known else Contract(), *(Contract(),) * 4)
     market = flat_market(closes.tolist(), contracts=ends)
     scores = np.full((100, 5), np.nan)
     scores[0] = [5, 4, 3, 2, 1]

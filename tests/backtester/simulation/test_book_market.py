@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtester import BookMarket, BookRules, Contract, contracts_of, run_book
+from backtester import BarError, BookEvaluation, BookMarket, BookRules, Contract, contracts_of, run_book
+from backtester.simulation.book_market import NEVER
 from blofin_resources.market.archive import ArchiveMarket
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
@@ -44,12 +45,31 @@ def test_a_bar_belongs_to_the_day_in_which_it_closes() -> None:
     frame = bars("A", range(50))
     days = [date(2025, 6, 2), date(2025, 6, 3)]
     universe = pl.DataFrame({"day": days, "symbol": ["A", "A"], "member": [False, True]})
-    member = BookMarket.from_frames(frame, universe=universe).member[:, 0]
-    assert member.tolist() == [False] * 23 + [True] * 24 + [False] * 3, "the universe of the third day is not known"
+    member = BookMarket.from_frames(frame.head(48), universe=universe).member[:, 0]
+    assert member.tolist() == [False] * 23 + [True] * 24 + [False], "nothing follows the last close, at midnight"
+    later = BookMarket.from_frames(frame.head(48), universe=universe.tail(1)).member[:, 0]
+    assert later.tolist() == member.tolist(), "a universe may begin later than the bars"
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        ([2, 4], "no row of 2025-06-03;"),
+        ([2, 3], "no row of 2025-06-04;"),
+        ([1], "no row of 2025-06-02, 2025-06-03, 2025-06-04;"),
+        ([9], "no row of 2025-06-04;"),
+        ([], "no row of 2025-06-02, 2025-06-03, 2025-06-04;"),
+    ],
+)
+def test_a_universe_that_lacks_a_day_is_refused(days: list[int], message: str) -> None:
+    given = pl.DataFrame({"day": [date(2025, 6, day) for day in days]}, schema={"day": pl.Date})
+    universe = given.with_columns(symbol=pl.lit("A"), member=pl.lit(value=True))
+    with pytest.raises(ValueError, match=message):
+        BookMarket.from_frames(bars("A", range(50)), universe=universe)
 
 
 def test_funding_falls_due_at_the_first_open_at_or_after_it() -> None:
-    minutes = {0: 1.0, 60: 2.0, 61: 4.0, 120: 8.0, 400: 16.0, -61: 32.0}
+    minutes = {-61: 0.032, 0: 0.001, 60: 0.002, 61: 0.004, 120: 0.008, 400: 0.016}
     funding = pl.DataFrame(
         {
             "symbol": ["A"] * len(minutes),
@@ -58,8 +78,10 @@ def test_funding_falls_due_at_the_first_open_at_or_after_it() -> None:
         },
         schema=FUNDING_SCHEMA,
     )
-    market = BookMarket.from_frames(bars("A", range(5)), funding=funding)
-    assert market.funding[:, 0].tolist() == [1.0, 2.0, 12.0, 0.0, 0.0]
+    late = funding.with_columns(pl.col("ts") + timedelta(milliseconds=3))  # as an exchange stamps them
+    for paid in (funding, late):
+        market = BookMarket.from_frames(bars("A", range(5)), funding=paid)
+        assert market.funding[:, 0].tolist() == [0.001, 0.002, 0.012, 0.0, 0.0]
 
 
 def test_rebalance_bars_are_counted_from_a_monday_whatever_the_window() -> None:
@@ -153,9 +175,12 @@ def test_what_a_book_does_before_a_file_ends_does_not_depend_on_that_it_will(tmp
     [
         (bars("A", range(0)), "no rows"),
         (bars("A", range(3)).drop("flag"), "no column flag"),
-        (pl.concat([bars("A", range(3))] * 2), "twice"),
-        (bars("A", range(3)).with_columns(pl.col("ts") + timedelta(minutes=5)), "off the grid of 60m"),
-        (bars("A", range(3), price=-2.0), "open of A is -2"),
+        (bars("A", range(3))[[0, 1, 1]], r"A 60m: row 2 .* has the same time"),
+        (bars("A", range(3))[[1, 0]], r"A 60m: row 1 .* has a time before"),
+        (bars("A", range(3)).with_columns(pl.col("ts") + timedelta(minutes=5)), "off the grid; give bars of 60m"),
+        (bars("A", range(3), price=-2.0), r"A 60m: row 0 .* has open -2"),
+        (bars("A", range(3)).with_columns(close=float("inf")), r"A 60m: row 0 .* has close inf"),
+        (bars("A", range(3)).with_columns(high=pl.col("low")), r"A 60m: row 0 .* does not hold its open"),
     ],
 )
 def test_bars_that_cannot_be_are_refused(frame: pl.DataFrame, message: str) -> None:
@@ -163,10 +188,53 @@ def test_bars_that_cannot_be_are_refused(frame: pl.DataFrame, message: str) -> N
         BookMarket.from_frames(frame)
 
 
-def test_a_rate_that_is_no_number_is_refused() -> None:
-    funding = pl.DataFrame({"symbol": ["A"], "ts": [START], "rate": [float("nan")]}, schema=FUNDING_SCHEMA)
-    with pytest.raises(ValueError, match="funding rate of A"):
-        BookMarket.from_frames(bars("A", range(3)), funding=funding)
+@pytest.mark.parametrize(
+    ("hours", "rates", "message"),
+    [
+        ([0], [float("nan")], "A funding: row 0 .* has rate nan"),
+        ([0], [None], "A funding: row 0 .* has rate None"),
+        ([0, 8], [0.0001, 0.5], "A funding: row 1 .* has rate 0.5; pass a fraction"),
+        ([8, 8], [0.0001, 0.0001], "A funding: row 1 has the time of the row above it"),
+        ([8, 0], [0.0001, 0.0001], "A funding: row 1 has a time before that of the row above it"),
+    ],
+)
+def test_payments_that_cannot_be_are_refused_as_for_strategies(
+    hours: list[int], rates: list[float | None], message: str
+) -> None:
+    times = [START + timedelta(hours=hour) for hour in hours]
+    funding = pl.DataFrame({"symbol": ["A"] * len(hours), "ts": times, "rate": rates}, schema=FUNDING_SCHEMA)
+    with pytest.raises(BarError, match=message):
+        BookMarket.from_frames(pl.concat([bars("A", range(3)), bars("B", range(3))]), funding=funding)
+
+
+def test_an_end_that_nobody_announced_is_never_read() -> None:
+    market = BookMarket.from_frames(bars("A", range(6)), contracts={"A": Contract(delisted=START + timedelta(hours=2))})
+    assert market.fillable[:, 0].all(), "the bars after it are as good as the others"
+    assert market.ends.tolist() == [NEVER]
+
+
+@pytest.mark.parametrize(("symbol", "hour"), [("C", 1), ("A", -1), ("A", 3)])
+def test_values_of_bars_that_the_market_lacks_are_refused(symbol: str, hour: int) -> None:
+    market = BookMarket.from_frames(pl.concat([bars("A", range(3)), bars("B", range(3))]))
+    own = pl.DataFrame({"symbol": ["A", "B"], "ts": [START, START], "x": [1.0, 2.0]}, schema_overrides={"ts": TS})
+    assert market.dense(own, "x")[0].tolist() == [1.0, 2.0]
+    strange = own.vstack(own.head(1).with_columns(symbol=pl.lit(symbol), ts=pl.lit(START + timedelta(hours=hour), TS)))
+    with pytest.raises(ValueError, match=f"x of {symbol} at .*: the market has no such bar"):
+        market.dense(strange, "x")
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    market = BookMarket.from_frames(bars("A", range(3)))
+    assert market.row_at(START + timedelta(hours=1)) == 1
+    with pytest.raises(ValueError, match="no time zone"):
+        market.row_at(START.replace(tzinfo=None))
+
+
+def test_markets_and_results_are_compared_as_objects() -> None:
+    market = BookMarket.from_frames(bars("A", range(50)))
+    result = run_book(market, BookRules(timedelta(days=1), neutral="none", short=0.0), np.ones((50, 1)))
+    assert len({market, result, result.tranches[0], BookEvaluation("toy", result)}) == 4, "arrays have no hash"
+    assert market != BookMarket.from_frames(bars("A", range(50))), "arrays have no single truth value"
 
 
 @pytest.mark.parametrize("fault", [{"lot": -1.0}, {"minimum": float("nan")}, {"maintenance": 1.0}])
