@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from features.front_door import front_door
 
 if TYPE_CHECKING:
-    from backtester.evaluation.book_evaluation import BookEvaluation, BookLike, PreparedMarket, backtest_book
+    from backtester.evaluation.book_evaluation import Beside, BookEvaluation, BookLike, PreparedMarket, backtest_book
     from backtester.evaluation.engine import BacktestEngine
     from backtester.evaluation.evaluate import Evaluation, Market, StrategyLike, evaluate, read_market
     from backtester.evaluation.pooling import PooledResult, pool
@@ -32,6 +32,7 @@ __all__ = [
     "BacktestEngine",
     "BarError",
     "Bars",
+    "Beside",
     "BookEvaluation",
     "BookLike",
     "BookMarket",
@@ -67,6 +68,7 @@ _HOMES: Final = {
     "BacktestEngine": "backtester.evaluation.engine",
     "BarError": "backtester.simulation.bar_arrays",
     "Bars": "backtester.simulation.bar_arrays",
+    "Beside": "backtester.evaluation.book_evaluation",
     "BookEvaluation": "backtester.evaluation.book_evaluation",
     "BookLike": "backtester.evaluation.book_evaluation",
     "BookMarket": "backtester.simulation.book_market",

@@ -43,7 +43,7 @@ def load_books(folder: Path = BOOKS) -> list[Book]:
         If the folder is missing, or a file does not hold exactly one sound book named as the file. The message begins
         with file and line.
     """
-    return [_loaded(path, Book) for path in library_files(folder)]
+    return [load_book(path) for path in library_files(folder)]
 
 
 def load_library(folder: Path = LIBRARY) -> list[Strategy]:
@@ -87,6 +87,22 @@ def load_file(path: Path) -> Strategy:
     return _loaded(path, Strategy)
 
 
+def load_book(path: Path) -> Book:
+    """Return the one book of a trusted file, made with its default parameters.
+
+    Parameters
+    ----------
+    path : Path
+        A Python file.
+
+    Raises
+    ------
+    StrategyError
+        As for `load_books`.
+    """
+    return _loaded(path, Book)
+
+
 def _loaded(path: Path, kind: type[Kind]) -> Kind:
     module, word = _imported(path), kind.__name__.lower()
     classes = [
@@ -113,8 +129,9 @@ def _loaded(path: Path, kind: type[Kind]) -> Kind:
 
 def _imported(path: Path) -> ModuleType:
     """Import a file by its package name where it is in the library, so that its class exists once in the process."""
-    inside = path.parent.resolve() in {LIBRARY, BOOKS}
-    name = f"strategies.{path.parent.name}.{path.stem}" if inside else f"_strategy_{path.stem}"
+    folder = path.parent.resolve()
+    inside = folder in {LIBRARY.resolve(), BOOKS.resolve()}
+    name = f"strategies.{folder.name}.{path.stem}" if inside else f"_strategy_{path.stem}"
     if inside and name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -5,9 +5,8 @@ simulation (`backtester.simulation.books`), scores (`strategies.language`), one 
 (`backtester.evaluation.evaluate`).
 """
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final, Protocol, Self, runtime_checkable
@@ -18,9 +17,9 @@ import polars as pl
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.book_market import BookMarket, Contract
 from backtester.simulation.books import BookResult, BookRules, Tranche, net_of, returns_of, run_values_at
-from backtester.simulation.costs import Costs
+from backtester.simulation.costs import LARGE_SHARE, Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
-from backtester.statistics.metrics import YEAR, Moments, bars_per_year, max_drawdown
+from backtester.statistics.metrics import YEAR, Moments, alpha_and_beta, bars_per_year, max_drawdown
 from backtester.statistics.score import score
 from features.array_types import FloatArray, IntArray
 from features.bars import CANDLE_SCHEMA, Timeframe, bar_length
@@ -28,10 +27,8 @@ from features.engine import compute
 
 CAPITALS: Final = (10_000.0, 100_000.0, 1_000_000.0)
 """Capitals for which the share of the bars' volume is measured, quote currency."""
-LARGE_SHARE: Final = 0.01
-"""Share of a bar's traded value above which a fill counts as too large for it."""
-_LEAST: Final = 3
-"""Returns below which nothing is said of the market exposure."""
+MOST_BYTES: Final = 2**30
+"""Features of a prepared market that are kept for the next book, however many symbols and years it has."""
 
 
 @runtime_checkable
@@ -125,6 +122,7 @@ class BookEvaluation:
             "fees": kernel.E_FEES,
             "slippage": kernel.E_SLIPPAGE,
             "funding": kernel.E_FUNDING,
+            "lost": kernel.E_LOST,
         }
         paid = {name: 100.0 * float(trades[:, column].sum()) / capital for name, column in columns.items()}
         return {
@@ -148,6 +146,7 @@ class BookEvaluation:
             "fees_pct": paid["fees"],
             "slippage_pct": paid["slippage"],
             "funding_pct": paid["funding"],
+            "lost_pct": paid["lost"],
             "funding_known": self.funding_known(),
             "alpha": alpha,
             "alpha_se": alpha_se,
@@ -211,16 +210,7 @@ class BookEvaluation:
         """Alpha of a year, its standard error, and beta to the universe's equal-weighted average, by least squares."""
         average = self.result.market.average[self.result.begin :]
         known = ~np.isnan(average)
-        x, y = average[known], self.result.returns[known]
-        spread = float(((x - x.mean()) ** 2).sum()) if len(x) >= _LEAST else 0.0
-        if spread <= 0.0:
-            return None, None, None
-        beta = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
-        alpha = float(y.mean() - beta * x.mean())
-        residual = y - alpha - beta * x
-        variance = float(residual @ residual) / (len(x) - 2)
-        year = bars_per_year(self.result.market.timeframe)
-        return alpha * year, math.sqrt(variance * (1.0 / len(x) + float(x.mean()) ** 2 / spread)) * year, beta
+        return alpha_and_beta(average[known], self.result.returns[known], bars_per_year(self.result.market.timeframe))
 
     def by_tranche(self) -> pl.DataFrame:
         """Return each tranche's `total_pnl_pct`, `sharpe`, `max_drawdown`, `trades` and `ruined`.
@@ -246,6 +236,25 @@ class BookEvaluation:
         return pl.DataFrame(rows, schema_overrides={"sharpe": pl.Float64})
 
 
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What features of a book read besides the bars that it trades and their funding.
+
+    Attributes
+    ----------
+    candles : mapping of Timeframe to DataFrame
+        Bars of higher timeframes, and of symbols that the book does not trade; `CANDLE_SCHEMA`, sorted by (symbol, ts).
+    positioning : DataFrame, optional
+        `POSITIONING_SCHEMA`, sorted by (symbol, ts); features of positioning are null without it.
+    predictions : mapping of Timeframe to DataFrame
+        Predictions of models: `symbol`, `ts` and a column for each name; such features are null without them.
+    """
+
+    candles: Mapping[Timeframe, pl.DataFrame] = field(default_factory=dict)
+    positioning: pl.DataFrame | None = None
+    predictions: Mapping[Timeframe, pl.DataFrame] = field(default_factory=dict)
+
+
 class PreparedMarket:
     """A market of books with its features, each computed once: what many books on the same bars share.
 
@@ -257,8 +266,10 @@ class PreparedMarket:
         The bars behind them, sorted by (symbol, ts).
     funding : DataFrame, optional
         `FUNDING_SCHEMA`.
-    others : mapping of Timeframe to DataFrame, optional
-        Bars of higher timeframes that features read.
+    beside : Beside, optional
+        What features read besides.
+    most_bytes : int
+        Features that are kept for the next book; those that were asked for longest ago are dropped first.
     """
 
     def __init__(
@@ -266,12 +277,15 @@ class PreparedMarket:
         market: BookMarket,
         candles: pl.DataFrame,
         funding: pl.DataFrame | None = None,
-        others: Mapping[Timeframe, pl.DataFrame] | None = None,
+        beside: Beside | None = None,
+        *,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self.market = market
         self._candles = candles
         self._funding = funding
-        self._others = others
+        self._beside = beside or Beside()
+        self._most_bytes = most_bytes
         self._columns: dict[str, FloatArray] = {}
 
     @classmethod
@@ -283,7 +297,7 @@ class PreparedMarket:
         *,
         universe: pl.DataFrame | None = None,
         contracts: Mapping[str, Contract] | None = None,
-        others: Mapping[Timeframe, pl.DataFrame] | None = None,
+        beside: Beside | None = None,
         end: datetime | None = None,
     ) -> Self:
         """Return the market that frames describe, up to `end`.
@@ -292,10 +306,8 @@ class PreparedMarket:
         ----------
         timeframe : Timeframe
             Of the candles.
-        candles, funding, universe, contracts, end
+        candles, funding, universe, contracts, beside, end
             As for `backtest_book`.
-        others : mapping of Timeframe to DataFrame, optional
-            Bars of higher timeframes that features read.
 
         Returns
         -------
@@ -313,7 +325,7 @@ class PreparedMarket:
         bars = candles.sort("symbol", "ts")
         paid = None if funding is None else funding.sort("symbol", "ts")
         market = BookMarket.from_frames(bars, timeframe, funding=paid, universe=universe, contracts=contracts)
-        return cls(market, bars, paid, others)
+        return cls(market, bars, paid, beside)
 
     def columns(self, names: Iterable[str]) -> dict[str, FloatArray]:
         """Return features and candle columns as arrays of shape (n_bars, n_symbols), NaN where unknown.
@@ -322,9 +334,14 @@ class PreparedMarket:
         ------
         LookupError
             If a feature is unknown, or reads bars that are not given.
+
+        Notes
+        -----
+        What is kept for the next call takes `most_bytes` at most, whatever was asked for.
         """
         wanted = list(dict.fromkeys(names))
         missing = [name for name in wanted if name not in self._columns]
+        found = {name: self._columns.pop(name) for name in wanted if name in self._columns}
         if missing:
             market = self.market
             frame = compute(
@@ -332,10 +349,20 @@ class PreparedMarket:
                 [name for name in missing if name not in CANDLE_SCHEMA],
                 self._funding,
                 timeframe=market.timeframe,
-                others=self._others,
+                others=self._beside.candles or None,
+                predictions=self._beside.predictions,
+                positioning=self._beside.positioning,
             )
-            self._columns |= {name: market.dense(frame, name) for name in missing}
-        return {name: self._columns[name] for name in wanted}
+            found |= {name: market.dense(frame, name) for name in missing}
+        self._columns |= found  # at the end: the columns are in the order in which they were asked for
+        while self.held_bytes > self._most_bytes:
+            del self._columns[next(iter(self._columns))]
+        return {name: found[name] for name in wanted}
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the features that are kept."""
+        return sum(array.nbytes for array in self._columns.values())
 
     def backtest(
         self,
@@ -387,6 +414,7 @@ def backtest_book(
     *,
     universe: pl.DataFrame | None = None,
     contracts: Mapping[str, Contract] | None = None,
+    beside: Beside | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
     costs: Costs | None = None,
@@ -406,6 +434,8 @@ def backtest_book(
         `day`, `symbol`, `member`: see `BookMarket.from_frames`. Every symbol is a member where omitted.
     contracts : mapping of str to Contract, optional
         Lots, smallest orders, maintenance margins and ends, by symbol.
+    beside : Beside, optional
+        What features read besides: higher timeframes, further symbols, positioning data, predictions.
     start : datetime, optional
         Opening time of the first bar that may trade (UTC); by default the first of all.
     end : datetime, optional
@@ -425,13 +455,15 @@ def backtest_book(
     ValueError
         If bars are malformed or none are left.
     LookupError
-        If a feature is unknown.
+        If a feature is unknown, or reads bars that are not given.
 
     Notes
     -----
     No look-ahead: what is decided at a close reads bars closed and funding paid by then, and fills at later opens.
     """
-    prepared = PreparedMarket.of(book.timeframe, candles, funding, universe=universe, contracts=contracts, end=end)
+    prepared = PreparedMarket.of(
+        book.timeframe, candles, funding, universe=universe, contracts=contracts, beside=beside, end=end
+    )
     return prepared.backtest(book, start=start, costs=costs, capital=capital)
 
 

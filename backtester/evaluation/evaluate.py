@@ -480,7 +480,7 @@ def evaluate(
     Returns
     -------
     list of Evaluation
-        In the order of `strategies`.
+        In the order of `strategies`; empty, and nothing read, without any.
 
     Raises
     ------
@@ -488,6 +488,8 @@ def evaluate(
         If the window is empty, a name appears twice, or a strategy declares none of `timeframes`.
     """
     _unique_names(strategies)
+    if not strategies:
+        return []
     paid = costs or Costs()
     run_on = [timeframes or run_timeframes(strategy) for strategy in strategies]
     if market is None:
@@ -645,12 +647,16 @@ def _as_fine_as_there_are(
 def _read_bars(
     source: CandleSource | None, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
 ) -> dict[str, pl.DataFrame]:
+    """Return the bars of those symbols that have any of this length."""
     if source is None:
         return {}
     try:
         candles = source.candles(list(symbols), timeframe, start, end)
-    except LookupError:  # a source without bars of this length
-        return {}
+    except LookupError:
+        if len(symbols) == 1:
+            return {}  # a source without bars of this length
+        alone = (_read_bars(source, [symbol], timeframe, start, end) for symbol in symbols)
+        return {symbol: part for parts in alone for symbol, part in parts.items()}  # one symbol without them, or all
     return {str(symbol): part for (symbol,), part in candles.partition_by("symbol", as_dict=True).items()}
 
 

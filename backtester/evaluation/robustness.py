@@ -14,17 +14,15 @@ import numpy as np
 
 from backtester.evaluation.evaluate import Evaluation
 from backtester.simulation import kernel
-from backtester.simulation.costs import Costs
+from backtester.simulation.costs import LARGE_SHARE, Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL, Lane, run_arrays
 from backtester.simulation.signals import Signals
-from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, fall, hourly_returns
+from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, alpha_and_beta, fall, hourly_returns
 from backtester.statistics.overfitting import LAGS, sharpe_se_newey_west
 from features.array_types import FloatArray
 from features.bars import MINUTES
 
 DRAWS: Final = 500
-LARGE_SHARE: Final = 0.01
-"""Share of a bar's traded value above which fills at the bar's prices are doubtful."""
 _MOST_COST: Final = 0.05
 _HALVINGS: Final = 24
 _DRAWS_AT_ONCE: Final = 50
@@ -311,7 +309,7 @@ def buy_and_hold(lanes: Sequence[Lane], curve: FloatArray | None = None) -> BuyA
     benchmark = np.mean(output.hourly, axis=0)
     x = _returns(lanes, benchmark)
     y = _returns(lanes, pooled_curve(lanes) if curve is None else curve)
-    alpha, alpha_se, beta = _regression(x, y)
+    alpha, alpha_se, beta = alpha_and_beta(x, y, HOURS_PER_YEAR)
     moments = Moments.of(x)
     return BuyAndHold(
         total_pnl_pct=100.0 * (float(output.sums[:, kernel.S_EQUITY].mean()) - 1.0),
@@ -321,22 +319,6 @@ def buy_and_hold(lanes: Sequence[Lane], curve: FloatArray | None = None) -> BuyA
         alpha_se=alpha_se,
         beta=beta,
     )
-
-
-def _regression(x: FloatArray, y: FloatArray) -> tuple[float | None, float | None, float | None]:
-    """Return annual alpha, its standard error and beta of y on x by least squares; nulls where x does not move."""
-    n = len(x)
-    least = 3
-    if n < least or Moments.of(x).sharpe is None:
-        return None, None, None
-    centred = x - x.mean()
-    spread = float(centred @ centred)
-    beta = float(centred @ y) / spread
-    alpha = float(y.mean() - beta * x.mean())
-    residual = y - alpha - beta * x
-    variance = float(residual @ residual) / (n - 2)
-    se = math.sqrt(variance * (1.0 / n + float(x.mean()) ** 2 / spread))
-    return alpha * HOURS_PER_YEAR, se * HOURS_PER_YEAR, beta
 
 
 def volume_share(lanes: Sequence[Lane], notional: float = DEFAULT_CAPITAL) -> VolumeShare:

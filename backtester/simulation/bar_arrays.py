@@ -381,7 +381,7 @@ def checked_candles(
 
     Returns
     -------
-    tuple of (ndarray, tuple of four ndarray, ndarray)
+    tuple of (ndarray, tuple of four ndarray, ndarray), each of shape (n_bars,)
         Opening times in microseconds since 1970; open, high, low and close; which bars are not flagged.
 
     Raises
@@ -461,7 +461,7 @@ def checked_funding(funding: pl.DataFrame | None, symbol: str) -> tuple[IntArray
 
     Returns
     -------
-    tuple of two ndarray
+    tuple of two ndarray of shape (n_payments,)
         Times at which they count as made (`features.bars.funding_time`), microseconds since 1970, and rates.
 
     Raises

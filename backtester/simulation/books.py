@@ -93,20 +93,16 @@ DECISION_SCHEMA: Final = pl.Schema(
 fractions of equity: long, short, their difference, and beta (null where none was asked for)."""
 
 
-@dataclass(frozen=True)
-class BookRules:
-    """What a book does with its scores.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What rules and `strategies.Weights` have in common.
 
     Parameters
     ----------
-    rebalance : timedelta
-        Interval between decisions: a divisor of a day, or whole days, which are run as one tranche for each day.
     long, short : float
         Share of the known symbols in each leg, 0 for no leg.
     size : {'equal', 'rank', 'score', 'inverse_volatility'}
         Sizes inside a leg.
-    neutral : {'none', 'dollar', 'beta'}
-        What the legs must balance in.
     gross : float
         Sum of absolute weights, as a fraction of equity.
     gross_limit : float, optional
@@ -116,9 +112,33 @@ class BookRules:
     band : float
         A position is left alone where its target is within this share of the weight held.
     keep : float
-        What is held stays while its rank is inside `keep` × share; 0 for no such buffer, else at least 1.
+        What is held stays while its rank is inside `keep` × share, with two legs at most half of the known symbols; 0
+        for no such buffer, else at least 1.
     target_volatility : float, optional
         Target of the volatility of a year, as a fraction.
+    """
+
+    long: float = 0.2
+    short: float = 0.2
+    size: Size = "equal"
+    gross: float = 1.0
+    gross_limit: float | None = None
+    cap: float = 0.2
+    band: float = 0.0
+    keep: float = 0.0
+    target_volatility: float | None = None
+
+
+@dataclass(frozen=True)
+class BookRules(Shape):
+    """What a book does with its scores; the parts of `Shape`, and these.
+
+    Parameters
+    ----------
+    rebalance : timedelta
+        Interval between decisions: a divisor of a day, or whole days, which are run as one tranche for each day.
+    neutral : {'none', 'dollar', 'beta'}
+        What the legs must balance in.
     given_weights : bool
         Whether the book gives weights in place of scores: then counts, sizes and cap are its own.
 
@@ -129,16 +149,7 @@ class BookRules:
     """
 
     rebalance: timedelta
-    long: float = 0.2
-    short: float = 0.2
-    size: Size = "equal"
     neutral: Neutrality = "dollar"
-    gross: float = 1.0
-    gross_limit: float | None = None
-    cap: float = 0.2
-    band: float = 0.0
-    keep: float = 0.0
-    target_volatility: float | None = None
     given_weights: bool = False
 
     def __post_init__(self) -> None:
@@ -377,22 +388,18 @@ class BookResult:
 
     def by_symbol(self) -> pl.DataFrame:
         """Return what each symbol earned: sums of its trades in quote currency, and net in percent of the capital."""
-        sums = [pl.col(name).sum() for name in ("pnl", "fees", "funding", "slippage", "lost", "net")]
-        return (
-            self.trades.group_by("symbol")
-            .agg(pl.len().alias("trades"), (pl.col("net") > 0).mean().alias("win_rate"), *sums)
-            .with_columns(net_pct=100.0 * pl.col("net") / self.capital)
-            .sort("net", "symbol", descending=[True, False])
-        )
+        return self._earned("symbol").sort("net", "symbol", descending=[True, False])
 
     def by_side(self) -> pl.DataFrame:
         """Return what the long and the short leg earned, as `by_symbol`."""
+        return self._earned("side").sort("side", descending=True)
+
+    def _earned(self, by: str) -> pl.DataFrame:
         sums = [pl.col(name).sum() for name in ("pnl", "fees", "funding", "slippage", "lost", "net")]
         return (
-            self.trades.group_by("side")
+            self.trades.group_by(by)
             .agg(pl.len().alias("trades"), (pl.col("net") > 0).mean().alias("win_rate"), *sums)
             .with_columns(net_pct=100.0 * pl.col("net") / self.capital)
-            .sort("side", descending=True)
         )
 
     def _times(self, rows: FloatArray) -> pl.Series:

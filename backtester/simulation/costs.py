@@ -7,7 +7,10 @@ applied (`backtester.simulation.kernel`), what an exchange charges today (`marke
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Self
+from typing import Final, Self
+
+LARGE_SHARE: Final = 0.01
+"""Share of a bar's traded value above which fills at the bar's prices are doubtful."""
 
 
 @dataclass(frozen=True)

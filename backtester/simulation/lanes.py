@@ -4,7 +4,7 @@ A lane is one set of signals on the bars of one symbol and timeframe, with its c
 checked arrays and `LaneResult`. Does not belong here: the loop itself (`backtester.simulation.kernel`), pooling
 (`backtester.evaluation.pooling`).
 
-Memory of one call, in bytes, beside the input: per lane 8 * (45 + 6 + 23) and 8 for each full hour of its window; with
+Memory of one call, in bytes, beside the input: per lane 8 * (46 + 6 + 23) and 8 for each full hour of its window; with
 `trades`, 104 for each bar that has an entry signal; with `equity`, 8 for each bar.
 """
 
@@ -425,7 +425,7 @@ def call(table: IntArray, rates: FloatArray, sums: FloatArray, threads: int | No
 
     Parameters
     ----------
-    table : ndarray of shape (n_lanes, 45), int64
+    table : ndarray of shape (n_lanes, 46), int64
         Addresses and counts of each lane; the caller keeps the arrays alive.
     rates : ndarray of shape (n_lanes, 6)
         Fees, slippage, capital and bounds of the mark price.

@@ -127,13 +127,12 @@ def e_process(returns: FloatArray, deviation: float, loss: float) -> EProcess:
             msg = f"{name} has to be a finite number above 0, not {value!r}; it follows from the backtests before"
             raise ValueError(msg)
     days = np.asarray(returns, dtype=np.float64)
-    known = ~np.isnan(days)
-    gained = np.where(known, days, 0.0)
+    gained = np.where(np.isnan(days), 0.0, days)
     capital, stake = np.empty_like(gained), np.empty_like(gained)
     broken = np.zeros(gained.shape, dtype=np.bool_)
     prior = PRIOR_RATIO / math.sqrt(_DAYS_PER_YEAR) * deviation
-    count = np.full(gained.shape[:-1], PRIOR_DAYS)
-    total, squares = count * prior, count * (deviation**2 + prior**2)
+    total = np.full(gained.shape[:-1], PRIOR_DAYS * prior)
+    squares = np.full(gained.shape[:-1], PRIOR_DAYS * (deviation**2 + prior**2))
     before, lost = np.ones(gained.shape[:-1]), np.zeros(gained.shape[:-1], dtype=np.bool_)
     for first in range(0, gained.shape[-1], BLOCK):
         block = gained[..., first : first + BLOCK]
@@ -147,7 +146,6 @@ def e_process(returns: FloatArray, deviation: float, loss: float) -> EProcess:
         broken[..., first : first + BLOCK] = over
         before, lost = held[..., -1], over[..., -1]
         total, squares = total + block.sum(axis=-1), squares + (block**2).sum(axis=-1)
-        count = count + known[..., first : first + BLOCK].sum(axis=-1)
     return EProcess(capital, stake, broken)
 
 

@@ -201,6 +201,42 @@ def hourly_returns(curve: FloatArray, start: int) -> FloatArray:
     return returns
 
 
+def alpha_and_beta(
+    market: FloatArray, returns: FloatArray, year: float
+) -> tuple[float | None, float | None, float | None]:
+    """Return alpha of a year, its standard error, and beta of returns on a market's, by least squares.
+
+    Parameters
+    ----------
+    market, returns : ndarray of shape (n_returns,)
+        Returns of the same periods.
+    year : float
+        Periods in 365 days.
+
+    Returns
+    -------
+    tuple of three float or None
+        Null where the market does not vary, or there are fewer than three returns.
+
+    Examples
+    --------
+    >>> market = np.array([0.01, -0.01, 0.02])
+    >>> [round(number, 6) for number in alpha_and_beta(market, 2 * market + 0.001, 100.0)]
+    [0.1, 0.0, 2.0]
+    """
+    n = len(market)
+    if n <= _LEAST or Moments.of(market).sharpe is None:
+        return None, None, None
+    centred = market - market.mean()
+    spread = float(centred @ centred)
+    beta = float(centred @ returns) / spread
+    alpha = float(returns.mean() - beta * market.mean())
+    residual = returns - alpha - beta * market
+    variance = float(residual @ residual) / (n - 2)
+    se = math.sqrt(variance * (1.0 / n + float(market.mean()) ** 2 / spread))
+    return alpha * year, se * year, beta
+
+
 def fall(curve: FloatArray) -> float:
     """Return the largest fall of a sum of PnL below its peak, as a fraction of the starting capital (1), at most 1.
 

@@ -35,6 +35,7 @@ from blofin_resources.market.bases import ByBase, shorter_than, stored_by_base
 from blofin_resources.market.steps import load_steps, way_out
 from blofin_resources.suggestions import did_you_mean
 from features.bars import TIMEFRAMES, Timeframe
+from strategies.language.book import Book
 from strategies.language.strategy import Strategy
 from strategies.untrusted.compiler import compile_file
 
@@ -119,7 +120,11 @@ def _found(name: str) -> Strategy:
         if not path.is_file():
             msg = f"no file {name}; {_EXAMPLE}"
             raise BlofinError(msg)
-        return compile_file(path)
+        compiled = compile_file(path)
+        if isinstance(compiled, Book):
+            msg = f"{compiled.name} is a book; blofin backtest takes strategies"
+            raise BlofinError(msg)
+        return compiled
     strategies, broken = loaded_library()
     if name in broken:
         msg = f"{name} cannot be loaded: {broken[name]}"

@@ -12,12 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from backtester.simulation.book_kernel import FEWEST
 from features.array_types import BoolArray, FloatArray, IntArray
 from strategies.language.columns import Column, Truth
 from strategies.language.values import Operand, Value, number
-
-FEWEST: Final = 5
-"""Members with a known value below which a cross-section is null."""
 
 
 class Across:

@@ -25,7 +25,7 @@ A whole book::
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import cached_property
 from typing import ClassVar, Final
@@ -34,7 +34,7 @@ import numpy as np
 import polars as pl
 
 from backtester.simulation.book_market import BookMarket
-from backtester.simulation.books import BookRules, Neutrality, Size
+from backtester.simulation.books import BookRules, Neutrality, Shape
 from features.array_types import FloatArray, IntArray
 from features.bars import TIMEFRAMES, Timeframe, bar_length
 from strategies.language.across import CrossSection, FlatCrossSection
@@ -47,9 +47,9 @@ TEXTS: Final = ("size", "neutral")
 """Parts of `Weights` that are texts."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What a book wants at each rebalance.
+@dataclass(frozen=True, kw_only=True)
+class Weights(Shape):
+    """What a book wants at each rebalance: the parts of `backtester.simulation.books.Shape`, and these.
 
     Attributes
     ----------
@@ -58,14 +58,8 @@ class Weights:
     weights : Value, optional
         Weight of each symbol as a fraction of equity, negative for a short, in place of scores: counts, sizes and cap
         are then the book's own. Null: not held.
-    long, short : number
-        Share of the symbols in each leg; 0 for no leg.
-    size : {'equal', 'rank', 'score', 'inverse_volatility'}
-        Sizes inside a leg.
     neutral : {'none', 'dollar', 'beta'}, optional
         What the legs balance in; `dollar` where there are two legs of scores, else `none`.
-    gross, gross_limit, cap, band, keep, target_volatility : number, optional
-        As in `backtester.BookRules`.
 
     Raises
     ------
@@ -75,16 +69,7 @@ class Weights:
 
     rank_by: Value | None = None
     weights: Value | None = None
-    long: float = 0.2
-    short: float = 0.2
-    size: Size = "equal"
     neutral: Neutrality | None = None
-    gross: float = 1.0
-    gross_limit: float | None = None
-    cap: float = 0.2
-    band: float = 0.0
-    keep: float = 0.0
-    target_volatility: float | None = None
 
     def __post_init__(self) -> None:
         if (self.rank_by is None) == (self.weights is None):
@@ -123,23 +108,12 @@ class Weights:
         """
         given = self.weights is not None
         balanced: Neutrality = "none" if given or 0.0 in {self.long, self.short} else "dollar"
-        return BookRules(
-            rebalance,
-            long=float(self.long),
-            short=float(self.short),
-            size=self.size,
-            neutral=balanced if self.neutral is None else self.neutral,
-            gross=float(self.gross),
-            gross_limit=None if self.gross_limit is None else float(self.gross_limit),
-            cap=float(self.cap),
-            band=float(self.band),
-            keep=float(self.keep),
-            target_volatility=None if self.target_volatility is None else float(self.target_volatility),
-            given_weights=given,
-        )
+        numbers = {name: None if (part := getattr(self, name)) is None else float(part) for name in NUMBERS}
+        chosen = balanced if self.neutral is None else self.neutral
+        return BookRules(rebalance, neutral=chosen, given_weights=given, size=self.size, **numbers)  # type: ignore[arg-type]  # None where it may
 
 
-NUMBERS: Final = ("long", "short", "gross", "gross_limit", "cap", "band", "keep", "target_volatility")
+NUMBERS: Final = tuple(part.name for part in fields(Shape) if part.name not in TEXTS)
 """Parts of `Weights` that are numbers."""
 
 
@@ -178,6 +152,7 @@ class Book(Written):
     def __init__(self, /, **values: float) -> None:
         super().__init__(**values)
         self.weights = self._asked("weigh", Weights)
+        self._check_reads(self.timeframe)
         self._program = self._program_of([self.weights.value])
 
     def weigh(self, f: Features) -> Weights:

@@ -374,6 +374,13 @@ class Written:
                 msg = f"{self.name}: column {name} is {dtype}, but its feature is a {value.kind}"
                 raise StrategyError(msg)
 
+    def _check_reads(self, *timeframes: Timeframe) -> None:
+        """Refuse features of bars that are shorter than those of a timeframe."""
+        for timeframe in timeframes:
+            shorter = [name for name in self._features.names() if not readable_on(name, timeframe)]
+            if shorter:
+                self._refuse(f"{timeframe} bars cannot read {shorter[0]}; only a longer timeframe can be read")
+
     @classmethod
     def _check_class(cls) -> None:
         name = getattr(cls, "name", None)
@@ -464,7 +471,7 @@ class Strategy(Written):
     def __init__(self, /, **values: float) -> None:
         super().__init__(**values)
         self.signal = self._asked("detect", Signal)
-        self._check_reads()
+        self._check_reads(*self.timeframes)
         self._program = self._planned()
 
     def detect(self, f: Features) -> Signal:
@@ -543,12 +550,6 @@ class Strategy(Written):
         if program.crosses:
             self._refuse("across compares the symbols of a universe, and a strategy trades each alone; write a Book")
         return program
-
-    def _check_reads(self) -> None:
-        for timeframe in self.timeframes:
-            shorter = [name for name in self._features.names() if not readable_on(name, timeframe)]
-            if shorter:
-                self._refuse(f"{timeframe} bars cannot read {shorter[0]}; only a longer timeframe can be read")
 
     @classmethod
     def _check_class(cls) -> None:

@@ -241,15 +241,15 @@ def _compiled(text: str, origin: str, kind: str, parameters: Mapping[str, float]
         raise RefusedError(origin, refusal.line, refusal.node, refusal.reason) from None
 
 
-def compile_file(path: Path) -> Strategy:
-    """Return what `compile_strategy` makes of a file in UTF-8, with or without a byte-order mark.
+def compile_file(path: Path) -> Strategy | Book:
+    """Return what `compile_any` makes of a file in UTF-8, with or without a byte-order mark.
 
     Raises
     ------
     RefusedError
-        As for `compile_strategy`, and if the file is not UTF-8.
+        As for `compile_any`, and if the file is not UTF-8.
     StrategyError
-        As for `compile_strategy`.
+        As for `compile_any`.
     OSError
         If it cannot be read.
     """
@@ -261,7 +261,7 @@ def compile_file(path: Path) -> Strategy:
         raise RefusedError(str(path), error.line, "text", str(error)) from None
     if len(data) > MAX_BYTES:
         raise RefusedError(str(path), 1, "text", _TOO_LONG)
-    return compile_strategy(text, str(path))
+    return compile_any(text, str(path))
 
 
 def compile_expression(text: str, origin: str = "<text>") -> Value:

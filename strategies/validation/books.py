@@ -11,14 +11,19 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backtester.simulation.book_kernel import FEWEST
 from backtester.statistics.seeds import derived_seed
-from features.bars import bar_length
+from features.bars import CANDLE_SCHEMA, bar_length
 from features.causality import LookAhead, look_ahead, telling_cuts
 from features.engine import compute
 from features.market import Market
 from strategies.language.book import Book
-from strategies.validation.checks import BY_HEART, CUTS, FARTHEST, SCALED_SHARE, Finding
+from strategies.validation.checks import BY_HEART, CUTS, FARTHEST, SCALED_SHARE, Finding, scaled
 
+UNSCORED: Final = (
+    "no bar has a known score; give bars that warm its features up, and the funding or positioning data that it reads"
+)
+"""Detail of a finding of `no score`."""
 _LATER: Final = "ZZZZ-LISTED-LATER"
 _NEAR: Final = 1e-6
 """Relative difference of scores that counts as none when prices are multiplied: features take sums and logarithms."""
@@ -41,7 +46,12 @@ def validate_book(book: Book, market: Market, *, cuts: int = CUTS, seed: int = 0
     Returns
     -------
     list of Finding
-        One for each failed check.
+        One for each failed check; where no bar has a known score, that alone: there is nothing to check.
+
+    Raises
+    ------
+    ValueError
+        If the market has no candles of the book's timeframe, or fewer than five symbols of them.
 
     Notes
     -----
@@ -49,6 +59,16 @@ def validate_book(book: Book, market: Market, *, cuts: int = CUTS, seed: int = 0
     and when a symbol is listed after that moment. *Price memory*: they stay the same when the prices of each symbol are
     multiplied by a factor of its own, since the unit of a contract is arbitrary (1000PEPE is a thousand of PEPE).
     """
+    bars = market.candles.get(book.timeframe, pl.DataFrame(schema=CANDLE_SCHEMA))
+    if bars["symbol"].n_unique() < FEWEST:
+        msg = (
+            f"{book.name} cannot be checked on {book.timeframe} bars of {bars['symbol'].n_unique()} symbols; "
+            f"give candles of at least {FEWEST} symbols: with fewer, words that compare symbols are null"
+        )
+        raise ValueError(msg)
+    known = scores_of(book, market)["score"].drop_nulls().len()
+    if not known:
+        return [Finding("no score", book.timeframe, UNSCORED)]
     moments = telling_cuts(market, book.timeframe, cuts, seed)
     seen: list[LookAhead | str] = [*look_ahead(lambda m: scores_of(book, m), market, book.timeframe, moments, seed)]
     seen += [
@@ -96,20 +116,9 @@ def _knows_prices(book: Book, market: Market, seed: int) -> bool:
     symbols = bars["symbol"].unique().sort()
     chance = np.random.default_rng(derived_seed(seed, bars["close"].tail(1).to_list()))
     factors = np.exp(chance.uniform(-np.log(FARTHEST), np.log(FARTHEST), len(symbols)))
-    own = pl.col("symbol").replace_strict(symbols, factors, return_dtype=pl.Float64)
-    scaled = {
-        timeframe: frame.with_columns(
-            *(pl.col(name) * own for name in ("open", "high", "low", "close")),
-            *(pl.col(name) / own for name in ("volume", "contracts")),
-        )
-        for timeframe, frame in market.candles.items()
-    }
-    held = market.positioning.join(
-        pl.DataFrame({"symbol": symbols, "own": factors}), on="symbol", maintain_order="left"
-    )
-    held = held.with_columns(pl.col("open_interest") / pl.col("own")).drop("own")
+    own = pl.col("symbol").replace_strict(symbols, factors, default=1.0, return_dtype=pl.Float64)
     before = scores_of(book, market)["score"]
-    after = scores_of(book, replace(market, candles=scaled, positioning=held))["score"]
+    after = scores_of(book, scaled(market, own))["score"]
     return _differing(before, after, _NEAR) > SCALED_SHARE
 
 

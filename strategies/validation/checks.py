@@ -41,7 +41,7 @@ class Finding:
 
     Attributes
     ----------
-    check : {'causality', 'price memory'}
+    check : {'causality', 'price memory', 'no score'}
         Which check failed.
     timeframe : Timeframe
         On which bars.
@@ -282,8 +282,16 @@ def _entries(signals: pl.DataFrame) -> pl.Series:
     return pl.concat([signals["long_entry"], signals["short_entry"]])
 
 
-def scaled(market: Market, factor: float) -> Market:
-    """Return the market in other prices: multiplied by a factor, volumes divided by it."""
+def scaled(market: Market, factor: float | pl.Expr) -> Market:
+    """Return the market in other prices: multiplied by a factor, volumes divided by it.
+
+    Parameters
+    ----------
+    market : Market
+        Candles, and positioning data if any.
+    factor : float or Expr
+        For all symbols, or an expression over `symbol` that gives each its own.
+    """
     prices = pl.col("open", "high", "low", "close") * factor
     volumes = pl.col("volume", "contracts") / factor
     candles = {

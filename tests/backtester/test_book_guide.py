@@ -10,6 +10,10 @@ from support.invented_universe import invented
 
 from backtester import BookMarket, BookRules, Contract, Costs, backtest_book, run_book
 from backtester.evaluation.book_evaluation import BookEvaluation
+from backtester.simulation import book_kernel as kernel
+from backtester.simulation.book_market import LARGEST_VALUE
+from backtester.simulation.costs import LARGE_SHARE
+from features.bars import FUNDING_SETTLES
 from strategies import Weights, compile_book
 from strategies.language.across import ACROSS
 
@@ -70,6 +74,19 @@ def test_the_trades_of_the_example_are_those_of_the_page() -> None:
         assert trade["reason"] == row["Reason"]
         for column, name in names.items():
             assert trade[name] == pytest.approx(float(row[column]), abs=1e-6), (row["Symbol"], column)
+
+
+def test_the_constants_of_the_page_are_those_of_the_code() -> None:
+    constants = (kernel.FEWEST, kernel.ENDED_SLIPPAGE, LARGEST_VALUE, FUNDING_SETTLES.seconds)
+    assert constants == (5, 10.0, 1e100, 5), "five symbols, ten times, 10^100 and five seconds"
+    share, hours = f"{100 * LARGE_SHARE:g} %", kernel.ENDED_AFTER // HOUR
+    for said in (f"{hours} hours old", f"over {kernel.WINDOW} bars", f"last {kernel.WINDOW} bars", f"above {share}"):
+        assert said in PAGE, said
+
+
+def test_every_metric_of_a_book_is_on_the_page() -> None:
+    told = re.findall(r"^\| (`[a-z_`, ]+`) \|", PAGE.split("## What the numbers mean")[1], re.MULTILINE)
+    assert {name.strip("` ") for cell in told for name in cell.split(",")} == set(example().metrics())
 
 
 def test_the_book_of_the_page_compiles_and_runs() -> None:

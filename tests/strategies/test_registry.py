@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from strategies.language.strategy import StrategyError
-from strategies.registry import LIBRARY, load_library
+from strategies.registry import BOOKS, LIBRARY, load_book, load_books, load_file, load_library
+from strategies.untrusted.compiler import compile_file
 
 GOOD = '''
 from strategies import Param, Signal, Strategy
@@ -56,6 +57,21 @@ def test_a_bad_file_is_refused_with_file_and_line(tmp_path: Path, text: str, sai
     (tmp_path / "bad.py").write_text(text)
     with pytest.raises(StrategyError, match=said):
         load_library(tmp_path)
+
+
+def test_a_file_of_a_book_is_that_book_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = BOOKS / "funding_carry.py"
+    assert type(load_book(named)) is type(next(book for book in load_books() if book.name == "funding_carry"))
+    (tmp_path / "link").symlink_to(BOOKS)
+    monkeypatch.setattr("strategies.registry.BOOKS", tmp_path / "link")
+    assert type(load_book(tmp_path / "link" / named.name)) is type(load_book(named)), "one class, by either path"
+    (tmp_path / "funding_carry.py").write_text(named.read_text())
+    assert load_book(tmp_path / "funding_carry.py").version == load_book(named).version
+    assert compile_file(named).version == load_book(named).version
+    with pytest.raises(StrategyError, match="exactly one strategy class, this one holds none"):
+        load_file(named)
+    with pytest.raises(StrategyError, match="exactly one book class, this one holds none"):
+        load_book(LIBRARY / "ema_crossover.py")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

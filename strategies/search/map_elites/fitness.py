@@ -58,7 +58,7 @@ _FREE: Final = Costs.free()
 Rows: TypeAlias = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
     """Where the search window's hours belong.
 
@@ -77,7 +77,7 @@ class Cut:
 
     @classmethod
     def of(cls, window: Window, has_bars: npt.NDArray[np.bool_]) -> "Cut":
-        """Cut a search window, of whose hourly returns those are kept in whose hour a bar closed."""
+        """Cut a search window, of whose hourly returns those are kept that have bars in their hour."""
 
         def rows(part: Window) -> Rows:
             piece = _rows(window, part)

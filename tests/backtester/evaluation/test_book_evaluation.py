@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from book_cases import book_of, universe
 
-from backtester import BookEvaluation, BookMarket, BookRules, PreparedMarket, backtest_book
+from backtester import Beside, BookEvaluation, BookMarket, BookRules, PreparedMarket, backtest_book
 from backtester.simulation import book_kernel as kernel
 from features.array_types import FloatArray, IntArray
-from features.bars import CANDLE_SCHEMA, TS
+from features.bars import CANDLE_SCHEMA, POSITIONING_SCHEMA, TS
 
 DAILY = timedelta(days=1)
 
@@ -165,6 +165,61 @@ def test_a_book_runs_on_frames_and_on_a_prepared_market_alike() -> None:
     assert np.array_equal(one.result.equity, two.result.equity)
 
 
+@dataclass(frozen=True)
+class Reads(ByClose):
+    """Ranks by one feature."""
+
+    read: str = "close"
+
+    def features(self) -> list[str]:
+        return [self.read]
+
+    def values_at(self, market: BookMarket, columns: Mapping[str, FloatArray], rows: IntArray) -> FloatArray:
+        return market.values_at(columns[self.read], rows, self.rules.rebalance)
+
+
+@pytest.mark.parametrize("read", ["open_interest_change_3", "1d:close", "BTC-USDT:returns_4", "model:direction"])
+def test_features_read_what_is_given_beside_the_bars(read: str) -> None:
+    candles = frames(4)
+    keys = candles.select("symbol", "ts")
+    rng = np.random.default_rng(1)
+    nothing = rng.uniform(1, 2, candles.height)
+    held = dict.fromkeys(list(POSITIONING_SCHEMA)[2:], nothing)
+    bitcoin = candles.filter(pl.col("symbol") == "S00-USDT").with_columns(symbol=pl.lit("BTC-USDT"))
+    whole = candles.group_by("symbol", pl.col("ts").dt.truncate("1d"), maintain_order=True)
+    daily = whole.agg(pl.exclude("minutes").last()).with_columns(minutes=1440).select(CANDLE_SCHEMA.names())
+    beside = Beside(
+        {"60m": bitcoin, "1d": daily},
+        keys.with_columns(**{name: pl.Series(values) for name, values in held.items()}).cast(POSITIONING_SCHEMA),
+        {"60m": keys.with_columns(pl.Series("model:direction", nothing))},
+    )
+    column = PreparedMarket.of("60m", candles, beside=beside).columns([read])[read]
+    known = np.isfinite(column[100:])
+    assert known.mean() > 0.4
+    if read == "BTC-USDT:returns_4":
+        return  # the same for all symbols
+    found = backtest_book(Reads(read=read), candles, beside=beside)
+    assert found.result.trades.height > 2
+    if read in {"open_interest_change_3", "model:direction"}:
+        assert backtest_book(Reads(read=read), candles).result.trades.is_empty(), "unknown without it"
+
+
+def test_features_that_are_kept_take_a_stated_number_of_bytes() -> None:
+    candles = frames(4)
+    one = PreparedMarket.of("60m", candles).columns(["close"])["close"].nbytes
+    prepared = PreparedMarket.of("60m", candles)
+    prepared = PreparedMarket(prepared.market, candles, most_bytes=2 * one)
+    names = ["open", "high", "low", "close"]
+    whole = prepared.columns(names)
+    assert sorted(whole) == sorted(names), "one book may ask for more than is kept"
+    assert prepared.held_bytes == 2 * one
+    kept = prepared.columns(["close"])["close"]
+    assert kept is whole["close"]
+    prepared.columns(["open"])
+    assert prepared.columns(["close"])["close"] is kept, "what was asked for longest ago goes first"
+    assert prepared.columns(["low"])["low"] is not whole["low"]
+
+
 def test_a_later_start_and_an_earlier_end_cut_the_window() -> None:
     candles = frames(4)
     first = candles["ts"].min() + timedelta(hours=100)  # type: ignore[operator]
@@ -191,3 +246,14 @@ def test_a_ruined_book_has_a_return_of_minus_one_once() -> None:
     assert found.metrics()["ruined"] == found.metrics()["ruined_by_extremes"] == 1
     assert found.metrics()["total_pnl_pct"] == -100.0
     assert found.metrics()["max_drawdown"] == 1.0
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_what_a_liquidation_takes_is_counted(seed: int) -> None:
+    drawn = universe(seed, 200, 8, move=0.02)
+    result = book_of(drawn, BookRules(timedelta(hours=6), gross=10.0, cap=5.0))
+    metrics = {name: value or 0.0 for name, value in BookEvaluation("ruined", result).metrics().items()}
+    assert (metrics["lost_pct"] > 0.0) != (metrics["shortfall_pct"] > 0.0)
+    assert metrics["lost_pct"] == pytest.approx(100.0 * result.trades["lost"].sum() / result.capital)
+    paid = sum(metrics[f"{name}_pct"] for name in ("fees", "slippage", "funding", "lost"))
+    assert metrics["pnl_before_costs_pct"] - paid == pytest.approx(-100.0 - metrics["shortfall_pct"])

@@ -130,6 +130,10 @@ def test_many_strategies_at_once_are_each_as_if_alone(manager: ToyManager) -> No
         assert together.trades.equals(alone.trades)
 
 
+def test_nothing_to_evaluate_gives_nothing(manager: ToyManager) -> None:
+    assert evaluate([], manager, SYMBOLS, BEGIN, END) == []
+
+
 def test_bad_signals_stop_everything_or_are_reported(manager: ToyManager) -> None:
     with pytest.raises(ValueError, match=r"row \d+ .* has stop 0") as caught:
         one(manager, Broken("broken"))
@@ -425,6 +429,10 @@ def test_the_finest_bars_there_are_settle_what_happens_first_inside_a_bar() -> N
     by = [{lane.bars.settled_by for lane in found.packed} for found in (minutes, coarse, bare)]
     assert by == [{"1m"}, {"60m"}, {None}]
     assert [{lane.bars.settled_by for lane in settled("60m", "4h", run=("60m", "4h")).packed}] == [{None, "60m"}]
+    without = {each: source.candles(SYMBOLS, each, None, END) for each in ("1m", "4h")}
+    without["1m"] = without["1m"].filter(pl.col("symbol") == SYMBOLS[0])
+    mixed = evaluate([strategy], ToyManager(FrameSource(without, paid)), SYMBOLS, START, END, timeframes=("4h",))[0]
+    assert [lane.bars.settled_by for lane in mixed.packed] == ["1m", None], "a symbol without minutes takes none away"
     unresolved = [found.pooled.unresolved for found in (minutes, coarse, bare) if found.pooled is not None]
     assert unresolved == sorted(unresolved)
     assert unresolved[1] < unresolved[2], "hours settle what four hours leave open"

@@ -114,6 +114,16 @@ def test_a_book_that_looks_ahead_or_knows_prices_is_found() -> None:
     assert [finding.check for finding in validate_book(Dear(), MARKET)] == ["price memory"]
 
 
+def test_a_market_on_which_nothing_can_be_checked_is_refused() -> None:
+    few = MARKET.candles["60m"].filter(pl.col("symbol") < "S4")
+    with pytest.raises(ValueError, match="toy_momentum cannot be checked on 60m bars of 4 symbols"):
+        validate_book(Momentum(), Market({"60m": few}, MARKET.funding))
+    with pytest.raises(ValueError, match="on 60m bars of 0 symbols"):
+        validate_book(Momentum(), Market({}, MARKET.funding))
+    short = MARKET.candles["60m"].filter(pl.col("ts") < pl.col("ts").min() + timedelta(hours=10))
+    assert [each.check for each in validate_book(Momentum(), Market({"60m": short}, MARKET.funding))] == ["no score"]
+
+
 def test_only_members_are_compared_and_scored_across() -> None:
     frame = MARKET.candles["60m"].with_columns(
         pl.col("symbol").is_in(["S0-USDT", "S1-USDT", "S2-USDT", "S3-USDT", "S4-USDT"]).alias("member"),
@@ -181,6 +191,17 @@ def test_weights_that_make_no_sense_are_refused(parts: dict[str, object], messag
 def test_classes_that_make_no_sense_are_refused(attributes: dict[str, object], message: str) -> None:
     with pytest.raises(StrategyError, match=message):
         type("Odd", (Momentum,), {"__doc__": "A book.", **attributes})()
+
+
+def test_a_book_cannot_read_shorter_bars() -> None:
+    class Shorter(Momentum):
+        """Reads minutes on hours."""
+
+        def weigh(self, f: Features) -> Weights:
+            return Weights(rank_by=f["5m:returns_12"])
+
+    with pytest.raises(StrategyError, match="60m bars cannot read 5m:returns_12"):
+        Shorter()
 
 
 def test_a_strategy_cannot_compare_symbols() -> None:
