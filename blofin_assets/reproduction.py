@@ -13,30 +13,36 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
+from backtester.resampling import aggregate
 from blofin_assets.definitions import build_defs
 from blofin_assets.scheduling.runner import console, execute
 from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, REPORT, STRATEGY_CYCLE, Step
 from blofin_assets.shared.code_version import code_version
-from blofin_assets.shared.coverage import DATASETS
+from blofin_assets.shared.coverage import DATASETS, store_bars
 from blofin_assets.shared.differences import Difference, compare_documents, compare_frames
+from blofin_assets.shared.windows import DayWindow
 from blofin_resources.dagster_resources import open_warehouse
 from blofin_resources.errors import BlofinError
 from blofin_resources.queries import query
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
+from features.bars import MINUTES, TIMEFRAMES, Timeframe
 
 MARKET: Final = ("market",)
 RESULTS: Final = ("research", "ml", "reports")
 
 RECORDS: Final = frozenset({"research.llm_calls", "research.cycle_history"})
 """What is taken whole: answers to be replayed, and what was due."""
+
+_MINUTES_AT_ONCE: Final = 1_000_000
+"""One-minute bars that are resampled at once."""
 
 _MADE_WITH: Final = ("seed", "search_budget", "tuning_budget")
 """Settings that a report names under `provenance`; an older report may not, and those of today are taken."""
@@ -80,11 +86,15 @@ class Reproduction:
     reworded
         Sentences that this version of the code words otherwise, with the same numbers; none if the same version made
         the report.
+    rounded
+        Numbers that this version of the code rounds otherwise, equal to twelve digits; none if the same version made
+        the report.
     """
 
     values: int
     differences: tuple[Difference, ...]
     reworded: int = 0
+    rounded: int = 0
 
 
 def original_of(document: dict[str, Any]) -> Original:
@@ -166,7 +176,7 @@ def reproduce(
             read = market_snapshot or read_at
             on_progress(f"{step.job} {step.first_key}, on the market of snapshot {read}")
             scratch.copy_from(store, read, MARKET)
-            accept_younger_datasets(scratch)
+            complete_younger_datasets(scratch)
             outcome = execute(step, defs.resolve_job_def(step.job), instance)
             if outcome.errors:
                 msg = f"{step.job} {step.first_key} fails when it is run again: {'; '.join(outcome.errors)}"
@@ -181,23 +191,38 @@ def reproduce(
     if not text.is_empty():  # the report is among the steps
         shown, differing = compare_documents(original.document, json.loads(text["report_json"].item()))
         values, differences = values + shown, differing + differences
-    reworded = [difference for difference in differences if difference.wording] if other_code(original) else []
-    return Reproduction(
-        values, tuple(difference for difference in differences if difference not in reworded), len(reworded)
-    )
+    if not other_code(original):
+        return Reproduction(values, tuple(differences))
+    kept = tuple(each for each in differences if not (each.wording or each.rounding))
+    reworded = sum(each.wording for each in differences)
+    return Reproduction(values, kept, reworded, len(differences) - len(kept) - reworded)
 
 
-def accept_younger_datasets(scratch: Warehouse) -> None:
-    """Mark market datasets that are younger than a copied snapshot as stored, without bars.
+def complete_younger_datasets(scratch: Warehouse) -> None:
+    """Complete the market of a copied snapshot by datasets that are younger, so that a cycle is not refused.
 
-    Without the mark the cycle would be refused, although it could not read them: candles of a timeframe that was added
-    since are an example.
+    Bars of a timeframe that was added since are made of the copied 1-minute bars. Anything else is marked as stored,
+    without rows: the cycle could not read it.
     """
     have = set(scratch.read("SELECT DISTINCT dataset FROM market.coverage")["dataset"])
     minutes = scratch.read("SELECT * EXCLUDE (run_id) FROM market.coverage WHERE dataset = 'candles_1m'")
     for dataset in (name for name in DATASETS if name not in have):
+        timeframe = next((each for each in TIMEFRAMES if dataset == f"candles_{each}"), None)
+        if timeframe is not None and not minutes.is_empty():
+            _build_bars(scratch, timeframe, minutes)
+            continue
         with scratch.transaction("reproduction") as tx:
             tx.append("market.coverage", minutes.with_columns(dataset=pl.lit(dataset), rows=pl.lit(0)))
+
+
+def _build_bars(scratch: Warehouse, timeframe: Timeframe, minutes: pl.DataFrame) -> None:
+    """Store the bars of a timeframe for the symbols and days of some coverage of 1-minute bars."""
+    days = sorted(set(minutes["day"]))
+    first = datetime.combine(days[0], time(), UTC)
+    window = DayWindow(tuple(days), first, max(minutes["through"]))
+    for symbols, part in window.pieces(sorted(set(minutes["symbol"])), MINUTES["1d"], _MINUTES_AT_ONCE):
+        bars = aggregate(scratch.candles(symbols, "1m", part.start, part.end), timeframe, part.end)
+        store_bars(scratch, f"market.candles_{timeframe}", symbols, part, bars, timeframe, "reproduction")
 
 
 def scratch_settings(settings: Settings, document: dict[str, Any], folder: Path) -> Settings:

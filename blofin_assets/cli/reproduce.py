@@ -5,6 +5,7 @@ Belongs here: finding the report, printing the differences. Does not belong here
 
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,13 +38,18 @@ def reproduce_report(report: str) -> None:
     for difference in result.differences[:SHOWN]:
         typer.echo(for_terminal(str(difference)))
     if len(result.differences) > SHOWN:
-        typer.echo(f"and {len(result.differences) - SHOWN} more")
+        typer.echo(f"and {len(result.differences) - SHOWN:,} more. Where they are:")
+        for what, count in Counter(each.what for each in result.differences).most_common():
+            typer.echo(f"  {for_terminal(what)}: {count:,}")
+    if result.reworded or result.rounded:
+        typer.echo(
+            f"counted as equal: {result.reworded:,} sentences in other words with the same numbers, and "
+            f"{result.rounded:,} numbers that agree to twelve digits"
+        )
     if result.differences:
-        msg = f"the report of {day} was not reproduced: {len(result.differences)} of {result.values:,} values differ"
+        msg = f"the report of {day} was not reproduced: {len(result.differences):,} of {result.values:,} values differ"
         raise BlofinError(f"{msg}; {other}: check out that code to compare" if other else msg)
     typer.echo(f"the report of {day} was reproduced: all {result.values:,} values are equal")
-    if result.reworded:
-        typer.echo(f"{result.reworded:,} of them are sentences in other words, with the same numbers")
     if other:
         typer.echo(other)
 

@@ -4,6 +4,7 @@ Belongs here: what counts as a difference between two reports or two frames of r
 anything again (`blofin_assets.reproduction`).
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,23 @@ class Difference(NamedTuple):
             return False
         return sorted(_NUMBER.findall(old)) == sorted(_NUMBER.findall(new))
 
+    @property
+    def rounding(self) -> bool:
+        """Whether both are numbers that agree to twelve digits, as sums do that are added in another order."""
+        old, new = self.stored, self.again
+        return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=1e-12)
+
+    @property
+    def what(self) -> str:
+        """The table of a row, or the section of a report."""
+        return (
+            self.where.partition("[")[0]
+            if self.where.startswith(_TABLES)
+            else re.split(r"[.\[]", self.where, maxsplit=1)[0]
+        )
+
+
+_TABLES: Final = ("research.", "ml.")
 
 _SENTENCES: Final = frozenset(
     {"ai_next_steps", "content", "detail", "note", "outcome", "reason", "refusal", "summary", "text", "verdict"}
@@ -86,13 +104,14 @@ def _label(row: dict[str, Any], key: Sequence[str], suffix: str) -> str:
 def compare_documents(stored: dict[str, Any], again: dict[str, Any]) -> tuple[int, list[Difference]]:
     """Compare two reports, but for their provenance; return the number of values, and the differences.
 
-    A section that a later version added is not compared: the stored report could not have it.
+    Sections, keys and timeframes that a later version added are not compared: the stored report could not have them.
     """
-    sections = stored.keys() - _PROVENANCE
+    known = _Known.of(stored)
     old, new = (
         {
             _todays(path): value
-            for path, value in flattened({key: value for key, value in report.items() if key in sections})
+            for path, value in flattened({key: report[key] for key in report if key not in _PROVENANCE})
+            if known.has(path)
         }
         for report in (stored, again)
     )
@@ -110,15 +129,77 @@ def _todays(path: str) -> str:
     return _FORMER_KEY.sub(r"\1 (holdout)", path)
 
 
+_NAMED_BY_DATA: Final = frozenset({"cycles", "params_changed", "trials_today"})
+"""Keys of a report whose members are named by data, not by its format."""
+_LABEL: Final = re.compile(r"\[[^\]]*\]")
+
+
+class _Known(NamedTuple):
+    """What the version of the code that made a report could say.
+
+    Attributes
+    ----------
+    keys
+        Keys of each object of the report, by its path without labels.
+    timeframes
+        Timeframes of its lanes; empty if it names none.
+    """
+
+    keys: dict[str, set[str]]
+    timeframes: set[str]
+
+    @classmethod
+    def of(cls, report: dict[str, Any]) -> "_Known":
+        keys: dict[str, set[str]] = {}
+        _collect_keys(report, "", keys)
+        lanes = report.get("market", {}).get("coverage", [])
+        return cls(keys, {lane["timeframe"] for lane in lanes if "timeframe" in lane})
+
+    def has(self, path: str) -> bool:
+        """Return whether that version could have written the value at a path."""
+        lane = re.match(r"market\.coverage\[\S+ (\S+)\]", path)
+        if lane and self.timeframes and lane[1] not in self.timeframes:
+            return False
+        above = ""
+        for key in _LABEL.sub("[]", path).split("."):
+            members = self.keys.get(above)
+            named_by_data = above.rpartition(".")[2] in _NAMED_BY_DATA
+            if members and not named_by_data and key.removesuffix("[]") not in members:
+                return False
+            above = f"{above}.{key}" if above else key
+        return True
+
+
+def _collect_keys(value: Any, path: str, keys: dict[str, set[str]]) -> None:
+    if isinstance(value, dict):
+        keys.setdefault(path, set()).update(value)
+        for key, member in value.items():
+            _collect_keys(member, f"{path}.{key}" if path else key, keys)
+    elif isinstance(value, list):
+        for member in value:
+            _collect_keys(member, f"{path}[]", keys)
+
+
 def flattened(value: Any, path: str = "") -> list[tuple[str, object]]:
     """Return every plain value in a JSON document with its path; members of lists are called by name where they can."""
     if isinstance(value, dict):
         return [leaf for key, member in value.items() for leaf in flattened(member, f"{path}.{key}" if path else key)]
     if isinstance(value, list):
-        names = [member.get("name") or member.get("symbol") if isinstance(member, dict) else None for member in value]
-        unique = None not in names and len(set(names)) == len(names)
-        labels = names if unique else list(range(len(value)))
+        labels = _labels(value)
         return [
             leaf for label, member in zip(labels, value, strict=True) for leaf in flattened(member, f"{path}[{label}]")
         ]
     return [(path, value)]
+
+
+_LABELS: Final = (("name",), ("symbol", "timeframe"), ("symbol",), ("role", "model"))
+"""Keys by which members of a list are called, the first that are in all of them and tell them apart."""
+
+
+def _labels(members: list[Any]) -> list[Any]:
+    for keys in _LABELS:
+        if all(isinstance(member, dict) and all(member.get(key) for key in keys) for member in members):
+            labels = [" ".join(str(member[key]) for key in keys) for member in members]
+            if len(set(labels)) == len(labels):
+                return labels
+    return list(range(len(members)))

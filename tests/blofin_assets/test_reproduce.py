@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +117,61 @@ def test_a_column_that_is_younger_than_the_cycle_is_not_compared(tmp_path: Path)
         ]
 
 
-def test_datasets_that_are_younger_than_a_snapshot_are_not_required(tmp_path: Path) -> None:
+def test_datasets_that_are_younger_than_a_snapshot_are_completed(tmp_path: Path) -> None:
     older, day = ("candles_1m", "candles_5m"), AS_OF.date() - DAY
-    row = {"symbol": "BTC-USDT", "day": day, "through": AS_OF, "rows": 1_440}
+    row = {"symbol": "BTC-USDT", "day": day, "through": AS_OF, "rows": 60}
     stored = pl.DataFrame([{"dataset": dataset, **row} for dataset in older])
+    opened = [AS_OF - timedelta(minutes=number) for number in range(60, 0, -1)]
+    prices = {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": 3.0, "quote_volume": 4.0}
+    bars = pl.DataFrame({"symbol": "BTC-USDT", "ts": opened, **prices, "minutes": 1, "origin": "t"})
     with new_warehouse(tmp_path / "scratch") as scratch:
         with scratch.transaction("copied") as tx:
             tx.append("market.coverage", stored.with_columns(pl.col("through").cast(TS)))
+            tx.append("market.candles_1m", bars.with_columns(pl.col("ts").cast(TS)))
 
         def missing() -> dict[str, list[date]]:
             return scratch.missing_days(DATASETS, ["BTC-USDT"], day, day + DAY, AS_OF)
 
         assert {dataset for dataset, days in missing().items() if days} == set(DATASETS) - set(older)
-        reproduction.accept_younger_datasets(scratch)
+        reproduction.complete_younger_datasets(scratch)
         assert not any(missing().values())
         kept = scratch.read("SELECT dataset, rows FROM market.coverage WHERE run_id = 'copied' ORDER BY 1").rows()
-        assert kept == [(dataset, 1_440) for dataset in older]
+        assert kept == [(dataset, 60) for dataset in older]
+        made = scratch.read("SELECT ts, high, volume FROM market.candles_15m ORDER BY 1").rows()
+        assert made == [(AS_OF - timedelta(minutes=each), 2.0, 45.0) for each in (60, 45, 30, 15)]
+        assert scratch.read("SELECT count(*) FROM market.candles_5m").item() == 0, "those that it had are left alone"
+
+
+def test_what_a_later_version_added_to_the_report_is_not_compared() -> None:
+    lane = {"symbol": "BTC-USDT", "timeframe": "1m", "bars": 5}
+    old = {
+        "market": {"coverage": [lane, lane | {"symbol": "ETH-USDT"}]},
+        "top": [{"name": "x", "score": 1.0, "live": None}],
+        "tuned": [],
+        "trials_today": {"tuner (search)": 2},
+    }
+    new: dict[str, Any] = copy.deepcopy(old)
+    new["market"]["coverage"].insert(1, lane | {"timeframe": "15m", "bars": 0})
+    new["top"][0] |= {"coverage": 1.0}
+    assert compare_documents(old, new) == (10, [])
+    new["top"][0]["live"] = {"days": 1.0}
+    new["tuned"] = [{"name": "y", "score": 3.0}]
+    new["trials_today"]["library (search)"] = 4
+    new["market"]["coverage"][2]["bars"] = 6
+    assert [each.where for each in compare_documents(old, new)[1]] == [
+        "market.coverage[ETH-USDT 1m].bars", "top[x].live.days", "tuned[y].name", "tuned[y].score",
+        "trials_today.library (search)",
+    ]  # fmt: skip
+
+
+def test_numbers_that_other_code_rounds_otherwise_agree_to_twelve_digits() -> None:
+    assert Difference("research.trades[a].pnl_pct", -0.405928480498197, -0.4059284804981971).rounding
+    assert not Difference("research.trades[a].pnl_pct", -0.4059284804, -0.4059284805).rounding
+    assert not Difference("research.trades[a].trades", 3, 4).rounding
+    assert not Difference("research.trades[a].pnl_pct", None, 0.5).rounding
+    assert [Difference(where, 1, 2).what for where in ("research.trades[a].pnl", "top[x].score")] == [
+        "research.trades", "top"
+    ]  # fmt: skip
 
 
 @pytest.mark.long
