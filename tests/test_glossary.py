@@ -1,4 +1,4 @@
-"""GLOSSARY.md is up to date, and the words that it calls wrong are used nowhere."""
+"""GLOSSARY.md is up to date, and the words that it calls wrong are used nowhere, in prompts neither."""
 
 import ast
 import re
@@ -18,7 +18,10 @@ WRONG: Final = sorted(
     for word in row.split(",")
     if word.strip()
 )
-PAGES: Final = sorted({*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")} - {PROJECT / "GLOSSARY.md"})
+PROMPTS: Final = PROJECT / "strategies" / "llm" / "prompts"
+PAGES: Final = sorted(
+    {*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *PROMPTS.glob("*.md")} - {PROJECT / "GLOSSARY.md"}
+)
 CODE: Final = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 PACKAGES: Final = (
     "features",

@@ -39,8 +39,8 @@ from strategies.untrusted.feature_compiler import problems, reads_of, text_hash,
 ROUNDS: Final = 2
 """Attempts: the first, and one more if the answer was refused."""
 
-_DRIFT: Final = (  # recorded answers are found by the hash of the prompt, so its key stays
-    "SELECT as_of, metric, expected AS promise, forward, q, decision FROM research.drift_tests WHERE kind = 'model' "
+_DRIFT: Final = (
+    "SELECT as_of, metric, expected, forward, q, decision FROM research.drift_tests WHERE kind = 'model' "
     "AND name = ? AND as_of <= ? ORDER BY as_of DESC, metric LIMIT 12"
 )
 

@@ -34,7 +34,7 @@ def test_a_good_design_compiles(desk: Desk) -> None:
     assert isinstance(answer, Answer)
     assert compile_strategy(answer.value.code).name == "range_fade"
     (row,) = desk.rows()
-    assert (row["prompt_name"], row["prompt_version"]) == ("design", 1)
+    assert (row["prompt_name"], row["prompt_version"]) == ("design", 2)
     assert row["cache_written_tokens"] > 4_000
 
 
