@@ -25,7 +25,10 @@ Week = tuple[FloatArray, FloatArray]
 
 
 def held(returns: FloatArray, length: int) -> FloatArray:
-    """Return the results of consecutive episodes of `length` hours."""
+    """Return the results of consecutive episodes of `length` hours.
+
+    `returns` has shape (n_hours,), the result (n_hours // length,).
+    """
     sums: FloatArray = returns[: len(returns) // length * length].reshape(-1, length).sum(axis=1)
     return sums
 

@@ -229,7 +229,10 @@ def follow(
 
 
 def by_symbol(panel: Panel, strategy: Strategy) -> FloatArray:
-    """Return the mean position over a strategy's timeframes, minute by minute, one symbol after the other."""
+    """Return the mean position over a strategy's timeframes, minute by minute, one symbol after the other.
+
+    The result has shape (n_symbols * n_minutes,).
+    """
     lanes = panel.positions(strategy)
     minutes = int(panel.window.length / timedelta(minutes=1))
     flat = np.zeros(minutes, dtype=np.int8)

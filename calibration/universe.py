@@ -108,7 +108,10 @@ def panel(candles: pl.DataFrame, funding: pl.DataFrame, start: datetime, end: da
 
 
 def volatility(closes: FloatArray) -> FloatArray:
-    """Return the root of an exponential mean (half-life 168 hours) of squared hourly log returns."""
+    """Return the root of an exponential mean (half-life 168 hours) of squared hourly log returns.
+
+    `closes` and the result have shape (n_hours, n_symbols).
+    """
     decay = 0.5 ** (1.0 / _HALF_LIFE)
     squares = np.diff(np.log(closes), axis=0, prepend=np.nan) ** 2
     mean = np.full(closes.shape, np.nan)
@@ -119,7 +122,10 @@ def volatility(closes: FloatArray) -> FloatArray:
 
 
 def momentum(market: Panel, hours: int = 72) -> FloatArray:
-    """Return the log return of the last hours in standard deviations."""
+    """Return the log return of the last hours in standard deviations.
+
+    The result has shape (n_hours, n_symbols).
+    """
     logs = np.log(market.closes)
     moved = np.full(logs.shape, np.nan)
     moved[hours:] = logs[hours:] - logs[:-hours]
@@ -127,7 +133,10 @@ def momentum(market: Panel, hours: int = 72) -> FloatArray:
 
 
 def carry(market: Panel, hours: int = 168) -> FloatArray:
-    """Return what a long received in funding over the last hours."""
+    """Return what a long received in funding over the last hours.
+
+    The result has shape (n_hours, n_symbols).
+    """
     paid = np.cumsum(market.rates, axis=0)
     received = np.full(paid.shape, np.nan)
     received[hours:] = -(paid[hours:] - paid[:-hours])
@@ -135,7 +144,10 @@ def carry(market: Panel, hours: int = 168) -> FloatArray:
 
 
 def reversal(market: Panel, hours: int = 8) -> FloatArray:
-    """Return the opposite of the momentum of a few hours: the decoy."""
+    """Return the opposite of the momentum of a few hours: the decoy.
+
+    The result has shape (n_hours, n_symbols).
+    """
     return -momentum(market, hours)
 
 

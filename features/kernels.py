@@ -28,6 +28,8 @@ EXTREME_BLOCK = 2048
 def moving_sum(x: FloatArray, n: int) -> FloatArray:
     """Sum of the last n values.
 
+    `x` and the result have shape (n_bars,).
+
     Examples
     --------
     >>> moving_sum(np.array([1.0, 2.0, 3.0, 4.0]), 2)
@@ -39,6 +41,8 @@ def moving_sum(x: FloatArray, n: int) -> FloatArray:
 @jit
 def moving_average(x: FloatArray, n: int) -> FloatArray:
     """Mean of the last n values (TA-Lib SMA).
+
+    `x` and the result have shape (n_bars,).
 
     Examples
     --------
@@ -73,6 +77,8 @@ def _moving(x: FloatArray, n: int, scale: float, of_equals: float) -> FloatArray
 @jit
 def moving_deviation(x: FloatArray, n: int) -> FloatArray:
     """Spread of the last n values: population standard deviation (TA-Lib STDDEV), exactly 0 if all are equal.
+
+    `x` and the result have shape (n_bars,).
 
     Squares are taken around a value of the same window rather than around zero, which preserves the digits of a small
     spread of a large price.
@@ -143,6 +149,8 @@ def _is_plain(x: FloatArray, begin: int, end: int, n: int) -> bool:
 def exponential_average(x: FloatArray, n: int) -> FloatArray:
     """Exponential moving average with weight 2 / (n + 1), seeded by the mean of the first n values (TA-Lib EMA).
 
+    `x` and the result have shape (n_bars,).
+
     Examples
     --------
     >>> exponential_average(np.array([1.0, 3.0, 5.0]), 2).round(4)
@@ -174,7 +182,10 @@ def exponential_average(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def wilder_average(x: FloatArray, n: int) -> FloatArray:
-    """Wilder's smoothing: the mean of the first n values, then value += (x - value) / n."""
+    """Wilder's smoothing: the mean of the first n values, then value += (x - value) / n.
+
+    `x` and the result have shape (n_bars,).
+    """
     size = len(x)
     out = np.full(size, np.nan)
     weight = 1.0 / n
@@ -201,7 +212,10 @@ def wilder_average(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def relative_strength(x: FloatArray, n: int) -> FloatArray:
-    """Wilder's relative strength index of the last n changes, 0 to 100 (TA-Lib RSI); NaN until the price has moved."""
+    """Wilder's relative strength index of the last n changes, 0 to 100 (TA-Lib RSI); NaN until the price has moved.
+
+    `x` and the result have shape (n_bars,).
+    """
     size = len(x)
     out = np.full(size, np.nan)
     if size <= n:
@@ -269,6 +283,8 @@ def average_true_range(high: FloatArray, low: FloatArray, close: FloatArray, n: 
 def moving_maximum(x: FloatArray, n: int) -> FloatArray:
     """Largest of the last n values (TA-Lib MAX).
 
+    `x` and the result have shape (n_bars,).
+
     Examples
     --------
     >>> moving_maximum(np.array([3.0, 1.0, 2.0, 5.0]), 2)
@@ -279,7 +295,10 @@ def moving_maximum(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def moving_minimum(x: FloatArray, n: int) -> FloatArray:
-    """Least of the last n values (TA-Lib MIN)."""
+    """Least of the last n values (TA-Lib MIN).
+
+    `x` and the result have shape (n_bars,).
+    """
     return _extreme(x, n, -1.0)
 
 
@@ -496,6 +515,8 @@ def bounded_average(x: FloatArray, n: int, low: float, high: float) -> FloatArra
 def change(x: FloatArray, n: int) -> FloatArray:
     """Difference from the value n bars before (TA-Lib MOM).
 
+    `x` and the result have shape (n_bars,).
+
     Examples
     --------
     >>> change(np.array([1.0, 4.0, 9.0]), 1)
@@ -510,6 +531,8 @@ def change(x: FloatArray, n: int) -> FloatArray:
 @jit
 def relative_change(x: FloatArray, n: int) -> FloatArray:
     """Change over n bars in percent (TA-Lib ROC).
+
+    `x` and the result have shape (n_bars,).
 
     Examples
     --------
@@ -548,6 +571,8 @@ def combination(x: FloatArray, y: FloatArray, factor: float) -> FloatArray:
 def bars_since_maximum(x: FloatArray, n: int) -> FloatArray:
     """Bars since the largest of the last n values, the latest of equal ones.
 
+    `x` and the result have shape (n_bars,).
+
     Examples
     --------
     >>> bars_since_maximum(np.array([1.0, 5.0, 2.0, 3.0]), 3)
@@ -570,7 +595,10 @@ def bars_since_maximum(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def weighted_average(x: FloatArray, n: int) -> FloatArray:
-    """Mean of the last n values with weights 1 to n, the newest heaviest (TA-Lib WMA)."""
+    """Mean of the last n values with weights 1 to n, the newest heaviest (TA-Lib WMA).
+
+    `x` and the result have shape (n_bars,).
+    """
     size = len(x)
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
@@ -591,7 +619,10 @@ def weighted_average(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def regression_slope(x: FloatArray, n: int) -> FloatArray:
-    """Slope per bar of the least-squares line through the last n values (TA-Lib LINEARREG_SLOPE)."""
+    """Slope per bar of the least-squares line through the last n values (TA-Lib LINEARREG_SLOPE).
+
+    `x` and the result have shape (n_bars,).
+    """
     size = len(x)
     out = np.full(size, np.nan)
     block = max(BLOCK, n)
@@ -617,7 +648,10 @@ def regression_slope(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def mean_absolute_deviation(x: FloatArray, n: int) -> FloatArray:
-    """Mean distance of the last n values from their mean."""
+    """Mean distance of the last n values from their mean.
+
+    `x` and the result have shape (n_bars,).
+    """
     mean = moving_average(x, n)
     out = np.full(len(x), np.nan)
     for i in range(n - 1, len(x)):
@@ -630,7 +664,10 @@ def mean_absolute_deviation(x: FloatArray, n: int) -> FloatArray:
 
 @jit
 def moving_rank(x: FloatArray, n: int) -> FloatArray:
-    """Share of the n - 1 values before that lie below this one, equal ones counted by half; 0 to 1."""
+    """Share of the n - 1 values before that lie below this one, equal ones counted by half; 0 to 1.
+
+    `x` and the result have shape (n_bars,).
+    """
     size = len(x)
     out = np.full(size, np.nan)
     unknown = 0

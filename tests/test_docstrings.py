@@ -73,7 +73,14 @@ def faults(path: Path) -> Iterator[str]:
         docstring = sections(ast.get_docstring(function) or "")
         returned = "" if function.returns is None else ast.unparse(function.returns)
         wanted = arguments(function)
-        if len(wanted) < MANY or described_elsewhere(path, function):
+        if described_elsewhere(path, function):
+            continue
+        if len(wanted) < MANY:
+            annotated = " ".join(ast.unparse(a.annotation) for a in function.args.args if a.annotation)
+            if re.search(r"Array|\bND", f"{annotated} {returned}") and "shape" not in (
+                ast.get_docstring(function) or ""
+            ):
+                yield f"{where}: no shape of an array"
             continue
         missing = set(wanted) - described(docstring.get("Parameters", ""))
         if missing:
@@ -102,6 +109,8 @@ def test_a_missing_parameter_result_or_shape_is_noticed(tmp_path: Path, monkeypa
         "no Returns",
         "Parameters give no shape of a",
     ]
+    (tmp_path / "module.py").write_text('def f(a: FloatArray) -> float:\n    """Return the sum."""\n')
+    assert [fault.split(": ", 1)[1] for fault in faults(tmp_path / "module.py")] == ["no shape of an array"]
 
 
 EXAMPLES = [path for path in modules(*PACKAGES) if ">>>" in path.read_text()]

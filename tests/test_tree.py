@@ -18,3 +18,15 @@ def test_no_compiled_cache_pickle_or_data_is_tracked() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True)  # noqa: S607
     tracked = set(listed.stdout.splitlines()) - ORACLES
     assert sorted(path for path in tracked if any(mark in path for mark in LEFT_BEHIND)) == []
+
+
+def test_the_application_stays_easy_to_survey() -> None:
+    """At most fifteen folders, files of at most 400 lines, and nothing loose but what puts all stages together."""
+    application = PROJECT / "blofin_assets"
+    files = [path for path in application.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert len({path.parent for path in files} - {application}) <= 15
+    assert {path.stem for path in application.glob("*.py")} == {
+        "__init__", "definitions", "health", "maintenance", "reproduction"
+    }  # fmt: skip
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in application.rglob("*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}

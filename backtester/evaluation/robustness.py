@@ -213,7 +213,10 @@ def with_costs(lanes: Sequence[Lane], costs: Costs) -> list[Lane]:
 
 
 def zero_cost_returns(lanes: Sequence[Lane]) -> FloatArray:
-    """Return the hourly pooled returns without fees and slippage (funding stays)."""
+    """Return the hourly pooled returns without fees and slippage (funding stays).
+
+    The result has shape (n_hours,).
+    """
     return _returns(lanes, pooled_curve(with_costs(lanes, Costs.free())))
 
 

@@ -56,7 +56,10 @@ def from_micros(micros: int) -> datetime:
 
 
 def micros_of(column: pl.Series) -> IntArray:
-    """Return a column of times as int64 microseconds since 1970."""
+    """Return a column of times as int64 microseconds since 1970.
+
+    The result has shape (n_rows,).
+    """
     # casts alone: what goes by way of an expression costs a query, which a short column is not worth
     return np.ascontiguousarray(column.cast(pl.Datetime("us")).cast(pl.Int64).to_numpy(), dtype=np.int64)
 
@@ -170,12 +173,17 @@ class Bars:
 
     @property
     def hours(self) -> IntArray:
-        """Full hours of the window, microseconds since 1970."""
+        """Full hours of the window, microseconds since 1970.
+
+        The result has shape (n_hours,).
+        """
         return full_hours(self.start, self.end)
 
     @cached_property
     def hours_with_bars(self) -> npt.NDArray[np.bool_]:
         """For each hourly return (`backtester.statistics.metrics.hourly_returns`) whether there are bars in its hour.
+
+        The result has shape (n_returns,).
 
         That is an hour in which a bar closed, or, of bars longer than an hour, which lies inside a bar. A position is
         marked at the close alone, so the other hours of a longer bar have returns of zero; without them the ratios of
@@ -191,7 +199,10 @@ class Bars:
 
     @cached_property
     def packed(self) -> IntArray:
-        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these bars exist."""
+        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these bars exist.
+
+        The result has shape (`kernel.LANE_COLUMNS`,).
+        """
         row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
         row[kernel.N], row[kernel.STEP] = len(self), self.step
         for column, array in (
@@ -293,7 +304,10 @@ class Bars:
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
-    """Return where a contiguous array lies; whoever uses it keeps the array."""
+    """Return where a contiguous array lies; whoever uses it keeps the array.
+
+    The array may have any shape.
+    """
     return int(array.__array_interface__["data"][0])
 
 

@@ -115,7 +115,10 @@ class Signals:
 
     @cached_property
     def packed(self) -> IntArray:
-        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these signals exist."""
+        """Its part of a row of the kernel's lane table; the rest is 0. Valid as long as these signals exist.
+
+        The result has shape (`kernel.LANE_COLUMNS`,).
+        """
         row = np.zeros(kernel.LANE_COLUMNS, dtype=np.int64)
         row[kernel.BITS] = address(self.bits)
         row[kernel.SIZE] = row[kernel.LEVERAGE] = address(_ONE)

@@ -119,7 +119,10 @@ def means_of_blocks(blocks: FloatArray, count: int, *, draws: int, rng: np.rando
 
 
 def interval(draws: FloatArray, confidence: float) -> tuple[float, float]:
-    """Return the two-sided percentile interval of some draws."""
+    """Return the two-sided percentile interval of some draws.
+
+    `draws` has shape (n_draws,).
+    """
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return float(low), float(high)

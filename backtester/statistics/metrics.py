@@ -37,6 +37,8 @@ def bars_per_year(timeframe: Timeframe) -> float:
 def varies(mean: ArrayLike, variance: ArrayLike) -> NDArray[np.bool_]:
     """Return whether returns vary by more than rounding error, given their mean and variance.
 
+    Arguments and result have one shape, or none for numbers.
+
     A ratio of mean to deviation of more than 1,000 in a single period counts as no variance. Series of returns and sums
     of powers share this rule, so that both give the same result.
 
@@ -240,6 +242,8 @@ def alpha_and_beta(
 def fall(curve: FloatArray) -> float:
     """Return the largest fall of a sum of PnL below its peak, as a fraction of the starting capital (1), at most 1.
 
+    `curve` has shape (n_points,).
+
     The curve begins at the starting capital; 0 for an empty one.
 
     Examples
@@ -254,6 +258,8 @@ def fall(curve: FloatArray) -> float:
 
 def max_drawdown(equity: FloatArray) -> float:
     """Return the largest fall from a peak as a fraction of the peak, in [0, 1]; 0 for an empty curve.
+
+    `equity` has shape (n_points,).
 
     Examples
     --------

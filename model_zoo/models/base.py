@@ -455,12 +455,18 @@ class Regressor(Model):
 
 
 def spread_of(values: FloatArray) -> float:
-    """Return the standard deviation of training values, never 0."""
+    """Return the standard deviation of training values, never 0.
+
+    `values` has shape (n_rows,).
+    """
     return max(float(np.std(values)), 1e-9)
 
 
 def weights_of(rows: pl.DataFrame) -> FloatArray:
-    """Return the rows' sample weights, of mean 1; 1 each where they have none."""
+    """Return the rows' sample weights, of mean 1; 1 each where they have none.
+
+    The result has shape (n_rows,).
+    """
     if "label_weight" not in rows.columns or not rows.height:
         return np.ones(rows.height)
     weights = rows["label_weight"].to_numpy()

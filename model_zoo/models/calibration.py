@@ -69,12 +69,18 @@ class Calibration:
     value_intercept: float = 0.0
 
     def apply(self, score: FloatArray) -> FloatArray:
-        """Return the probabilities of scores (log-odds), strictly inside (0, 1)."""
+        """Return the probabilities of scores (log-odds), strictly inside (0, 1).
+
+        `score` and the result have shape (n_rows,).
+        """
         probability: FloatArray = expit(self.slope * score + self.intercept)
         return np.clip(probability, 1e-6, 1 - 1e-6)
 
     def value(self, estimate: FloatArray) -> FloatArray:
-        """Return the calibrated values of a regressor's estimates."""
+        """Return the calibrated values of a regressor's estimates.
+
+        `estimate` and the result have shape (n_rows,).
+        """
         return self.value_slope * estimate + self.value_intercept
 
 

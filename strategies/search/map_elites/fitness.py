@@ -77,7 +77,10 @@ class Cut:
 
     @classmethod
     def of(cls, window: Window, has_bars: npt.NDArray[np.bool_]) -> "Cut":
-        """Cut a search window, of whose hourly returns those are kept that have bars in their hour."""
+        """Cut a search window, of whose hourly returns those are kept that have bars in their hour.
+
+        `has_bars` has shape (n_hours,).
+        """
 
         def rows(part: Window) -> Rows:
             piece = _rows(window, part)
@@ -305,6 +308,9 @@ def mean_size(lanes: Iterable[Lane]) -> float:
 
 
 def sharpe_of(returns: FloatArray) -> float:
-    """Return the Sharpe ratio of one hour; 0 without variance."""
+    """Return the Sharpe ratio of one hour; 0 without variance.
+
+    `returns` has shape (n_hours,).
+    """
     mean, variance = float(returns.mean()), float(returns.var())
     return mean / math.sqrt(variance) if varies(mean, variance) else 0.0
