@@ -4,7 +4,8 @@ Belongs here: the message format of each receiver, sending it within a time boun
 not belong here: which failures are reported and when (`blofin_assets.scheduling.notifications`).
 
 The address of a webhook is its password. It is read from the environment and appears on no page and in no text from
-here: errors are worded by this module, never by the HTTP client, which quotes the address.
+here: errors are worded by this module, never by the HTTP client, which quotes the address. For the same reason no
+library of receivers sends the messages.
 """
 
 import logging

@@ -1,6 +1,7 @@
 """Metrics of one return series or equity curve, with definition, unit and edge cases.
 
-Belongs here: metrics of one return series and of one list of trades. Does not belong here: pooling lanes into a score
+Belongs here: metrics of one return series and of one list of trades. Does not belong here: which metrics are stored and
+shown (`backtester.evaluation.standard_metrics`, where a new one is added), pooling lanes into a score
 (`backtester.evaluation.pooling`), statistics of multiple trials (`backtester.statistics.overfitting`).
 
 Sharpe ratios are of bar returns, never of trades, and annualised by the square root of the bars in 365 days, since this

@@ -1,6 +1,7 @@
 """Schedules: each tick marks in the warehouse what is due; the sensor `conductor` runs it in order.
 
-Belongs here: when a cadence ticks. Does not belong here: order and catching up (`plan`), starting runs (`conductor`).
+Belongs here: when a cadence ticks. Does not belong here: how often each job runs (`shared.cadences`), order and
+catching up (`plan`), starting runs (`conductor`).
 
 Schedules of the same minute have no order in Dagster, and after downtime it launches only the latest missed tick. So a
 tick starts no run: it marks every as-of up to its time that has not succeeded as due, or as skipped beyond the limit of

@@ -2,6 +2,9 @@
 
 Belongs here: metrics of predictions out of sample, their baseline and bootstrap, the leakage checks. Does not belong
 here: making the predictions (`model_zoo.training.trainer`), profit and loss (`backtester`).
+
+Losses and areas are written out rather than taken from scikit-learn: the bootstrap needs them row by row, and a cycle
+computes them thousands of times. Tests compare them with scikit-learn.
 """
 
 from collections.abc import Iterable

@@ -334,6 +334,7 @@ class BlofinClient:
                     if tries >= _FORM_TRIES:
                         msg = f"the answer of {self._url} to {named} is not as documented: {error}"
                         raise MarketError(msg) from error
+                # not a retry library's: the bound is that of an outage which all requests share
                 pause = min(_FIRST_PAUSE * 2.0 ** (tries - 1), _LONGEST_PAUSE) * self._jitter.uniform(0.5, 1.5)
                 if self._limiter.now() + pause > self._deadline(started):
                     raise self._gave_up(named, tries, last) from last
