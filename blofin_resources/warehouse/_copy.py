@@ -25,9 +25,9 @@ def copy_tables(
     """See `Warehouse.copy_from`."""
     source.attach(cursor, SOURCE, snapshot=snapshot)
     try:
-        present = dict(cursor.execute(_schema.ALL_COLUMNS, [SOURCE]).fetchall())
+        held = _schema.past(lambda sql: cursor.execute(sql).fetchall(), SOURCE)
         for table in sorted(_tables(cursor, schemas)):
-            rows = _schema.all_rows(present, table, f"{SOURCE}.")
+            rows = _schema.all_rows(held, table, SOURCE)
             if rows is None:
                 continue  # the source is older than the table
             name = _sql.name(table)

@@ -8,10 +8,10 @@ file. All functions expect the write lock and an open transaction where they wri
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from duckdb import DuckDBPyConnection
 
@@ -37,54 +37,87 @@ FORMER_NAMES: Final = {
 Snapshots from before a renaming hold the table by its former name; since then there is a view of it.
 """
 
-FORMER_VALUES: Final = {
-    "research.forward_runs": {"state": {"followed": "tracked"}},
-    "research.trials": {"purpose": {"exam": "holdout"}},
-}
-"""Renamed values: table, column, and the value before with that of today. Snapshots from before hold the former one."""
+FORMER_VALUES: Final = (
+    (23, "research.strategy_scores", "window", """
+        CASE WHEN version IS NOT NULL AND "window" <> '7d' THEN 'search_' || "window" ELSE "window" END"""),
+    (40, "research.trades", "pnl", "pnl - fees - funding"),
+    (40, "research.forward_trades", "pnl", "pnl - fees - funding"),
+    (101, "research.trials", "purpose", "CASE purpose WHEN 'exam' THEN 'holdout' ELSE purpose END"),
+    (101, "research.forward_runs", "state", "CASE state WHEN 'followed' THEN 'tracked' ELSE state END"),
+)  # fmt: skip
+"""Migrations that changed stored values: their number, the table and column, and the value of today of a former row.
+
+Snapshots from before such a migration hold the former values.
+"""
 
 
-def all_rows(tables: Mapping[str, Collection[str]], table: str, lake: str = "") -> str | None:
-    """Return a query for all rows of a table, by its former name if a snapshot holds it by that.
+class Past(NamedTuple):
+    """What a snapshot holds.
+
+    Attributes
+    ----------
+    tables
+        Tables and views, `schema.table`, with their columns.
+    migrations
+        Numbers of the migrations that were applied by then.
+    """
+
+    tables: Mapping[str, Collection[str]]
+    migrations: Collection[int]
+
+
+def past(rows: Callable[[str], list[tuple[Any, ...]]], lake: str = "") -> Past:
+    """Return what a snapshot holds.
 
     Parameters
     ----------
-    tables : dict of str to collection of str
-        Tables and views of the snapshot, `schema.table`, with their columns.
+    rows : callable
+        Answers a query on the snapshot.
+    lake : str
+        Alias of the database; empty for the one in use.
+
+    Returns
+    -------
+    Past
+        Its tables and migrations.
+    """
+    database = _sql.text(lake) if lake else "current_database()"
+    tables = rows(
+        "SELECT schema_name || '.' || table_name, list(column_name) FROM duckdb_columns() "
+        f"WHERE database_name = {database} GROUP BY ALL"
+    )
+    numbers = rows(f"SELECT number FROM {f'{lake}.' if lake else ''}meta.schema_migrations")
+    return Past(dict(tables), {number for (number,) in numbers})
+
+
+def all_rows(held: Past, table: str, lake: str = "") -> str | None:
+    """Return a query for all rows of a table, with the names and values of today.
+
+    Parameters
+    ----------
+    held : Past
+        What the snapshot holds.
     table : str
         Today's name.
     lake : str
-        Alias of the database with a dot behind it; empty for the one in use.
+        Alias of the database; empty for the one in use.
 
     Returns
     -------
     str or None
-        `SELECT` with columns and values named as today; None if the snapshot is older than the table.
+        `SELECT` with columns and values as today; None if the snapshot is older than the table.
     """
-    if table in tables:
-        named = ", ".join(
-            f"{_by_todays_values(column, values)} AS {_sql.column(column)}"
-            for column, values in FORMER_VALUES.get(table, {}).items()
-            if column in tables[table]
-        )
-        return f"SELECT *{f' REPLACE ({named})' if named else ''} FROM {lake}{_sql.name(table)}"
-    former, renamed = FORMER_NAMES.get(table, (table, {}))
-    if former not in tables:
+    former, renamed = (table, {}) if table in held.tables else FORMER_NAMES.get(table, (table, {}))
+    if former not in held.tables:
         return None
-    pairs = ", ".join(f"{_sql.column(old)} AS {_sql.column(new)}" for old, new in renamed.items())
-    return f"SELECT *{f' RENAME ({pairs})' if pairs else ''} FROM {lake}{_sql.name(former)}"
-
-
-def _by_todays_values(column: str, values: Mapping[str, str]) -> str:
-    cases = " ".join(f"WHEN {_sql.text(former)} THEN {_sql.text(today)}" for former, today in values.items())
-    return f"CASE {_sql.column(column)} {cases} ELSE {_sql.column(column)} END"
-
-
-ALL_COLUMNS: Final = (
-    "SELECT schema_name || '.' || table_name AS name, list(column_name) AS columns FROM duckdb_columns() "
-    "WHERE database_name = coalesce(?, current_database()) GROUP BY ALL"
-)
-"""Query for tables and views of a database (null: the one in use), with their columns, as `all_rows` takes them."""
+    values = ", ".join(
+        f"{value} AS {_sql.column(column)}"
+        for number, changed, column, value in FORMER_VALUES
+        if changed == table and number not in held.migrations and column in held.tables[former]
+    )
+    names = ", ".join(f"{_sql.column(old)} AS {_sql.column(new)}" for old, new in renamed.items())
+    told = f"{f' REPLACE ({values})' if values else ''}{f' RENAME ({names})' if names else ''}"
+    return f"SELECT *{told} FROM {f'{lake}.' if lake else ''}{_sql.name(former)}"
 
 
 class _Migration(NamedTuple):

@@ -53,7 +53,7 @@ class Warehouse:
         self._sealed = sealed
         self._local = threading.local()
         self._tables = Tables(self._find_columns, self._find_key)
-        self._tables_at: dict[int, dict[str, list[str]]] = {}
+        self._past: dict[int, _schema.Past] = {}
 
     @classmethod
     def open(cls, folder: Path, *, market: str, market_id: str = "", catalog: str | None = None) -> Self:
@@ -253,9 +253,9 @@ class Warehouse:
         WarehouseError
             If the snapshot does not exist or has expired.
         """
-        if snapshot not in self._tables_at:
-            self._tables_at[snapshot] = dict(self.read_at(snapshot, _schema.ALL_COLUMNS, [None]).iter_rows())
-        sql = _schema.all_rows(self._tables_at[snapshot], table)
+        if snapshot not in self._past:
+            self._past[snapshot] = _schema.past(lambda query: self.read_at(snapshot, query).rows())
+        sql = _schema.all_rows(self._past[snapshot], table)
         if sql is None or runs is None:
             return None if sql is None else self.read_at(snapshot, sql)
         return self.read_at(snapshot, f"{sql} WHERE run_id IN (SELECT unnest(?))", [sorted(runs)])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import polars as pl
@@ -391,79 +391,105 @@ def opened_before(number: int, folder: Path) -> Iterator[Warehouse]:
             yield old
 
 
-def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(tmp_path: Path) -> None:
-    folder = tmp_path / "w"
-    with opened_before(53, folder) as old:
-        with old.transaction("r") as tx:
-            for name, row in FORMER_ROWS.items():
-                tx.append(name, pl.DataFrame([row]))
-        snapshot = old.snapshot_id()
-    assert {former for former, _ in _schema.FORMER_NAMES.values()} == FORMER_ROWS.keys()
-    with Warehouse.open(folder, market="sample") as new, new_warehouse(tmp_path / "scratch") as scratch:
-        scratch.copy_from(new, snapshot, ("research",))
-        for table, (former, renamed) in _schema.FORMER_NAMES.items():
-            row = FORMER_ROWS[former]
-            today = {renamed.get(column, column): value for column, value in row.items()}
-            assert new.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today]
-            by_old_names = ", ".join(f'"{column}"' for column in row)
-            assert new.read(f"SELECT {by_old_names} FROM {former}").rows(named=True) == [row]
-            assert renamed.keys().isdisjoint(new.read(f"FROM {table}").columns), "the old names are in the view alone"
-            assert former not in new.read("SELECT table_name FROM meta.table_keys")["table_name"]
-            for at in (snapshot, new.snapshot_id()):
-                stored = new.rows_at(at, table)
-                assert stored is not None
-                assert stored.select(list(today)).rows(named=True) == [today], (
-                    "by today's names, in an old snapshot as well"
-                )
-            if table.startswith("research."):
-                assert scratch.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today], "copied"
-        assert new.rows_at(snapshot, "research.drift_tests", runs=["r"]).height == 1  # type: ignore[union-attr]
-        assert new.rows_at(snapshot, "research.drift_tests", runs=["another"]).height == 0  # type: ignore[union-attr]
-        with new.transaction("r2") as tx:
-            tx.append("research.strategy_lifecycle", _event("b"), key=["name", "version", "event"])
-        assert new.read("SELECT count(*) FROM research.strategy_events").item() == 2
-        assert new.integrity() == []
-
-
 RAN = {
     "kind": "model", "activated_at": DAY, "engine": "e", "days": 0, "trades": 0, "open_positions": 0, "compared": 0,
     "data_revisions": 0, "version_changes": 0, "look_ahead": 0,
 }  # fmt: skip
 TRIED = {"kind": "strategy", "author": "library", "window_start": DAY, "window_end": DAY}
-FORMER_VALUES: dict[str, tuple[dict[str, Any], str, list[str | None], list[str | None]]] = {
+TRADED = {
+    "kind": "model", "symbol": "BTC-USDT", "timeframe": "1m", "side": "long", "entry_ts": DAY, "exit_ts": DAY,
+    "entry_price": 1.0, "exit_price": 1.0, "quantity": 1.0, "pnl_pct": 1.0, "fees": 2.0, "funding": -1.0,
+    "exit_reason": "stop",
+}  # fmt: skip
+LEDGER = {"activated_at": DAY, "signal_ts": DAY, "slippage": 0.0, "engine": "e"}
+Values = list[Any]
+FORMER_VALUES: dict[str, tuple[dict[str, Any], str, Values, Values]] = {
     "research.forward_runs": (RAN, "state", ["followed", "lost"], ["tracked", "lost"]),
+    "research.forward_trades": (TRADED | LEDGER, "pnl", [5.0, -3.0], [4.0, -4.0]),
+    "research.strategy_scores": ({"symbol": "*", "timestamp": DAY}, "window", ["7d", "28d"], ["7d", "search_28d"]),
+    "research.trades": (TRADED, "pnl", [5.0, -3.0], [4.0, -4.0]),
     "research.trials": (TRIED, "purpose", ["exam", "search", None], ["holdout", "search", None]),
 }
+
+
+NAMED = {"research.strategy_scores": ("strategy",), "research.trials": ("name", "id")}
+"""Columns that name a row, where it is not `name` alone."""
 
 
 def append_former_values(old: Warehouse, batch: str) -> None:
     """Store a row of each former value, named by the batch and its place."""
     with old.transaction(batch) as tx:
         for table, (row, column, values, _) in FORMER_VALUES.items():
-            rows = [{"name": f"{batch}{place}", column: value} for place, value in enumerate(values)]
-            frame = pl.DataFrame([{"version": "1", "as_of": DAY, **row, **each} for each in rows])
-            tx.append(table, frame.with_columns(id="name") if table == "research.trials" else frame)
+            who = NAMED.get(table, ("name",))
+            rows = [{**dict.fromkeys(who, f"{batch}{place}"), column: value} for place, value in enumerate(values)]
+            tx.append(table, pl.DataFrame([{"version": "1", "as_of": DAY, **row, **each} for each in rows]))
 
 
-def test_renamed_values_are_read_by_their_names_of_today(tmp_path: Path) -> None:
-    with opened_before(53, tmp_path / "w") as old:
+class Upgraded(NamedTuple):
+    """A warehouse of before that was opened today, one copied from it, and its snapshot from before."""
+
+    new: Warehouse
+    scratch: Warehouse
+    snapshot: int
+
+
+@pytest.fixture(scope="module")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
+    folder = tmp_path_factory.mktemp("upgraded")
+    with opened_before(23, folder / "w") as old:
+        with old.transaction("r") as tx:
+            for name, row in FORMER_ROWS.items():
+                tx.append(name, pl.DataFrame([row]))
         append_former_values(old, "a")
-        old.maintain(now=datetime.now(UTC))  # from here on in files
+        old._connection.execute(f"CALL ducklake_flush_inlined_data('{ALIAS}')")  # from here on in files
         append_former_values(old, "b")  # in the catalog
         snapshot = old.snapshot_id()
-    assert FORMER_VALUES.keys() == _schema.FORMER_VALUES.keys()
-    with Warehouse.open(tmp_path / "w", market="sample") as new, new_warehouse(tmp_path / "scratch") as scratch:
+    with Warehouse.open(folder / "w", market="sample") as new, new_warehouse(folder / "scratch") as scratch:
         scratch.copy_from(new, snapshot, ("research",))
-        for table, (_, column, former, today) in FORMER_VALUES.items():
-            assert set(_schema.FORMER_VALUES[table][column]) < set(former), "each of them is tested"
-            values = f"SELECT {column} FROM {table} ORDER BY name"
-            assert new.read(values).to_series().to_list() == [*today, *today]
-            assert scratch.read(values).to_series().to_list() == [*today, *today], "copied"
-            assert new.read_at(snapshot, values).to_series().to_list() == [*former, *former], "as they were"
-            stored = new.rows_at(snapshot, table, runs=["b"])
+        yield Upgraded(new, scratch, snapshot)
+
+
+def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(upgraded: Upgraded) -> None:
+    assert {former for former, _ in _schema.FORMER_NAMES.values()} == FORMER_ROWS.keys()
+    new, scratch, snapshot = upgraded
+    for table, (former, renamed) in _schema.FORMER_NAMES.items():
+        row = FORMER_ROWS[former]
+        today = {renamed.get(column, column): value for column, value in row.items()}
+        assert new.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today]
+        by_old_names = ", ".join(f'"{column}"' for column in row)
+        assert new.read(f"SELECT {by_old_names} FROM {former}").rows(named=True) == [row]
+        assert renamed.keys().isdisjoint(new.read(f"FROM {table}").columns), "the old names are in the view alone"
+        assert former not in new.read("SELECT table_name FROM meta.table_keys")["table_name"]
+        for at in (snapshot, new.snapshot_id()):
+            stored = new.rows_at(at, table)
             assert stored is not None
-            assert stored.sort("name")[column].to_list() == today
-        assert new.integrity() == []
+            assert stored.select(list(today)).rows(named=True) == [today], (
+                "by today's names, in an old snapshot as well"
+            )
+        if table.startswith("research."):
+            assert scratch.read(f"SELECT {', '.join(today)} FROM {table}").rows(named=True) == [today], "copied"
+    assert new.rows_at(snapshot, "research.drift_tests", runs=["r"]).height == 1  # type: ignore[union-attr]
+    assert new.rows_at(snapshot, "research.drift_tests", runs=["another"]).height == 0  # type: ignore[union-attr]
+    with new.transaction("r2") as tx:
+        tx.append("research.strategy_lifecycle", _event("b"), key=["name", "version", "event"])
+    assert new.read("SELECT count(*) FROM research.strategy_events").item() == 2
+    assert new.integrity() == []
+
+
+def test_changed_values_are_read_as_those_of_today(upgraded: Upgraded) -> None:
+    changed = [(table, column) for _, table, column, _ in _schema.FORMER_VALUES]
+    assert sorted(changed) == sorted((table, column) for table, (_, column, _, _) in FORMER_VALUES.items())
+    new, scratch, snapshot = upgraded
+    for table, (_, column, former, today) in FORMER_VALUES.items():
+        (who, *_) = NAMED.get(table, ("name",))
+        values = f'SELECT "{column}" FROM {table} ORDER BY {who}'
+        assert new.read(values).to_series().to_list() == [*today, *today]
+        assert scratch.read(values).to_series().to_list() == [*today, *today], "copied"
+        assert new.read_at(snapshot, values).to_series().to_list() == [*former, *former], "as they were"
+        stored = new.rows_at(snapshot, table, runs=["b"])
+        assert stored is not None
+        assert stored.sort(who)[column].to_list() == today
+    assert new.integrity() == []
 
 
 def test_a_table_or_column_that_is_younger_than_a_snapshot_has_no_rows_there(tmp_path: Path) -> None:
