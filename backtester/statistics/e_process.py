@@ -27,7 +27,8 @@ from features.array_types import FloatArray
 BLOCK: Final = 5
 """Days for which the stake stays the same, so that returns that depend on the day before do little harm.
 
-With three days 5.0 % of worthless records with an autocorrelation of 0.2 reach 20, with five 4.2 %.
+With three days about 5 % of worthless records with an autocorrelation of 0.2 reach 20, with five about 4 %
+(`calibration/run_e_process.py`).
 """
 CONFIRMS: Final = 20.0
 """Capital from which a single record is evidence at 5 %."""
