@@ -27,11 +27,12 @@ from blofin_assets.shared.vocabulary import Kind, LifecycleNote
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.design import strategy_finalists
 from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluation_set
-from blofin_assets.strategy_cycle.evidence import evidence_rows
+from blofin_assets.strategy_cycle.evidence import evidence_rows, mark_known
 from blofin_assets.strategy_cycle.library import GROUP, validated, verdicts
 from blofin_assets.strategy_cycle.population import Key, StrategyRecord
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
+from blofin_resources.market import is_synthetic
 from features.bars import TS
 
 STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
@@ -40,6 +41,9 @@ STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
 _ATTEMPT: Final = (
     "SELECT name, version, max(attempt) AS attempt FROM research.proposals "
     "WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL GROUP BY name, version ORDER BY name, version"
+)
+_KNOWN: Final = (
+    "SELECT name, max(knows_until) AS knows_until FROM research.strategies WHERE created_at <= ? GROUP BY name"
 )
 _PROMPTS: Final = (
     "SELECT name AS strategy_name, version, '*' AS symbol, design_prompt FROM research.strategies "
@@ -86,6 +90,8 @@ def strategy_backtests(
     evidence, unproven = evidence_rows(
         evaluations, Kind.STRATEGY, as_of, trials=trials, seed=market.seed, searched=searched
     )
+    if not is_synthetic(market.market):
+        evidence = mark_known(evidence, store.read(_KNOWN, [as_of]), start)
     rows = backtest_rows(evaluations, as_of, snapshot)
     results = _told(rows, records, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
     with store.transaction(context.run.run_id) as tx:

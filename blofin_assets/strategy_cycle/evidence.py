@@ -81,6 +81,33 @@ def evidence_rows(
     return rows, {(evaluation.name, evaluation.version): why for evaluation, why in failed}
 
 
+def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> pl.DataFrame:
+    """Return evidence of strategies that says which of them a model may have designed for this very holdout.
+
+    No holdout is out of sample for an author who has read about it. Later versions of a name keep the mark: they are
+    tuned from the text that was written with that knowledge.
+
+    Parameters
+    ----------
+    evidence : DataFrame
+        Rows of `research.evidence`.
+    known : DataFrame
+        `name` and `knows_until`, the end of what its authors may know (UTC); null without a model.
+    start : datetime
+        Start of the holdout (UTC).
+
+    Returns
+    -------
+    DataFrame
+        With `author_may_know`, null where no model had a part; what is marked is not supported.
+    """
+    marked = evidence.join(known, on="name", how="left", maintain_order="left").with_columns(
+        author_may_know=pl.col("knows_until") > start
+    )
+    unknown = pl.col("author_may_know").fill_null(value=False).not_()
+    return marked.with_columns(supported=pl.col("supported") & unknown).drop("knows_until")
+
+
 def _risk(results: Sequence[PooledResult]) -> OverfittingRisk:
     """Return the PBO of results over one window, from the hours with bars; null if there are too few."""
     there = np.any([result.present for result in results], axis=0)

@@ -214,7 +214,7 @@ def _design(
         sound = Proposal(
             Stage.DESIGN, Author.CLAUDE, ProposalState.SOUND, name=best.strategy.name,
             version=best.strategy.version, evaluations=len(tries), strategy=best.strategy,
-            design_prompt=answer.question, **seen_in_search(best), **shared,
+            design_prompt=answer.question, knows_until=answer.knows_until, **seen_in_search(best), **shared,
         )  # fmt: skip
         return [sound, *refused], tries
     return refused, []

@@ -39,7 +39,7 @@ LONGEST: Final = 600
 class Proposal:
     """One proposal of a cycle, as `research.proposals` holds it; its columns are explained there.
 
-    `strategy` and `design_prompt` go to `research.strategies`.
+    `strategy`, `design_prompt` and `knows_until` go to `research.strategies`.
     """
 
     stage: Stage
@@ -63,6 +63,7 @@ class Proposal:
     cost_usd: float = 0.0
     strategy: Strategy | None = field(default=None, compare=False)
     design_prompt: str | None = None
+    knows_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,14 @@ def strategy_rows(proposals: Iterable[Proposal], as_of: datetime) -> pl.DataFram
             "code": proposal.strategy.source(),
             "parameters": json.dumps(proposal.strategy.parameters, sort_keys=True),
             "design_prompt": proposal.design_prompt,
+            "knows_until": proposal.knows_until,
             "created_at": as_of,
         }
         for proposal in proposals
         if proposal.strategy is not None and proposal.state == ProposalState.SOUND
     ]
     names = ("name", "version", "source", "author", "parents", "code", "parameters", "design_prompt")
-    return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), "created_at": TS})
+    return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), "knows_until": TS, "created_at": TS})
 
 
 def search_trial_rows(

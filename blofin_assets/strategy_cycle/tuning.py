@@ -9,6 +9,7 @@ decide who is tuned; neither depends on the holdout.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -97,12 +98,14 @@ def strategy_tuning(
     def attempted_on(record: StrategyRecord) -> tuple[Proposal, list[TrialRow]]:
         name, before = record.strategy.name, asker.cost_usd
         attempt = attempts.get(name, 0) + 1
-        first, diagnosis = _suggested(store, panel, asker, record.strategy, state, attempt)
+        first, answer = _suggested(store, panel, asker, record.strategy, state, attempt)
         result = tune(
             panel, record.strategy, budget=evolution.tuning_budget, seed=derived_seed(market.seed, as_of, name, size=4),
             first=first, known=_versions(store, name, as_of),
         )  # fmt: skip
+        diagnosis = answer.value.diagnosis if answer else None
         proposal = attempted(record, result, attempt, asker.cost_usd - before, diagnosis)
+        proposal = replace(proposal, knows_until=answer.knows_until if answer else None)
         return proposal, [TrialRow.of(scored) for scored in result.tried]
 
     tunings = each_alone(due if evolution.tuning_budget else (), attempted_on)
@@ -201,8 +204,8 @@ def _failed(record: StrategyRecord, attempt: int, reason: str) -> Proposal:
 
 def _suggested(
     store: Warehouse, panel: Panel, asker: LlmSession, strategy: Strategy, state: list[dict[str, Any]], attempt: int
-) -> tuple[list[Values], str | None]:
-    """Return the parameter sets that Claude suggests, and its diagnosis; nothing without an answer."""
+) -> tuple[list[Values], Answer[Tuning] | None]:
+    """Return the parameter sets that Claude suggests, and its answer; nothing without one."""
     if asker.over:
         return [], None
     prompt = tune_prompt(
@@ -219,7 +222,7 @@ def _suggested(
     variants: list[Values] = [
         {change.parameter: change.value for change in variant.changes} for variant in answer.value.variants
     ]
-    return variants, answer.value.diagnosis
+    return variants, answer
 
 
 def attempted(record: StrategyRecord, result: Tuned, attempt: int, cost: float, diagnosis: str | None) -> Proposal:

@@ -91,6 +91,8 @@ class Answer(Generic[T]):
         Whether it was read from these rows, without a call.
     question : str
         The call-specific part of the prompt, as sent.
+    knows_until : datetime
+        End of what the model may know of a market (UTC).
     """
 
     value: T
@@ -99,6 +101,7 @@ class Answer(Generic[T]):
     calls: tuple[str, ...]
     replayed: bool
     question: str
+    knows_until: datetime
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,9 @@ class Claude:
             if call.outcome != "invalid":
                 break
             prompt = prompt.again(call.reply or "", call.detail or "")
-        return _outcome(calls, answer_type, replayed=all(call in recorded.values() for call in calls))
+        knows_until = self._models.knows_until(calls[-1].model, as_of)
+        replayed = all(call in recorded.values() for call in calls)
+        return _outcome(calls, answer_type, knows_until=knows_until, replayed=replayed)
 
     def _next(self, run_id: str, role: Role, as_of: datetime, digest: str) -> int:
         with self._turn:
@@ -385,7 +390,9 @@ def _problems(error: ValidationError) -> str:
     return "\n".join(lines[:_MOST_PROBLEMS] + more)
 
 
-def _outcome(calls: list[Call], answer_type: type[T], *, replayed: bool) -> Answer[T] | Unavailable:
+def _outcome(
+    calls: list[Call], answer_type: type[T], *, knows_until: datetime, replayed: bool
+) -> Answer[T] | Unavailable:
     last = calls[-1]
     cost = sum(call.cost_usd for call in calls)
     ids = tuple(call.id for call in calls)
@@ -393,7 +400,7 @@ def _outcome(calls: list[Call], answer_type: type[T], *, replayed: bool) -> Answ
     if last.outcome == "answered":
         try:
             value = answer_type.model_validate_json(last.reply or "")
-            return Answer(value, last.model, cost, ids, replayed, json.loads(last.prompt)["question"])
+            return Answer(value, last.model, cost, ids, replayed, json.loads(last.prompt)["question"], knows_until)
         except ValidationError as error:
             # the type's own checks became stricter since it was answered
             detail = _problems(error)

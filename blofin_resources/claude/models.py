@@ -1,10 +1,11 @@
-"""The model of each role, and the price of a call.
+"""The model of each role, the price of a call, and what a model may know.
 
-Belongs here: reading `models.toml` and a user's changes to it, prices of calls. Does not belong here: what was spent
-(`ledger`), sending (`messages`).
+Belongs here: reading `models.toml` and a user's changes to it, prices of calls, knowledge cut-offs. Does not belong
+here: what was spent (`ledger`), sending (`messages`).
 """
 
 import tomllib
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -79,9 +80,18 @@ class LongRates(Rates):
 
 
 class Price(Rates):
-    """Prices of one model."""
+    """Prices of one model, and what it may know.
+
+    Attributes
+    ----------
+    long : LongRates, optional
+        Prices of long prompts.
+    knowledge_cutoff : date, optional
+        Last day that its training data may hold; None if unknown.
+    """
 
     long: LongRates | None = None
+    knowledge_cutoff: date | None = None
 
     def charge(self, usage: Usage) -> float:
         """Return the cost of a call in US dollars."""
@@ -138,6 +148,27 @@ class Models(_Entry):
             msg = f"no model for {', '.join(absent)}" if absent else f"no price for {', '.join(unpriced)}"
             raise ValueError(msg)
         return self
+
+    def knows_until(self, model: str, asked: datetime) -> datetime:
+        """Return the end of what a model may know of a market.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model; one that is not in the table, such as that of an old answer, has no known cut-off.
+        asked : datetime
+            Time of the question (UTC).
+
+        Returns
+        -------
+        datetime
+            Midnight after the model's cut-off (UTC), but never later than the question; the time of the question where
+            no cut-off is known.
+        """
+        cutoff = self.models[model].knowledge_cutoff if model in self.models else None
+        if cutoff is None:
+            return asked
+        return min(datetime.combine(cutoff, time.min, UTC) + timedelta(days=1), asked)
 
     def price(self, role: Role) -> Price:
         """Return the price of the role's model."""

@@ -105,6 +105,9 @@ def test_a_design_keeps_what_was_asked_for_it(past: History) -> None:
     by_claude = designed.filter(author="claude")
     assert set(by_claude["design_prompt"]) == sent
     assert designed.filter(pl.col("author") != "claude")["design_prompt"].null_count() == designed.height - len(sent)
+    assert set(by_claude["knows_until"]) == {FIRST_CYCLE}, "the cut-off lies later, and nobody knows what comes"
+    assert designed.filter(author="search")["knows_until"].null_count() == designed.filter(author="search").height
+    assert not past.rows("evidence", "good")["author_may_know"].any(), "nobody can know a synthetic market"
     results = past.rows("strategy_backtest_results", "good").filter(pl.col("design_prompt").is_not_null())
     assert set(results["design_prompt"]) <= sent
     assert set(results["symbol"]) == {"*"}

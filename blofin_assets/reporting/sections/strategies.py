@@ -70,6 +70,7 @@ class TopStrategy(_Measured):
     psr: Share
     dsr: Share
     supported: bool | None
+    author_may_know: bool | None
     episodes: int | None
     winners: int | None
     losers: int | None

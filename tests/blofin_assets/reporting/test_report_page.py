@@ -163,6 +163,15 @@ def evidence_record(name: str, **changes: object) -> dict[str, object]:
     return usual | changes
 
 
+def test_a_strategy_whose_author_may_know_the_holdout_says_so(data: ReportData, document: Document) -> None:
+    told = "its author may know these days"
+    assert told not in render_page(document, data).html, "nobody knows a synthetic market"
+    performance = document.model_copy(deep=True).performance  # type: ignore[attr-defined]
+    best = performance.top_5_strategies[0].model_copy(update={"supported": False, "author_may_know": True})
+    known = performance.model_copy(update={"top_5_strategies": [best, *performance.top_5_strategies[1:]]})
+    assert told in render_page(document.model_copy(update={"performance": known}), data).html
+
+
 def test_lanes_say_whether_they_are_scored(data: ReportData, document: Document) -> None:
     lanes = data.cycles.lanes
     scored = lanes.filter("scored").group_by("strategy_name", "version").agg(pl.col("total_trades").sum().alias("n"))

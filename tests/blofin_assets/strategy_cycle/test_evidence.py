@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import polars as pl
 
 from backtester import PooledResult, evaluate
 from backtester.statistics.overfitting import BLOCKS, overfitting_risk
-from blofin_assets.strategy_cycle.evidence import _risk
+from blofin_assets.strategy_cycle.evidence import _risk, mark_known
 from tests.backtester.toy import START, SYMBOLS, Momentum, ToyManager, toy_source
 
 
@@ -34,3 +35,15 @@ def test_too_few_hours_with_bars_say_nothing_and_stop_nothing() -> None:
     present = np.arange(168) < 2 * BLOCKS
     assert _risk(results(moves, present)).probability is not None
     assert _risk(results(moves, np.arange(168) < 2 * BLOCKS - 1)).probability is None
+
+
+def test_a_holdout_that_the_author_may_know_supports_nothing() -> None:
+    names = ["library", "knew", "knew_the_last_hour", "came_after", "weak"]
+    evidence = pl.DataFrame({"name": names, "version": "1", "supported": [True, True, True, True, False]})
+    hour = timedelta(hours=1)
+    known = pl.DataFrame({"name": names, "knows_until": [None, START + 9 * hour, START + hour, START, START + hour]})
+    marked = mark_known(evidence, known, START)
+    assert marked["name"].to_list() == names
+    assert marked["author_may_know"].to_list() == [None, True, True, False, True]
+    assert marked["supported"].to_list() == [True, False, False, True, False]
+    assert marked.columns == [*evidence.columns, "author_may_know"]

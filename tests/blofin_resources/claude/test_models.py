@@ -1,5 +1,6 @@
 """The table of models and prices, and what a user can change in it."""
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,24 @@ def test_every_role_has_a_priced_model() -> None:
     families = {role: table.roles[role].model.split("-")[1] for role in ROLES}
     assert families == {"designer": "opus", "reviewer": "opus", "tuner": "sonnet", "summariser": "haiku"}
     assert all(table.price(role).output > table.price(role).input > table.price(role).cache_read > 0 for role in ROLES)
+
+
+def test_a_model_knows_up_to_its_cut_off_and_nothing_after_the_question() -> None:
+    table = load_models()
+    assert all(table.models[given.model].knowledge_cutoff == date(2026, 6, 30) for given in table.roles.values())
+    model, end = table.roles["designer"].model, datetime(2026, 7, 1, tzinfo=UTC)
+    assert table.knows_until(model, end + timedelta(days=90)) == end
+    assert table.knows_until(model, end - timedelta(days=90)) == end - timedelta(days=90)
+    assert table.knows_until("a-model-of-long-ago", end + timedelta(days=90)) == end + timedelta(days=90)
+
+
+def test_the_cut_off_of_a_users_own_model_can_be_given(tmp_path: Path) -> None:
+    changes = tmp_path / "models.toml"
+    own = "input = 1\ncache_write = 1\ncache_read = 1\noutput = 1\n"
+    changes.write_text(f"[models.dated]\nknowledge_cutoff = 2025-01-31\n{own}[models.undated]\n{own}")
+    table, asked = load_models(changes), datetime(2026, 1, 1, tzinfo=UTC)
+    assert table.knows_until("dated", asked) == datetime(2025, 2, 1, tzinfo=UTC)
+    assert table.knows_until("undated", asked) == asked
 
 
 def test_a_long_prompt_pays_more_for_every_token() -> None:
