@@ -35,8 +35,15 @@ MOST_BYTES: Final = 2**30
 class BookLike(Protocol):
     """What can be backtested as a book."""
 
-    name: Any
-    timeframe: Any
+    @property
+    def name(self) -> Any:
+        """Unique name."""
+        ...
+
+    @property
+    def timeframe(self) -> Any:
+        """Length of the bars that it trades on."""
+        ...
 
     @property
     def rules(self) -> BookRules:

@@ -291,7 +291,7 @@ class Bars:
             high=prices[1],
             low=prices[2],
             close=prices[3],
-            quote_volume=_traded_value(candles, prices[3]),
+            quote_volume=traded_value(candles, prices[3]),
             state=state,
             funding_row=np.ascontiguousarray(np.searchsorted(ts, paid_ts[due], side="left"), dtype=np.int64),
             funding_ts=np.ascontiguousarray(paid_ts[due]),
@@ -454,7 +454,8 @@ def _inside_window(ts: IntArray, window: tuple[int, int], symbol: str, timeframe
         raise BarError(msg)
 
 
-def _traded_value(candles: pl.DataFrame, close: FloatArray) -> FloatArray:
+def traded_value(candles: pl.DataFrame, close: FloatArray) -> FloatArray:
+    """Return what was traded in each bar in quote currency, shape (n_bars,): volume × close where unknown, else NaN."""
     unknown = np.full(len(close), np.nan)
     value, volume = (
         candles[name].cast(pl.Float64).fill_null(np.nan).to_numpy() if name in candles.columns else unknown

@@ -15,7 +15,14 @@ import numpy as np
 import polars as pl
 
 from backtester.simulation import book_kernel
-from backtester.simulation.bar_arrays import checked_candles, checked_funding, from_micros, micros_of, to_micros
+from backtester.simulation.bar_arrays import (
+    checked_candles,
+    checked_funding,
+    from_micros,
+    micros_of,
+    to_micros,
+    traded_value,
+)
 from backtester.simulation.costs import MarginRules
 from features.array_types import BoolArray, FloatArray, IntArray
 from features.bars import CANDLE_SCHEMA, MINUTE_US, MINUTES, TS, Timeframe, bar_length
@@ -147,7 +154,7 @@ class BookMarket:
     open, high, low, close : ndarray of shape (n_bars, n_symbols)
         NaN where a bar is missing, flagged, or lies at or after the end of its symbol: such bars cannot be traded.
     quote_volume : ndarray of shape (n_bars, n_symbols)
-        NaN where unknown.
+        Traded value, volume × close where only that is known; NaN where unknown.
     member : ndarray of shape (n_bars, n_symbols), bool
         Whether the symbol is in the universe at the bar's close.
     funding : ndarray of shape (n_bars, n_symbols)
@@ -229,7 +236,7 @@ class BookMarket:
             rows = (time[sound] - first) // step
             for name, values in zip(_PRICES, prices, strict=True):
                 arrays[name][rows, column] = values[sound]
-            arrays["quote_volume"][rows, column] = parts[symbol]["quote_volume"].to_numpy()[sound]
+            arrays["quote_volume"][rows, column] = traded_value(parts[symbol], prices[3])[sound]
         return cls(
             symbols,
             timeframe,

@@ -1,11 +1,12 @@
-"""`blofin backtest`: one strategy on stored candles, as a table in the terminal and a page.
+"""`blofin backtest`: one strategy on stored candles, as a table in the terminal and a page; or a book.
 
-Belongs here: arguments, the table, the file. Does not belong here: backtesting and the page itself (`backtester`).
+Belongs here: arguments, the table, the file. Does not belong here: backtesting and the page itself (`backtester`), the
+tables of a book (`blofin_assets.cli.backtest_book`).
 """
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,11 +21,14 @@ from backtester import Costs, Evaluation, LaneResult, PooledResult, evaluate
 from backtester.evaluation.robustness import Evidence, gather
 from backtester.evaluation.standard_metrics import Unit, metric_named, values
 from backtester.page import backtest_page
+from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
+from blofin_assets.cli.backtest_book import backtest_stored_book
 from blofin_assets.cli.session import Session, open_session
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import pooled_of, row_id, trial_rows
 from blofin_assets.shared.candle_cache import feature_manager
+from blofin_assets.shared.fence import each_alone
 from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.trial_ledger import configuration, count_trials
 from blofin_assets.shared.vocabulary import Author, Kind
@@ -37,10 +41,14 @@ from blofin_resources.suggestions import did_you_mean
 from features.bars import TIMEFRAMES, Timeframe
 from strategies.language.book import Book
 from strategies.language.strategy import Strategy
+from strategies.registry import BOOKS, library_files, load_book
 from strategies.untrusted.compiler import compile_file
 
 RUN_ID: Final = "blofin backtest"
 """`run_id` of the trial's row: this is no Dagster run."""
+
+DEFAULT_DAYS: Final = 7
+"""Length of a strategy's window."""
 
 _EXAMPLE: Final = "for example: blofin backtest ema_crossover --days 7 --param fast=8"
 
@@ -52,20 +60,55 @@ class Request:
     strategy: str
     symbols: str | None
     timeframes: str | None
-    days: int
+    days: int | None
     params: Sequence[str]
     as_of: datetime
+    start: datetime | None = None
+    end: datetime | None = None
+    capital: float | None = None
 
 
 def run_backtest(request: Request) -> None:
-    """Backtest a strategy of the library or of a file, print its lanes and write its page."""
-    strategy = _with_params(_found(request.strategy), request.params)
+    """Backtest a strategy of the library or of a file, print its lanes and write its page; or a book, and print it."""
+    found = _with_params(_found(request.strategy), request.params)
+    if isinstance(found, Book):
+        _run_book(found, request)
+    else:
+        _run_strategy(found, request)
+
+
+def _run_book(book: Book, request: Request) -> None:
+    _refuse(
+        {"--symbols": request.symbols, "--timeframes": request.timeframes},
+        f"{book.name} is a book: it trades its universe on {book.timeframe}",
+    )
+    end = request.as_of if request.end is None else min(request.end, request.as_of)
+    start: datetime | timedelta | None = request.start
+    if request.days is not None:
+        _refuse({"--start": start}, "--days is the length of the window")
+        start = timedelta(days=_days(request.days))
+    capital = DEFAULT_CAPITAL if request.capital is None else request.capital
+    backtest_stored_book(open_session(), book, start, end, capital, RUN_ID)
+
+
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    """Refuse options that make no sense here."""
+    wrong = [option for option, value in given.items() if value is not None]
+    if wrong:
+        msg = f"{', '.join(wrong)}: {reason}; leave it out"
+        raise BlofinError(msg)
+
+
+def _run_strategy(strategy: Strategy, request: Request) -> None:
+    options = {"--start": request.start, "--end": request.end, "--capital": request.capital}
+    _refuse(options, f"{strategy.name} is a strategy, whose window is --days before --as-of")
+    days = _days(DEFAULT_DAYS if request.days is None else request.days)
     timeframes = _timeframes(request.timeframes, strategy)
     session = open_session()
     symbols = _symbols(request.symbols, session)
     _require_bars_of(timeframes, stored_by_base(session.warehouse, symbols))
     end = _end(session, symbols, request.as_of)
-    start = end - timedelta(days=_days(request.days))
+    start = end - timedelta(days=days)
     kept_out = _kept_out(session, symbols, end)
     manager = feature_manager(session.warehouse, end)
     rules = margin_rules(session.warehouse, symbols, end)
@@ -82,8 +125,8 @@ def run_backtest(request: Request) -> None:
     out = Console()
     out.print(_table(evaluation, _market(session)))
     if begin > start:
-        days = f"{(end - begin) / timedelta(days=1):.1f} days"
-        out.print(f"--days {request.days}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {days}")
+        has = f"{(end - begin) / timedelta(days=1):.1f} days"
+        out.print(f"--days {days}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
     out.print(_coverage(evaluation.lanes))
     for line in kept_out:
         out.print(line, markup=False, soft_wrap=True)
@@ -113,31 +156,30 @@ def _page_name(evaluation: Evaluation, end: datetime) -> str:
     return f"{evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"
 
 
-def _found(name: str) -> Strategy:
-    """Return a strategy of the library by name, or compile a file, which is never executed as Python."""
+def _found(name: str) -> Strategy | Book:
+    """Return a strategy or book of the library by name, or compile a file, which is never executed as Python."""
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
             msg = f"no file {name}; {_EXAMPLE}"
             raise BlofinError(msg)
-        compiled = compile_file(path)
-        if isinstance(compiled, Book):
-            msg = f"{compiled.name} is a book; blofin backtest takes strategies"
-            raise BlofinError(msg)
-        return compiled
+        return compile_file(path)
     strategies, broken = loaded_library()
+    books = each_alone(library_files(BOOKS), load_book)
+    broken = {path.stem: reason for path, reason in books.failed} | broken
     if name in broken:
         msg = f"{name} cannot be loaded: {broken[name]}"
         raise BlofinError(msg)
-    library = {strategy.name: strategy for strategy in strategies}
+    library: dict[str, Strategy | Book] = {book.name: book for _, book in books.done}
+    library |= {strategy.name: strategy for strategy in strategies}
     if name not in library:
         hint = did_you_mean([name], library) or f"; there are {', '.join(library)}; or give a .py file"
-        msg = f"no strategy {name!r}{hint}"
+        msg = f"no strategy or book {name!r}{hint}"
         raise BlofinError(msg)
     return library[name]
 
 
-def _with_params(strategy: Strategy, pairs: Sequence[str]) -> Strategy:
+def _with_params(strategy: Strategy | Book, pairs: Sequence[str]) -> Strategy | Book:
     if not pairs:
         return strategy
     values = {}

@@ -62,21 +62,31 @@ def run(
 
 @app.command()
 def backtest(
-    strategy: Annotated[str, typer.Argument(help="A name in the library, or a .py file.")],
+    strategy: Annotated[str, typer.Argument(help="A strategy or book of the library, or a .py file of one.")],
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
     ] = None,
     timeframes: Annotated[
         str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
     ] = None,
-    days: Annotated[int, typer.Option(help="Length of the window.")] = 7,
+    days: Annotated[
+        int | None, typer.Option(help="Length of the window.", show_default="7; of a book, all that is stored")
+    ] = None,
     param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; repeatable.")] = None,
     as_of: AsOf = None,
+    start: Annotated[str | None, typer.Option(help="Book: first day that trades, such as 2025-03-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="Book: end of the window (UTC).", show_default="all stored")] = None,
+    capital: Annotated[
+        float | None, typer.Option(help="Book: capital in quote currency.", show_default="10000")
+    ] = None,
 ) -> None:
-    """Backtest one strategy on stored candles: a table here, and a page with plots."""
+    """Backtest a strategy on stored candles (a table, a page with plots), or a book on the stored universe (tables)."""
     from blofin_assets.cli.backtest import Request, run_backtest
 
-    run_backtest(Request(strategy, symbols, timeframes, days, param or [], parse_moment(as_of)))
+    begin, until = (
+        None if text is None else parse_moment(text, f"--{name}") for name, text in (("start", start), ("end", end))
+    )
+    run_backtest(Request(strategy, symbols, timeframes, days, param or [], parse_moment(as_of), begin, until, capital))
 
 
 @app.command()

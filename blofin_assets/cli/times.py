@@ -12,8 +12,15 @@ _YEARS: Final = range(1970, 9999)
 """Valid years: from the epoch on, and below the last one, so that neighbouring days exist."""
 
 
-def parse_moment(text: str | None) -> datetime:
+def parse_moment(text: str | None, option: str = "--as-of") -> datetime:
     """Return the UTC time in `text` (a day, or a day and time; UTC without a zone), or the current time if it is None.
+
+    Parameters
+    ----------
+    text : str or None
+        As typed.
+    option : str
+        Where it was typed, for messages.
 
     Raises
     ------
@@ -27,13 +34,13 @@ def parse_moment(text: str | None) -> datetime:
         moment = datetime.fromisoformat(text.strip())
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        msg = f"--as-of: {text!r} is not a valid time (example: 2025-06-12T00:00:00Z)"
+        msg = f"{option}: {text!r} is not a valid time (example: 2025-06-12T00:00:00Z)"
         raise BlofinError(msg) from None
     if moment.year < _YEARS.start:
-        msg = f"--as-of {text} is before {_YEARS.start}; give a time such as 2025-06-12T00:00:00Z"
+        msg = f"{option} {text} is before {_YEARS.start}; give a time such as 2025-06-12T00:00:00Z"
         raise BlofinError(msg)
     if moment > now:
-        msg = f"--as-of {text} is in the future; it is {now:%Y-%m-%dT%H:%MZ}"
+        msg = f"{option} {text} is in the future; it is {now:%Y-%m-%dT%H:%MZ}"
         raise BlofinError(msg)
     return moment
 

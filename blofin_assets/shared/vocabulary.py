@@ -15,6 +15,7 @@ class Kind(StrEnum):
     STRATEGY = "strategy"
     MODEL = "model"
     ENSEMBLE = "ensemble"
+    BOOK = "book"
 
 
 class Author(StrEnum):

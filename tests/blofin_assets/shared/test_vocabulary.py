@@ -91,7 +91,8 @@ BY_KIND = {
     "drift_tests",
 }
 BY_KIND |= {f"forward_{name}" for name in ("entries", "trades", "equity", "runs", "validation")}
-NAMED |= {f"research.{table}.kind": Kind for table in BY_KIND}
+NAMED |= {f"research.{table}.kind": set(Kind) - {Kind.BOOK} for table in BY_KIND}
+NAMED["research.trials.kind"] = Kind
 
 
 @pytest.fixture(scope="module")

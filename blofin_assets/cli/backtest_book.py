@@ -1,0 +1,227 @@
+"""`blofin backtest` of a book: on the stored universe, as tables in the terminal.
+
+Belongs here: the tables, the trial. Does not belong here: arguments (`blofin_assets.cli.backtest`), reading
+(`blofin_assets.shared.deep_market`), backtesting (`backtester`).
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from typing import Final, TypeAlias
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from backtester import BookEvaluation
+from backtester.statistics.overfitting import expected_max_sharpe
+from blofin_assets.cli.session import Session
+from blofin_assets.shared.backtest_rows import row_id
+from blofin_assets.shared.deep_market import DeepMarket, deep_market
+from blofin_assets.shared.trial_ledger import Configuration, count_trials
+from blofin_assets.shared.vocabulary import Author, Kind, Purpose
+from blofin_resources.market import is_synthetic
+from features.bars import TS
+from features.steps import Step, find_steps
+from strategies.language.book import Book
+
+SHOWN: Final = 5
+"""Best and worst symbols in the table."""
+
+_ROWS: Final = (
+    ("net return", "total_pnl_pct", "+.2f", " %"),
+    ("  before costs", "pnl_before_costs_pct", "+.2f", " %"),
+    ("  fees", "fees_pct", ".2f", " %"),
+    ("  slippage", "slippage_pct", ".2f", " %"),
+    ("  funding paid", "funding_pct", "+.2f", " %"),
+    ("  lost in liquidations", "lost_pct", ".2f", " %"),
+    ("max drawdown", "max_drawdown", ".1%", ""),
+    ("  with all extremes at once", "adverse_drawdown", ".1%", ""),
+    ("turnover a year", "turnover_year", ".1f", " × equity"),
+    ("mean gross exposure", "gross_exposure", ".2f", " × equity"),
+    ("mean net exposure", "net_exposure", "+.2f", " × equity"),
+    ("trades", "trades", "d", ""),
+    ("win rate", "win_rate", ".1%", ""),
+    ("net PnL of a trade", "avg_pnl_pct", "+.3f", " %"),
+    ("beta to the universe", "beta", "+.2f", ""),
+    ("score", "score", ".1f", ""),
+)
+"""Name, metric, format and unit of the lines of the table."""
+
+
+Metrics: TypeAlias = Mapping[str, float | int | None]
+
+
+def backtest_stored_book(
+    session: Session, book: Book, start: datetime | timedelta | None, end: datetime, capital: float, run_id: str
+) -> None:
+    """Backtest a book on the stored universe, count the trial, print the tables.
+
+    Parameters
+    ----------
+    session : Session
+        Open warehouse.
+    book : Book
+        Of the library or a file.
+    start, end
+        As for `deep_market`.
+    capital : float
+        Of all tranches together, quote currency.
+    run_id : str
+        Writer of the trial's row.
+    """
+    market = deep_market(session.warehouse, book, start, end)
+    found = market.prepared.backtest(book, start=market.start, capital=capital)
+    metrics = found.metrics()
+    tries = _count(session, book, market, metrics, run_id)
+    out = Console()
+    name = f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
+    window = " to ".join(_day(moment) for moment in (market.start, market.end))
+    _show(out, f"{book.name}, {window}\non the {name} market", _summary(metrics, capital))
+    if len(found.result.tranches) > 1:
+        _show(out, "tranches, by the day on which they rebalance", _tranches(found))
+    earned = found.result.by_symbol()
+    if earned.height:
+        _show(out, "capacity: the share of their bars' traded value that fills take", _capacity(found))
+        best = f"the best and the worst of {earned.height} symbols" if earned.height > 2 * SHOWN else "symbols"
+        _show(out, f"{best}, amounts in quote currency", _symbols(earned))
+    for line in (f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _count(session: Session, book: Book, market: DeepMarket, metrics: Metrics, run_id: str) -> int:
+    """Record the trial; return how many configurations of books were tried on an overlapping window."""
+    store = session.warehouse
+    tried: Configuration = (Kind.BOOK, book.name, book.version, f"{session.settings.universe} {book.timeframe}")
+    row = {
+        "id": row_id("trial", Author.USER, market.end, *tried, market.start),
+        "lanes": tried[3],
+        "as_of": market.end,
+        "kind": Kind.BOOK,
+        "author": Author.USER,
+        "name": book.name,
+        "version": book.version,
+        "window_start": market.start,
+        "window_end": market.end,
+        "snapshot_id": store.snapshot_id(),
+        "score": metrics["score"],
+        "trades": metrics["trades"],
+        "sharpe": metrics["sharpe"],
+        "params": json.dumps(book.parameters, sort_keys=True),
+        "purpose": Purpose.HOLDOUT,
+    }
+    times = dict.fromkeys(("as_of", "window_start", "window_end"), TS)
+    floats = {"score": pl.Float64, "sharpe": pl.Float64}
+    with store.transaction(run_id) as tx:
+        tx.append("research.trials", pl.DataFrame([row], schema_overrides={**times, **floats}), key=["id"])
+    return count_trials(store, Kind.BOOK, market.start, market.end)
+
+
+def _day(moment: datetime) -> str:
+    """Return a day where the time is midnight, else day and time."""
+    return f"{moment:%Y-%m-%d}" if moment.time() == time() else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _members(market: DeepMarket) -> str:
+    fewest, most = market.members
+    counted = f"{fewest} members" if fewest == most else f"{fewest} to {most} members"
+    chosen = " (chosen today: the list knows which symbols survived, which flatters the book)"
+    return f"{counted} a day of {len(market.prepared.market.symbols)} symbols{chosen * market.chosen_today}"
+
+
+def _show(out: Console, title: str, table: Table) -> None:
+    out.print(title, style="bold", markup=False, highlight=False)
+    out.print(table)
+
+
+def _summary(metrics: Metrics, capital: float) -> Table:
+    table = _small("", "")
+    table.show_header = False
+    table.add_row("capital", f"{capital:,.0f}")
+    ratio = _told(metrics["sharpe"], "+.2f")
+    error = metrics["sharpe_se"]
+    table.add_row("Sharpe ratio", ratio if error is None else f"{ratio} ±{error:.2f}", style="bold")
+    for label, metric, form, unit in _ROWS:
+        value = metrics[metric]
+        table.add_row(label, _told(value, form) + (unit if value is not None else ""))
+    if metrics["ruined"]:
+        table.add_row("RUINED: tranches", _told(metrics["ruined"], "d"), style="bold red")
+    return table
+
+
+def _tranches(found: BookEvaluation) -> Table:
+    table = _small("tranche", "net %", "Sharpe", "max DD %", "trades")
+    for row in found.by_tranche().iter_rows(named=True):
+        table.add_row(
+            f"day {row['days']:g}{' (ruined)' if row['ruined'] else ''}",
+            f"{row['total_pnl_pct']:+.2f}",
+            _told(row["sharpe"], "+.2f"),
+            f"{100 * row['max_drawdown']:.1f}",
+            str(row["trades"]),
+        )
+    return table
+
+
+def _capacity(found: BookEvaluation) -> Table:
+    table = _small("capital", "median %", "largest %", "above 1 %")
+    for each in found.capacity():
+        table.add_row(
+            f"{each.capital:,.0f}",
+            *(_told(None if share is None else 100 * share, ".3f") for share in (each.median, each.largest)),
+            _told(each.above_limit, ".1%"),
+        )
+    return table
+
+
+def _symbols(earned: pl.DataFrame) -> Table:
+    shown = earned if earned.height <= 2 * SHOWN else pl.concat([earned.head(SHOWN), earned.tail(SHOWN)])
+    left = earned.height - shown.height
+    table = _small("symbol", "trades", "win %", "PnL", "fees", "funding", "net", "net %")
+    for place, row in enumerate(shown.iter_rows(named=True)):
+        if left and place == SHOWN:
+            table.add_section()
+        amounts = (f"{row[name]:+,.0f}" for name in ("pnl", "fees", "funding", "net"))
+        table.add_row(
+            row["symbol"], str(row["trades"]), f"{100 * row['win_rate']:.0f}", *amounts, f"{row['net_pct']:+.2f}"
+        )
+    return table
+
+
+def _small(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _notes(book: Book, market: DeepMarket, metrics: Metrics, tries: int) -> list[str]:
+    """Return what must be known to believe the tables, one line each."""
+    lines = []
+    if not metrics["trades"]:
+        read = ", ".join(book.features())
+        lines.append(f"it never traded: no decision had enough known scores; is all there that it reads? ({read})")
+    known = metrics["funding_known"]
+    if known is not None and known < 1.0:
+        lines.append(f"funding is known for {known:.0%} of the traded value; nothing is paid where it is not")
+    if not any(contract.lot for contract in market.prepared.market.contracts):
+        lines.append("lots and smallest orders are unknown: quantities are not rounded")
+    alpha, error = metrics["alpha"], metrics["alpha_se"]
+    if alpha is not None and error is not None:
+        lines.append(f"alpha a year over the universe's equal-weighted average: {alpha:+.2f} ±{error:.2f}")
+    se = metrics["sharpe_se"]
+    if se is not None:
+        luck = expected_max_sharpe(tries, se * se)
+        lines.append(
+            f"books tried on this time: {tries}; the best of so many without any edge shows a ratio of {luck:.2f}"
+        )
+    lines += [
+        f"{Step(*row)}: traded as stored; compare it with another source"
+        for row in find_steps(market.candles).select("symbol", "ts", "ratio").iter_rows()
+    ]
+    return lines
+
+
+def _told(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

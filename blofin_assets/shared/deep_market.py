@@ -1,0 +1,187 @@
+"""The stored market of a book: hours or days, funding, the universe and what features read besides.
+
+Belongs here: from deep history in the warehouse to `PreparedMarket`, as of a time. Does not belong here: backtesting
+(`backtester`), fetching deep history (`blofin_resources.market.deep`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+import polars as pl
+
+from backtester import Beside, PreparedMarket, aggregate, contracts_of
+from backtester.simulation.book_kernel import FEWEST, WINDOW
+from blofin_resources.errors import BlofinError
+from blofin_resources.market.deep import stored_listings
+from blofin_resources.warehouse import Warehouse
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length, floor_time
+from features.engine import needs
+from features.registry import warmup_bars
+from strategies.language.book import Book
+
+_STORED: Final[dict[Timeframe, str]] = {"60m": "market.deep_60m", "1d": "market.deep_1d"}
+"""Tables of the timeframes that are fetched as such; 4h is made of hours."""
+_CHOSEN: Final = "chosen_today"
+
+
+@dataclass(frozen=True, eq=False)
+class DeepMarket:
+    """What a book runs on.
+
+    Attributes
+    ----------
+    prepared : PreparedMarket
+        Bars from as early as the book's features need.
+    start, end : datetime
+        The window: opening time of the first bar that may trade, and close of the last bar (UTC).
+    members : tuple of (int, int)
+        Fewest and most members of the universe on a day of the window.
+    chosen_today : bool
+        Whether a person chose the members, so that the list knows who survived.
+    candles : DataFrame
+        The bars behind it, `CANDLE_SCHEMA`.
+    """
+
+    prepared: PreparedMarket
+    start: datetime
+    end: datetime
+    members: tuple[int, int]
+    chosen_today: bool
+    candles: pl.DataFrame
+
+
+def deep_market(store: Warehouse, book: Book, start: datetime | timedelta | None, end: datetime) -> DeepMarket:
+    """Read the stored market of a book.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is.
+    book : Book
+        What will run on it.
+    start : datetime or timedelta, optional
+        Opening time of the first bar that may trade (UTC), or the length of the window. By default the first midnight
+        at which features and volatilities may be known, and the universe has five members.
+    end : datetime
+        Later bars, payments and members are not read (UTC).
+
+    Returns
+    -------
+    DeepMarket
+        Of all symbols that were members on a day of the window.
+
+    Raises
+    ------
+    BlofinError
+        If the book needs bars or predictions that deep history does not have, or the window has no bar.
+
+    Notes
+    -----
+    No look-ahead: members are those of each day, and no delisting is read, since listings are described afterwards.
+    """
+    read = needs(book.features(), book.timeframe)
+    _refuse_unknown(book)
+    if read.predictions:
+        msg = f"{book.name} reads predictions of models, which are made for lanes alone; a universe has none"
+        raise BlofinError(msg)
+    lead = bar_length(book.timeframe) * (warmup_bars(book.features(), book.timeframe) + book.lookback + WINDOW)
+    first, last = _span(store, book.timeframe, end)
+    universe = store.read(
+        "SELECT day, symbol, member, reason FROM market.universe WHERE day <= ? ORDER BY day, symbol", [last.date()]
+    )
+    members = universe.filter("member")
+    enough = members.group_by("day").len().filter(pl.col("len") >= FEWEST)["day"].min()
+    if not isinstance(enough, date):
+        msg = f"the universe never has {FEWEST} members up to {last:%Y-%m-%d}: see BLOFIN_UNIVERSE, and market.universe"
+        raise BlofinError(msg)
+    if start is None:
+        opens = max(_midnight((first + lead).date()), _midnight(enough))
+    else:
+        opens = last - start if isinstance(start, timedelta) else start
+    if opens >= last:
+        msg = (
+            f"no {book.timeframe} bar from {opens:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}: stored bars begin at "
+            f"{first:%Y-%m-%d %H:%M}, and {book.name} needs {lead.days} days of them before it decides"
+        )
+        raise BlofinError(msg)
+    window = members.filter(pl.col("day") >= opens.date())
+    symbols = window["symbol"].unique().sort().to_list()
+    begin = max(first, opens - lead)
+    candles = _bars(store, symbols, book.timeframe, begin, last)
+    others: dict[Timeframe, pl.DataFrame] = {}
+    for (symbol, timeframe), warmup in read.candles.items():
+        named = symbols if symbol is None else [symbol]
+        found = _bars(store, named, timeframe, begin - (warmup + 1) * bar_length(timeframe), last)
+        both = pl.concat([others[timeframe], found]) if timeframe in others else found
+        others[timeframe] = both.unique(["symbol", "ts"]).sort("symbol", "ts")
+    prepared = PreparedMarket.of(
+        book.timeframe,
+        candles,
+        _funding(store, symbols, begin, last),
+        universe=universe.select("day", "symbol", "member"),
+        contracts=contracts_of(_instruments(store, symbols, last), stored_listings(store, last)),
+        beside=Beside(others, store.positioning(symbols, begin, last) if read.positioning else None),
+        end=last,
+    )
+    counts = window.group_by("day").len()["len"].to_list()
+    chosen = bool((window["reason"] == _CHOSEN).any())
+    return DeepMarket(prepared, opens, last, (min(counts), max(counts)), chosen, candles)
+
+
+def _refuse_unknown(book: Book) -> None:
+    if MINUTES[book.timeframe] < MINUTES["60m"]:
+        msg = f"{book.name} is a book on {book.timeframe}; deep history has hours and days: write it on 60m, 4h or 1d"
+        raise BlofinError(msg)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _table(timeframe: Timeframe) -> tuple[str, Timeframe]:
+    """Return the table from which bars are read or made, and the length of its bars."""
+    own: Timeframe = timeframe if timeframe in _STORED else "60m"
+    return _STORED[own], own
+
+
+def _span(store: Warehouse, timeframe: Timeframe, end: datetime) -> tuple[datetime, datetime]:
+    """Return the opening of the first stored bar, and the close of the last one by `end`."""
+    table, own = _table(timeframe)
+    sql = f"SELECT min(ts) AS first, max(ts) AS last FROM {table} WHERE ts <= ?"  # noqa: S608 - constant names
+    first, last = store.read(sql, [end - bar_length(own)]).row(0)
+    if first is None:
+        msg = f"no deep history up to {end:%Y-%m-%d %H:%M}; set BLOFIN_UNIVERSE, such as top:30, and run: blofin run"
+        raise BlofinError(msg)
+    return first.astimezone(UTC), floor_time(last.astimezone(UTC) + bar_length(own), bar_length(timeframe))
+
+
+def _bars(
+    store: Warehouse, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
+) -> pl.DataFrame:
+    table, own = _table(timeframe)
+    columns = ", ".join(CANDLE_SCHEMA)
+    begin = floor_time(start, bar_length(timeframe))
+    stored = store.read(
+        f"SELECT {columns} FROM {table} WHERE symbol IN (SELECT unnest(?)) AND ts >= ? AND ts <= ? "  # noqa: S608
+        "ORDER BY symbol, ts",
+        [list(symbols), begin, end - bar_length(own)],
+    ).cast(CANDLE_SCHEMA)
+    return stored if own == timeframe else aggregate(stored, timeframe, end)
+
+
+def _funding(store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    return store.read(
+        "SELECT symbol, ts, rate FROM market.deep_funding WHERE symbol IN (SELECT unnest(?)) AND ts >= ? AND ts <= ? "
+        "ORDER BY symbol, ts",
+        [list(symbols), start, end],
+    ).cast(FUNDING_SCHEMA)
+
+
+def _instruments(store: Warehouse, symbols: Sequence[str], end: datetime) -> pl.DataFrame:
+    return store.read(
+        "SELECT symbol, as_of, contract_value, lot_size, min_size, maintenance_margin_rate FROM market.instruments "
+        "WHERE symbol IN (SELECT unnest(?)) AND as_of <= ?",
+        [list(symbols), end],
+    )

@@ -1,0 +1,146 @@
+"""`blofin backtest` of a book as a user meets it: on the stored universe of the sample market."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import polars as pl
+import pytest
+from support.command import blofin, refused
+from support.platform import AS_OF, Platform, platforms
+
+from blofin_assets.shared.deep_market import deep_market
+from blofin_assets.shared.vocabulary import Kind
+from blofin_resources.market.deep import DEEP_1D, DEEP_60M, DEEP_FUNDING, store_deep
+from blofin_resources.market.sample import SampleMarket
+from blofin_resources.market.universe import WINDOW, Rule, membership
+from features.bars import TS
+from strategies import compile_book, load_books
+
+BEGIN = datetime(2026, 2, 1, tzinfo=UTC)
+WEEKLY = '''class Weekly(Book):
+    """Buys what rose.
+
+    Edge: flows.
+    Fails: often.
+    """
+
+    name = "weekly"
+    timeframe, rebalance = "{timeframe}", "7d"
+
+    def weigh(self, f):
+        return Weights(rank_by=f["{read}"], long=0.3, short=0.3)
+'''
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A warehouse with six weeks of the universe's hours."""
+    with platforms(tmp_path_factory.mktemp("deep")) as make:
+        platform = make(universe="top:8", market="sample:edge")
+        source = SampleMarket(seed=7, variant="edge", clock=lambda: AS_OF)
+        old = pl.col("list_time") < BEGIN - timedelta(days=WINDOW)
+        listings = source.listings().filter(old, pl.col("delist_time").is_null()).head(9)
+        for dataset, begin in ((DEEP_1D, BEGIN - timedelta(days=WINDOW)), (DEEP_60M, BEGIN), (DEEP_FUNDING, BEGIN)):
+            store_deep(platform.warehouse, source, dataset, listings, begin, AS_OF, as_of=AS_OF, run_id="test")
+        daily = platform.warehouse.read("SELECT symbol, ts, quote_volume FROM market.deep_1d").cast({"ts": TS})
+        listed = listings.select("symbol", listed="list_time")
+        members = membership(daily, listed, Rule(8), BEGIN.date(), AS_OF.date())
+        with platform.warehouse.transaction("test") as tx:
+            tx.append("market.listings", listings.with_columns(as_of=pl.lit(AS_OF, TS), origin=pl.lit("sample")))
+            tx.append("market.universe", members)
+        yield platform
+
+
+def backtest(platform: Platform, *arguments: str) -> CompletedProcess[str]:
+    settings = {
+        "BLOFIN_WAREHOUSE": str(platform.settings.warehouse),
+        "BLOFIN_MARKET": platform.settings.market,
+        "BLOFIN_UNIVERSE": platform.settings.universe,
+        "BLOFIN_SYMBOLS": ",".join(platform.settings.symbols),
+        "COLUMNS": "80",
+    }
+    return blofin("backtest", *arguments, **settings)
+
+
+def tries(platform: Platform) -> pl.DataFrame:
+    return platform.warehouse.read("SELECT * FROM research.trials WHERE kind = ? ORDER BY name", [Kind.BOOK])
+
+
+def line(text: str, name: str) -> str:
+    return next(each for each in text.splitlines() if each.strip().startswith(name)).split(name)[1].strip()
+
+
+def test_a_book_is_printed_with_its_costs_capacity_and_symbols_and_counted_once(deep: Platform) -> None:
+    before = tries(deep).height
+    asked = ("short_term_reversal", "--start", "2026-03-06", "--end", "2026-03-12", "--param", "hours=12")
+    done = backtest(deep, *asked, "--capital", "50000")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout
+    assert text.startswith("short_term_reversal, 2026-03-06 to 2026-03-12\non the sample:edge (synthetic) market\n")
+    assert max(len(each) for each in text.splitlines()[:-4]) <= 80
+    (book,) = (each for each in load_books() if each.name == "short_term_reversal")
+    market = deep_market(deep.warehouse, book.with_parameters(hours=12), *(AS_OF.replace(day=day) for day in (6, 12)))
+    found = market.prepared.backtest(book.with_parameters(hours=12), start=market.start, capital=50_000.0)
+    metrics = found.metrics()
+    assert metrics["trades"]
+    assert line(text, "capital") == "50,000"
+    assert line(text, "net return") == f"{metrics['total_pnl_pct']:+.2f} %"
+    assert line(text, "Sharpe ratio") == f"{metrics['sharpe']:+.2f} ±{metrics['sharpe_se']:.2f}"
+    for name, metric in (("fees", "fees_pct"), ("slippage", "slippage_pct")):
+        assert line(text, name) == f"{metrics[metric]:.2f} %"
+    shares = re.findall(r"^ (10,000|100,000|1,000,000) +([\d.]+) ", text, re.MULTILINE)
+    assert [float(share) for _, share in shares] == [
+        pytest.approx(100 * (each.median or 0.0), abs=5e-4) for each in found.capacity()
+    ]
+    earned = found.result.by_symbol()
+    assert all(f"\n {symbol} " in text for symbol in (earned["symbol"][0], earned["symbol"][-1]))
+    assert "universe top:8: 8 members a day" in text
+    counted = tries(deep)
+    assert counted.height == before + 1
+    row = counted.filter(name="short_term_reversal").row(0, named=True)
+    assert (row["author"], row["lanes"], row["trades"]) == ("user", "top:8 60m", metrics["trades"])
+    assert row["sharpe"] == pytest.approx(metrics["sharpe"])
+    backtest(deep, *asked)
+    assert tries(deep).height == before + 1, "the same configuration is no new try"
+
+
+def test_a_slow_book_of_a_file_shows_its_tranches(deep: Platform, tmp_path: Path) -> None:
+    mine = tmp_path / "weekly.py"
+    mine.write_text(WEEKLY.format(timeframe="4h", read="returns_6"), encoding="utf-8")
+    done = backtest(deep, str(mine), "--days", "5")
+    assert done.returncode == 0, done.stderr
+    assert "2026-03-08 to 2026-03-13" in done.stdout
+    assert [f"day {day} " in done.stdout for day in range(7)] == [True] * 7
+    mine.write_text(WEEKLY.format(timeframe="60m", read="open_interest_change_8"), encoding="utf-8")
+    assert "it never traded" in backtest(deep, str(mine), "--days", "2").stdout
+
+
+def test_what_a_book_cannot_be_asked_is_refused(deep: Platform, tmp_path: Path) -> None:
+    refused(backtest(deep, "funding_carry", "--symbols", "BTC-USDT"), "--symbols", "is a book")
+    refused(backtest(deep, "funding_carry", "--days", "3", "--start", "2026-03-01"), "--start", "--days")
+    refused(backtest(deep, "funding_carry", "--end", "2025-01-01"), "no deep history up to 2025-01-01")
+    refused(backtest(deep, "funding_carry", "--start", "2026-03-20"), "stored bars begin at 2026-02-01 00:00")
+    refused(backtest(deep, "funding_carry", "--start", "soon"), "--start", "not a valid time")
+    refused(backtest(deep, "funding_carry", "--capital", "0"), "capital is 0")
+    refused(backtest(deep, "funding_cary"), "no strategy or book", "did you mean funding_carry")
+    refused(backtest(deep, "ema_crossover", "--capital", "5"), "--capital", "ema_crossover is a strategy")
+    mine = tmp_path / "weekly.py"
+    mine.write_text(WEEKLY.format(timeframe="5m", read="returns"), encoding="utf-8")
+    refused(backtest(deep, str(mine)), "a book on 5m", "60m, 4h or 1d")
+    mine.write_text(WEEKLY.format(timeframe="60m", read="model:direction"), encoding="utf-8")
+    refused(backtest(deep, str(mine)), "reads predictions of models")
+
+
+def test_what_is_read_ends_with_the_window(deep: Platform) -> None:
+    book = compile_book(WEEKLY.format(timeframe="60m", read="BTC-USDT:1d:returns").replace('"7d"', '"24h"'))
+    early, late = AS_OF.replace(day=6), AS_OF.replace(day=10)
+    whole, cut = (deep_market(deep.warehouse, book, early, end) for end in (late, late.replace(day=8)))
+    assert cut.prepared.market.time_of(-1).day == 7
+    one, other = (each.prepared.columns(book.features())[book.features()[0]] for each in (whole, cut))
+    shared = [whole.prepared.market.symbols.index(name) for name in cut.prepared.market.symbols]
+    rows = len(other)
+    assert pl.Series(one[:rows, shared].ravel()).equals(pl.Series(other.ravel()))
+    assert pl.Series(other.ravel()).is_finite().any()
