@@ -421,6 +421,41 @@ def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, f
 
 
 @_njit(error_model="numpy")
+def _write_trade(  # type: ignore[no-untyped-def]
+    out, trades_out, trades_cap, entry_row, exit_row, s, entry, fill, quantity, notional, gross, fees, funding, slipped,
+    reason, leverage, equity_in,
+):  # fmt: skip
+    """Add a closed trade to the sums of its lane, and write it while there is room."""
+    net = gross - fees - funding
+    index = np.int64(out[S_TRADES])
+    out[S_TRADES] += 1.0
+    # without branches: whether a trade wins cannot be predicted
+    out[S_WINS] += 1.0 if net > 0.0 else 0.0
+    out[S_GAINS] += max(net, 0.0)
+    out[S_LOSSES] -= min(net, 0.0)
+    out[S_NET_FRACTION] += net / notional
+    out[S_FEES] += fees
+    out[S_FUNDING] += funding
+    out[S_SLIPPAGE] += slipped
+    out[S_TURNOVER] += notional + quantity * fill
+    if index < trades_cap:
+        at = index * TRADE_COLUMNS
+        _store(trades_out, at + T_ENTRY_ROW, float(entry_row))
+        _store(trades_out, at + T_EXIT_ROW, float(exit_row))
+        _store(trades_out, at + T_SIDE, s)
+        _store(trades_out, at + T_ENTRY, entry)
+        _store(trades_out, at + T_EXIT, fill)
+        _store(trades_out, at + T_QUANTITY, quantity)
+        _store(trades_out, at + T_PNL, gross)
+        _store(trades_out, at + T_FEES, fees)
+        _store(trades_out, at + T_FUNDING, funding)
+        _store(trades_out, at + T_SLIPPAGE, slipped)
+        _store(trades_out, at + T_REASON, float(reason))
+        _store(trades_out, at + T_LEVERAGE, leverage)
+        _store(trades_out, at + T_EQUITY, equity_in)
+
+
+@_njit(error_model="numpy")
 def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     n, step = lane[N], lane[STEP]
     opens, highs, lows, closes, states, stamps = lane[OPEN], lane[HIGH], lane[LOW], lane[CLOSE], lane[STATE], lane[TS]
@@ -599,33 +634,10 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 exit_fee = min(exit_fee, cash + beyond)
                 cash -= exit_fee
                 fees += exit_fee
-                net = gross - fees - funding
-                index = np.int64(out[S_TRADES])
-                out[S_TRADES] += 1.0
-                # without branches, as below: whether a trade wins or a bar loses cannot be predicted
-                out[S_WINS] += 1.0 if net > 0.0 else 0.0
-                out[S_GAINS] += max(net, 0.0)
-                out[S_LOSSES] -= min(net, 0.0)
-                out[S_NET_FRACTION] += net / notional
-                out[S_FEES] += fees
-                out[S_FUNDING] += funding
-                out[S_SLIPPAGE] += slipped
-                out[S_TURNOVER] += notional + quantity * fill
-                if index < trades_cap:
-                    at = index * TRADE_COLUMNS
-                    _store(trades_out, at + T_ENTRY_ROW, float(entry_row))
-                    _store(trades_out, at + T_EXIT_ROW, float(t))
-                    _store(trades_out, at + T_SIDE, s)
-                    _store(trades_out, at + T_ENTRY, entry)
-                    _store(trades_out, at + T_EXIT, fill)
-                    _store(trades_out, at + T_QUANTITY, quantity)
-                    _store(trades_out, at + T_PNL, gross)
-                    _store(trades_out, at + T_FEES, fees)
-                    _store(trades_out, at + T_FUNDING, funding)
-                    _store(trades_out, at + T_SLIPPAGE, slipped)
-                    _store(trades_out, at + T_REASON, float(reason))
-                    _store(trades_out, at + T_LEVERAGE, leverage)
-                    _store(trades_out, at + T_EQUITY, equity_in)
+                _write_trade(
+                    out, trades_out, trades_cap, entry_row, np.int64(t), s, entry, fill, quantity, notional, gross,
+                    fees, funding, slipped, reason, leverage, equity_in,
+                )  # fmt: skip
                 s, reason = 0.0, 0
             if turn == 1:
                 break
@@ -772,35 +784,11 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
         fill = s * max(s * fill, s * entry - most / quantity)
         gross = max(s * quantity * (fill - entry), -most)
         fees += min(taker * quantity * fill, cash + gross + beyond)
-        net = gross - fees - funding
-        index = np.int64(out[S_TRADES])
-        out[S_TRADES] += 1.0
         out[S_OPEN] = 1.0
-        if net > 0.0:
-            out[S_WINS] += 1.0
-            out[S_GAINS] += net
-        else:
-            out[S_LOSSES] -= net
-        out[S_NET_FRACTION] += net / notional
-        out[S_FEES] += fees
-        out[S_FUNDING] += funding
-        out[S_SLIPPAGE] += slipped
-        out[S_TURNOVER] += notional + quantity * fill
-        if index < trades_cap:
-            at = index * TRADE_COLUMNS
-            _store(trades_out, at + T_ENTRY_ROW, float(entry_row))
-            _store(trades_out, at + T_EXIT_ROW, float(n))
-            _store(trades_out, at + T_SIDE, s)
-            _store(trades_out, at + T_ENTRY, entry)
-            _store(trades_out, at + T_EXIT, fill)
-            _store(trades_out, at + T_QUANTITY, quantity)
-            _store(trades_out, at + T_PNL, gross)
-            _store(trades_out, at + T_FEES, fees)
-            _store(trades_out, at + T_FUNDING, funding)
-            _store(trades_out, at + T_SLIPPAGE, slipped)
-            _store(trades_out, at + T_REASON, float(STILL_OPEN))
-            _store(trades_out, at + T_LEVERAGE, leverage)
-            _store(trades_out, at + T_EQUITY, equity_in)
+        _write_trade(
+            out, trades_out, trades_cap, entry_row, np.int64(n), s, entry, fill, quantity, notional, gross, fees,
+            funding, slipped, STILL_OPEN, leverage, equity_in,
+        )  # fmt: skip
     while hour < hour_n:
         _store(lane[HOUR_OUT], hour, equity)
         hour += 1
