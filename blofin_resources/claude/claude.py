@@ -263,7 +263,7 @@ class Claude:
         sequence = self._next(run_id, role, as_of, digest)
         recorded = self._ledger.recorded(role, as_of, digest, sequence)
         if not recorded and not self._budget:
-            recorded = self._ledger.reworded(role, as_of, prompt.name)
+            recorded = self._ledger.reworded(role, as_of, prompt.name, sequence)
         calls: list[Call] = []
         for number in range(ROUNDS):
             call = recorded.get(number)

@@ -130,7 +130,7 @@ class Ledger:
             )
         )
 
-    def reworded(self, role: str, as_of: datetime, prompt_name: str) -> dict[int, Call]:
+    def reworded(self, role: str, as_of: datetime, prompt_name: str, sequence: int) -> dict[int, Call]:
         """Return the recorded calls of the only question of its kind, whatever its wording.
 
         Parameters
@@ -141,6 +141,8 @@ class Ledger:
             As-of of the cycle.
         prompt_name : str
             Name of the prompt, which is the kind of question.
+        sequence : int
+            How many times the question was asked before in its run.
 
         Returns
         -------
@@ -149,10 +151,11 @@ class Ledger:
         """
         rows = self._warehouse.read(
             f"SELECT {_COLUMNS} FROM {TABLE} WHERE role = ? AND as_of = ? AND prompt_name = ? "  # noqa: S608
-            "AND outcome <> 'reserved' ORDER BY \"sequence\", round, called_at, id",
+            "AND outcome <> 'reserved' ORDER BY round, called_at, id",
             [role, as_of, prompt_name],
         )
-        return _by_round(rows) if rows["prompt_hash"].n_unique() == 1 else {}
+        only = rows["prompt_hash"].n_unique() == 1
+        return _by_round(rows.filter(pl.col("sequence") == sequence)) if only else {}
 
     def _add(self, call: Call) -> None:
         with self._warehouse.transaction(call.run_id) as tx:

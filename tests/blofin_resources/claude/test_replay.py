@@ -57,6 +57,19 @@ def test_without_a_budget_the_only_question_of_its_kind_is_answered_in_other_wor
     assert isinstance(which, Unavailable), "there are two of them"
 
 
+def test_the_same_question_twice_is_answered_in_other_words_in_their_order(desk: Desk) -> None:
+    script = [fake.answer({"idea": word, "fails_when": "", "code": ""}) for word in ("one", "two")]
+    reworded = Words(question="The same in other words.")
+    with FakeMessages(script) as server:
+        claude = desk.claude(server.url)
+        for _ in script:
+            desk.ask(claude)
+        without = desk.claude(server.url, key=None, budget_usd=0)
+        again = [desk.ask(without, reworded, run_id="again") for _ in range(3)]
+    assert [answer.value.idea for answer in again if isinstance(answer, Answer)] == ["one", "two"]
+    assert isinstance(again[2], Unavailable), "nobody asked a third time"
+
+
 def test_the_same_question_twice_has_two_answers_in_their_order(desk: Desk) -> None:
     script = [fake.answer({"idea": word, "fails_when": "", "code": ""}) for word in ("one", "two", "three")]
 
