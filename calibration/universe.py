@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backtester.statistics.metrics import HOURS_PER_YEAR
 from features.array_types import FloatArray
 
 COST: Final = 8e-4
@@ -21,7 +22,6 @@ COST: Final = 8e-4
 YOUNGEST: Final = 30 * 24
 """Hours for which a symbol must have been listed before a book may hold it."""
 
-HOURS_A_YEAR: Final = 8766
 _FEWEST: Final = 5
 _HALF_LIFE: Final = 168
 _HOUR: Final = timedelta(hours=1)
@@ -231,4 +231,4 @@ def run(market: Panel, score: Score, every: int) -> Result:
 
 
 def _sharpe(returns: FloatArray) -> float:
-    return float(returns.mean() / returns.std() * math.sqrt(HOURS_A_YEAR))
+    return float(returns.mean() / returns.std() * math.sqrt(HOURS_PER_YEAR))

@@ -163,6 +163,35 @@ def floor_time(moment: datetime, step: timedelta, epoch: datetime = datetime(197
     return moment - (moment - epoch) % step
 
 
+def ceil_time(moment: datetime, step: timedelta, epoch: datetime = datetime(1970, 1, 1, tzinfo=UTC)) -> datetime:
+    """Return the first point of the grid `epoch + k * step` that is not before `moment`.
+
+    Parameters
+    ----------
+    moment, step, epoch
+        As in `floor_time`.
+
+    Returns
+    -------
+    datetime
+        In the zone of `moment`.
+
+    Raises
+    ------
+    ValueError
+        If `moment` has no time zone.
+
+    Examples
+    --------
+    >>> ceil_time(datetime(2025, 6, 12, 9, 47, tzinfo=UTC), timedelta(hours=1)).isoformat()
+    '2025-06-12T10:00:00+00:00'
+    >>> ceil_time(datetime(2025, 6, 12, 9, tzinfo=UTC), timedelta(hours=1)).isoformat()
+    '2025-06-12T09:00:00+00:00'
+    """
+    below = floor_time(moment, step, epoch)
+    return below if below == moment else below + step
+
+
 class CandleSource(Protocol):
     """Where domain code reads candles and funding: the warehouse, or plain frames in a test or notebook.
 

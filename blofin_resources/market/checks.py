@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from features.bars import MINUTES, TS, Timeframe, bar_length
+from features.bars import MINUTES, TS, Timeframe, bar_length, ceil_time, floor_time
 
 VIOLATION_SCHEMA: Final = pl.Schema({"symbol": pl.String(), "ts": TS, "detail": pl.String()})
 """`ts` opening time of the offending bar; `detail` says what is wrong with it, with the values."""
@@ -158,7 +158,8 @@ def missing(
     """
     length = bar_length(timeframe)
     expected = symbols if symbols is not None else candles["symbol"].unique().sort().to_list()
-    last = end - length
+    start = ceil_time(start, length)
+    last = max(start, floor_time(end, length)) - length
     fences = pl.DataFrame(
         {"symbol": expected, "before": [start - length] * len(expected), "after": [last + length] * len(expected)},
         schema={"symbol": pl.String(), "before": TS, "after": TS},

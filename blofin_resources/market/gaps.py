@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from blofin_resources.market.checks import missing
-from features.bars import MINUTES, TS, Timeframe, bar_length, floor_time
+from features.bars import MINUTES, TS, Timeframe, bar_length, ceil_time, floor_time
 
 OUTAGE: Final = "outage"
 """All symbols that traded then lack most of the stretch: the source was down."""
@@ -83,25 +83,49 @@ def find_gaps(
     DataFrame
         `GAP_SCHEMA`, sorted by (symbol, from_ts), `closed_at` null.
     """
-    end = max(start, floor_time(end, bar_length(timeframe)))
+    length = bar_length(timeframe)
+    end = max(start, floor_time(end, length))
     absent = missing(candles, timeframe, start, end, list(symbols)).select(_STRETCH)
-    began, ended = _moments(symbols, listed or {}), _moments(symbols, delisted or {})
+    # the first bar that is expected whole, and the end of the last one
+    began = _moments(symbols, {symbol: ceil_time(moment, length) for symbol, moment in (listed or {}).items()})
+    ended = _moments(symbols, {symbol: floor_time(moment, length) for symbol, moment in (delisted or {}).items()})
     early = _clip(absent, began, before=True).with_columns(kind=pl.lit(NOT_LISTED))
     late = _clip(_clip(absent, began, before=False), ended, before=False, absent_means_none=True)
     late = late.with_columns(kind=pl.lit(DELISTED))
     traded = _clip(_clip(absent, began, before=False), ended, before=True, absent_means_all=True)
-    flat = _flat_stretches(candles, start, end, bar_length(timeframe)).with_columns(kind=pl.lit(SINGLE_PRICE))
+    flat = flat_stretches(candles, start, end, timeframe)
     # Cut before causes are sought, or a gap over midnight would have one cause in its day and another in a range.
-    whole = [_cut_at_midnight(each) for each in (early, late, flat)]
+    caused = _with_cause(_cut_at_midnight(traded), began, ended)
+    return ledger_rows(pl.concat([early, late, flat, caused]), timeframe, found_at)
+
+
+def ledger_rows(stretches: pl.DataFrame, timeframe: Timeframe, found_at: datetime) -> pl.DataFrame:
+    """Return intervals as rows of the ledger that are seen for the first time, cut at midnight.
+
+    Parameters
+    ----------
+    stretches : DataFrame
+        Columns symbol, from_ts, to_ts and kind.
+    timeframe : Timeframe
+        Length of the bars.
+    found_at : datetime
+        As-of of the search.
+
+    Returns
+    -------
+    DataFrame
+        `GAP_SCHEMA`, sorted by (symbol, from_ts), `closed_at` null.
+    """
     return (
-        pl.concat([*whole, _with_cause(_cut_at_midnight(traded), began, ended)])
+        _cut_at_midnight(stretches)
         .with_columns(
-            bars=((pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes() // MINUTES[timeframe]).cast(pl.Int32),
+            bars=(pl.col("to_ts") - pl.col("from_ts")).dt.total_minutes() // MINUTES[timeframe],
             found_at=pl.lit(found_at, TS),
             closed_at=pl.lit(None, TS),
             looked_at=pl.lit(found_at, TS),
         )
         .select(GAP_SCHEMA.names())
+        .cast(GAP_SCHEMA)
         .sort("symbol", "from_ts")
     )
 
@@ -206,8 +230,24 @@ def _with_cause(stretches: pl.DataFrame, began: pl.DataFrame, ended: pl.DataFram
     return joined.select(*_STRETCH, kind=pl.when(everybody).then(pl.lit(OUTAGE)).otherwise(pl.lit(SOURCE_HOLE)))
 
 
-def _flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> pl.DataFrame:
-    """Return the runs of adjacent bars that are flagged as single prices."""
+def flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the runs of adjacent bars that are flagged as single prices.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        Bars with `CANDLE_SCHEMA`.
+    start, end : datetime
+        Bars with `start <= ts` that are closed by `end` (UTC).
+    timeframe : Timeframe
+        Their length.
+
+    Returns
+    -------
+    DataFrame
+        Columns symbol, from_ts, to_ts and kind.
+    """
+    length = bar_length(timeframe)
     flat = candles.filter(
         pl.col("flag").fill_null("").str.split(",").list.contains(SINGLE_PRICE),
         pl.col("ts").is_between(start, end - length),
@@ -217,7 +257,7 @@ def _flat_stretches(candles: pl.DataFrame, start: datetime, end: datetime, lengt
         flat.with_columns(run=begins.cum_sum())
         .group_by("symbol", "run")
         .agg(from_ts=pl.col("ts").min(), to_ts=pl.col("ts").max() + length)
-        .select(_STRETCH)
+        .select(*_STRETCH, kind=pl.lit(SINGLE_PRICE))
     )
 
 

@@ -8,7 +8,7 @@ Causal: the rows of a day depend on bars that closed before it alone, so they ar
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -177,8 +177,3 @@ def listed_since(listings: pl.DataFrame, first_bars: pl.DataFrame) -> pl.DataFra
     joined = first_bars.join(listings.select("symbol", "list_time"), on="symbol", how="left")
     inside = pl.col("list_time").is_between("first", pl.col("first") + pl.duration(days=1), closed="left")
     return joined.select("symbol", listed=pl.when(inside).then("list_time").otherwise("first"))
-
-
-def midnight_before(moment: datetime) -> datetime:
-    """Return the last midnight (UTC) that is not after `moment`."""
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

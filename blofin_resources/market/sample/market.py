@@ -93,9 +93,10 @@ class SampleMarket:
         self._check(symbols, start, end)
         return base.no_marks()
 
-    def shortest(self, symbol: str) -> Timeframe:  # noqa: ARG002 - the same of every symbol
-        """See `MarketSource.shortest`: minutes."""
-        return "1m"
+    def shortest(self, symbol: str) -> Timeframe:
+        """See `MarketSource.shortest`: minutes, and hours of the universe."""
+        self._require_known([symbol])
+        return "1m" if symbol in LISTINGS else "60m"
 
     def coverage(self, symbol: str) -> base.Coverage:
         """See `MarketSource.coverage`: through the clock's last full minute, or hour, or the delisting."""

@@ -144,3 +144,17 @@ def test_an_earlier_look_takes_nothing_back(candles: pl.DataFrame) -> None:
     assert_frame_equal(again, late)
     closed = update_ledger(late, late.clear(), SYMBOLS, START, END, END)
     assert closed["closed_at"].to_list() == [END + timedelta(hours=5)]
+
+
+def test_longer_bars_are_expected_whole_between_listing_and_delisting() -> None:
+    hours = SampleMarket(7).candles(["BTC-USDT"], "60m", _at(1, 7), _at(1, 9))
+    gaps = find_gaps(
+        hours, ["BTC-USDT"], START, _at(1, 12, 20), found_at=END, timeframe="60m",
+        listed={"BTC-USDT": _at(1, 5, 30)}, delisted={"BTC-USDT": _at(1, 10, 40)},
+    )  # fmt: skip
+    assert _rows(gaps) == [
+        ("BTC-USDT", START, _at(1, 6), 6, "not_yet_listed"),
+        ("BTC-USDT", _at(1, 6), _at(1, 7), 1, "source_hole"),
+        ("BTC-USDT", _at(1, 9), _at(1, 10), 1, "source_hole"),
+        ("BTC-USDT", _at(1, 10), _at(1, 12), 2, "delisted"),
+    ]

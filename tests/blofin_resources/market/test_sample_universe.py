@@ -291,6 +291,8 @@ def test_instruments_of_the_universe_say_when_they_were_listed_and_whether_they_
 
 
 def test_a_symbol_without_minutes_or_not_yet_listed_is_refused_by_name() -> None:
+    assert {market().shortest(symbol) for symbol in listings()["symbol"]} == {"60m"}
+    assert market().shortest("BTC-USDT") == "1m"
     symbol = listings()["symbol"][0]
     with pytest.raises(MarketError, match=rf"{symbol} of the sample market has no 1m bars; request 60m, 4h or 1d"):
         market().candles([symbol], "1m", START, END)
