@@ -229,9 +229,19 @@ class ArchiveMarket:
         frames = [self._marks(symbol, start, end) for symbol in sorted(set(symbols))]
         return pl.concat([base.no_marks(), *frames])
 
-    def positioned(self) -> tuple[str, ...]:
-        """See `HasPositioning.positioned`."""
-        return tuple(symbol for symbol in sorted(self._files) if self._beside(symbol, "metrics") is not None)
+    def positioned(self) -> dict[str, datetime | None]:
+        """See `HasPositioning.positioned`; a file without rows is none."""
+        through: dict[str, datetime | None] = {}
+        for symbol in sorted(self._files):
+            path = self._beside(symbol, "metrics")
+            try:
+                last = None if path is None else self._read_times(path, ("ts",), None).last
+            except MarketError:
+                through[symbol] = None
+            else:
+                if last is not None:
+                    through[symbol] = last
+        return through
 
     def positioning(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
         """See `HasPositioning.positioning`; a symbol without a file of metrics has no rows."""

@@ -8,6 +8,7 @@ and count as stored: nothing is made up.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market.source import MarketSource
@@ -20,20 +21,62 @@ ByBase = Mapping[Timeframe, Sequence[str]]
 
 def by_base(source: MarketSource, symbols: Sequence[str]) -> ByBase:
     """Return symbols by what a source says their base is; those that it cannot tell of with the minutes."""
-    found = {}
-    for symbol in symbols:
-        try:
-            found[symbol] = source.shortest(symbol)
-        except MarketError:  # asking for its bars says what is wrong
-            found[symbol] = TIMEFRAMES[0]
-    return _grouped(found)
+    found = _bases(source, symbols)
+    return _grouped({symbol: found.get(symbol, TIMEFRAMES[0]) for symbol in symbols})
 
 
 def stored_by_base(store: Warehouse, symbols: Sequence[str]) -> ByBase:
     """Return symbols by the shortest bars that are stored of them; those without any with the minutes."""
-    query = "SELECT symbol, timeframe FROM market.bases WHERE symbol IN (SELECT unnest(?))"
-    stored = dict(store.read(query, [list(symbols)]).iter_rows())
+    stored = _stored_bases(store, symbols)
     return _grouped({symbol: stored.get(symbol, TIMEFRAMES[0]) for symbol in symbols})
+
+
+def changed_bases(store: Warehouse, source: MarketSource, symbols: Sequence[str]) -> dict[str, MarketError]:
+    """Return an error for each symbol whose base in a source is not that of its stored bars.
+
+    Its days are stored by the old base and would go on by the new one, so that neither is its history.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where bars are stored.
+    source : MarketSource
+        Where bars come from.
+    symbols : sequence of str
+        Symbols to compare; those without stored bars, or of which the source cannot tell, are left out.
+
+    Returns
+    -------
+    dict of str to MarketError
+        The text names both bases, and the ways out.
+    """
+    stored, now = _stored_bases(store, symbols), _bases(source, symbols)
+    return {
+        symbol: MarketError(
+            f"the shortest bars of {source.name} are of {now[symbol]}, and those stored are of {base}, of which all "
+            f"longer ones are made: {_way_back(base, now[symbol])}, or begin another warehouse (BLOFIN_WAREHOUSE)"
+        )
+        for symbol, base in stored.items()
+        if now.get(symbol, base) != base
+    }
+
+
+def _way_back(stored: Timeframe, now: Timeframe) -> str:
+    shorter = TIMEFRAMES.index(now) < TIMEFRAMES.index(stored)
+    return f"take its bars of {now} out of the source" if shorter else f"put its bars of {stored} back into the source"
+
+
+def _bases(source: MarketSource, symbols: Sequence[str]) -> dict[str, Timeframe]:
+    found = {}
+    for symbol in symbols:
+        with suppress(MarketError):  # asking for its bars says what is wrong
+            found[symbol] = source.shortest(symbol)
+    return found
+
+
+def _stored_bases(store: Warehouse, symbols: Sequence[str]) -> dict[str, Timeframe]:
+    query = "SELECT symbol, timeframe FROM market.bases WHERE symbol IN (SELECT unnest(?))"
+    return dict(store.read(query, [list(symbols)]).iter_rows())
 
 
 def shorter_than(base: Timeframe) -> tuple[Timeframe, ...]:

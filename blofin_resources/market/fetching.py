@@ -15,6 +15,7 @@ from blofin_resources.market.source import (
     Fetched,
     HasPositioning,
     MarketSource,
+    NotBegunError,
     no_candles,
     no_funding,
     no_marks,
@@ -265,11 +266,13 @@ def over_network(source: MarketSource) -> bool:
 
 
 def _one_by_one(ask: Callable[[str], pl.DataFrame], symbols: Sequence[str], nothing: pl.DataFrame) -> Fetched:
-    """Fetch each symbol on its own and collect frames and errors separately."""
+    """Fetch each symbol on its own and collect frames and errors separately; one that has not begun has no rows."""
     frames, failures = [nothing], {}
     for symbol in sorted(set(symbols)):
         try:
             frames.append(ask(symbol))
+        except NotBegunError:
+            continue
         except MarketError as error:
             failures[symbol] = error
     return Fetched(pl.concat(frames), failures)

@@ -18,7 +18,7 @@ import polars as pl
 from blofin_resources.errors import MarketError, WarehouseError
 from blofin_resources.market import fetching
 from blofin_resources.market import source as base
-from blofin_resources.market.bases import by_base, shorter_than, stored_by_base
+from blofin_resources.market.bases import by_base, changed_bases, shorter_than, stored_by_base
 from blofin_resources.market.gaps import GAP_SCHEMA, RETRIED, find_gaps, update_ledger
 from blofin_resources.market.steps import LOOKED_BACK
 from blofin_resources.warehouse import Transaction, Warehouse
@@ -27,7 +27,6 @@ from features.bars import (
     DEFAULT_TIMEFRAMES,
     FUNDING_SCHEMA,
     MARK_SCHEMA,
-    MINUTES,
     POSITIONING_SCHEMA,
     TIMEFRAMES,
     TS,
@@ -73,11 +72,24 @@ _NO_COVERAGE: Final = pl.DataFrame(
 
 
 class Ingested(NamedTuple):
-    """Rows fetched and values revised in one ingestion, and its last snapshot (None if nothing was due)."""
+    """What came of one ingestion.
+
+    Attributes
+    ----------
+    rows
+        Number of rows fetched.
+    revised
+        Number of stored values that changed.
+    snapshot
+        The last snapshot; None if nothing was due.
+    passed_over
+        A line for each symbol that was not asked for, with the reason.
+    """
 
     rows: int
     revised: int
     snapshot: int | None
+    passed_over: tuple[str, ...] = ()
 
 
 class GapLedger(NamedTuple):
@@ -196,23 +208,14 @@ def store_candles(
     MarketError
         After storing the other symbols, if some failed (the text names each); or if the source is unavailable.
     """
-    rows = revised = 0
-    snapshot = None
-    failed: list[MarketError] = []
-    for timeframe, group in by_base(source, symbols).items():
+    other = changed_bases(store, source, symbols)
+    ingestions = []
+    for timeframe, group in by_base(source, [symbol for symbol in symbols if symbol not in other]).items():
         again = [] if force else _gaps_to_retry(store, group, start, end, as_of)
-        ingestion = _Ingestion(_candles(timeframe), store, source, as_of, run_id)
-        try:
-            done = _ingest(ingestion, group, start, end, force=force, again=again)
-        except MarketError as error:
-            failed.append(error)
-            continue
-        rows, revised, snapshot = rows + done.rows, revised + done.revised, done.snapshot or snapshot
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        raise MarketError("; ".join(map(str, failed)))
-    return Ingested(rows, revised, snapshot)
+        ingestions.append(
+            _Ingestion(_candles(timeframe), store, source, as_of, run_id, group, start, end, force, tuple(again))
+        )
+    return _ingest(ingestions, end, other)
 
 
 def store_funding(
@@ -243,7 +246,7 @@ def store_funding(
     MarketError
         As `store_candles`.
     """
-    return _ingest(_Ingestion(_FUNDING, store, source, as_of, run_id), symbols, start, end, force=force, again=[])
+    return _ingest([_Ingestion(_FUNDING, store, source, as_of, run_id, symbols, start, end, force)], end)
 
 
 def store_mark_prices(
@@ -278,7 +281,7 @@ def store_mark_prices(
         As `store_candles`.
     """
     since = start if force else min(start, _first_day(store, symbols, end - MARKS_BACK, start))
-    return _ingest(_Ingestion(_MARKS, store, source, as_of, run_id), symbols, since, end, force=force, again=[])
+    return _ingest([_Ingestion(_MARKS, store, source, as_of, run_id, symbols, since, end, force)], end)
 
 
 def store_positioning(
@@ -294,8 +297,8 @@ def store_positioning(
 ) -> Ingested:
     """Fetch and store the positioning data known in [`start`, `end`], of the symbols that have some.
 
-    A file may come later than its candles. Unless `force` is set, all days that have candles and no positioning data
-    are therefore fetched too.
+    A file may come later than its candles, or end before them and go on later. Unless `force` is set, all days that
+    have candles and no positioning data are therefore fetched too, and what is known ends where the data end.
 
     Parameters
     ----------
@@ -312,12 +315,17 @@ def store_positioning(
     MarketError
         As `store_candles`.
     """
-    there = set(source.positioned()) if isinstance(source, base.HasPositioning) else set()
-    wanted = [symbol for symbol in symbols if symbol in there]
-    if not wanted:
-        return Ingested(0, 0, None)
-    since = start if force else min(start, _first_day(store, wanted, _BEGINNING, start))
-    return _ingest(_Ingestion(_POSITIONING, store, source, as_of, run_id), wanted, since, end, force=force, again=[])
+    through = source.positioned() if isinstance(source, base.HasPositioning) else {}
+    groups: dict[datetime, list[str]] = {}
+    for symbol in symbols:
+        if symbol in through:
+            groups.setdefault(min(end, through[symbol] or end), []).append(symbol)
+    ingestions = []
+    for last, wanted in sorted(groups.items()):
+        since = start if force else min(start, _first_day(store, wanted, _BEGINNING, start))
+        if since < last:
+            ingestions.append(_Ingestion(_POSITIONING, store, source, as_of, run_id, wanted, since, last, force))
+    return _ingest(ingestions, end)
 
 
 def update_gap_ledger(
@@ -634,13 +642,19 @@ def _last_close(store: Warehouse, symbol: str, before: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class _Ingestion:
-    """What one ingestion of one dataset needs throughout."""
+    """What one ingestion of one dataset needs throughout, and what it is to bring."""
 
     dataset: _Dataset
     store: Warehouse
     source: base.MarketSource
     as_of: datetime
     run_id: str
+    symbols: Sequence[str]
+    start: datetime
+    end: datetime
+    force: bool
+    again: tuple[fetching.Interval, ...] = ()
+    """Stored intervals to fetch again."""
 
 
 def invalidate_derived(
@@ -694,55 +708,75 @@ def _due_after(store: Warehouse, replace: Callable[..., None], fresh: pl.DataFra
 
 
 def _ingest(
-    ingestion: _Ingestion,
-    symbols: Sequence[str],
-    start: datetime,
-    end: datetime,
-    *,
-    force: bool,
-    again: list[fetching.Interval],
+    ingestions: Sequence[_Ingestion], end: datetime, failures: Mapping[str, MarketError] | None = None
 ) -> Ingested:
-    """Fetch and store what is due, one interval at a time; finally raise for the symbols that failed."""
-    bars = ingestion.dataset.bars
-    pieces = [
-        piece if bars is None else piece._replace(start=floor_time(piece.start, bar_length(bars)))
-        for piece in (*_pieces(ingestion, symbols, start, end, force=force), *again)
-    ]
-    if not pieces:
-        return Ingested(0, 0, None)
-    # An exchange answers no more about what has ended; an archive goes on holding it.
-    over = (
-        trading_periods(ingestion.store, symbols, ingestion.as_of)[1] if fetching.over_network(ingestion.source) else {}
-    )
-    first, failures = _first_bars(ingestion.source, [symbol for symbol in symbols if symbol not in over])
-    if first:
-        base.require_begun(first, end, f"{ingestion.source.name} market")
-    nothing = ingestion.dataset.schema.to_frame()
+    """Fetch and store what is due, one interval at a time; finally raise for the symbols that failed.
+
+    Parameters
+    ----------
+    ingestions : sequence of _Ingestion
+        Of one source, each of other symbols.
+    end : datetime
+        End of the whole range (UTC): at least one of all symbols has begun by then.
+    failures : dict of str to MarketError, optional
+        Symbols that failed before.
+    """
+    failures = dict(failures or {})
+    work = [(each, pieces) for each in ingestions if (pieces := _pieces(each))]
     rows = revised = 0
     snapshot = None
-    for piece in pieces:
-        wanted = [symbol for symbol in piece.symbols if symbol not in failures]
-        asked = [symbol for symbol in wanted if symbol in first and first[symbol] < piece.end]
-        fetched = base.Fetched(nothing, {})
-        if asked:
-            fetched = ingestion.dataset.fetch(ingestion.source, asked, piece.start, piece.end)
-        failures |= fetched.failures
-        stored = tuple(symbol for symbol in wanted if symbol not in failures)
-        if stored:
-            changed, snapshot = _store_interval(ingestion, piece._replace(symbols=stored), fetched.frame)
-            rows, revised = rows + fetched.frame.height, revised + changed
-    base.Fetched(nothing, failures).require_all()
+    first: dict[str, datetime] = {}
+    if work:
+        first, unknown = _begun(work[0][0], [symbol for each in ingestions for symbol in each.symbols], end)
+        failures |= unknown
+    for ingestion, pieces in work:
+        for piece in pieces:
+            wanted = [symbol for symbol in piece.symbols if symbol not in failures]
+            asked = [symbol for symbol in wanted if symbol in first and first[symbol] < piece.end]
+            fetched = base.Fetched(ingestion.dataset.schema.to_frame(), {})
+            if asked:
+                fetched = ingestion.dataset.fetch(ingestion.source, asked, piece.start, piece.end)
+            failures |= fetched.failures
+            stored = tuple(symbol for symbol in wanted if symbol not in failures)
+            if stored:
+                changed, snapshot = _store_interval(ingestion, piece._replace(symbols=stored), fetched.frame)
+                rows, revised = rows + fetched.frame.height, revised + changed
+    base.Fetched(base.no_candles(), failures).require_all()
     return Ingested(rows, revised, snapshot)
 
 
-def _pieces(
-    ingestion: _Ingestion, symbols: Sequence[str], start: datetime, end: datetime, *, force: bool
-) -> list[fetching.Interval]:
-    covered = ingestion.store.covered(ingestion.dataset.name, symbols, start.date(), (end - _INSTANT).date() + _DAY)
-    stretches = fetching.intervals_to_fetch(covered.clear() if force else covered, symbols, start, end, OVERLAP)
-    per_day = 1440 // MINUTES[ingestion.dataset.bars or "1m"]
+def _begun(
+    ingestion: _Ingestion, symbols: Sequence[str], end: datetime
+) -> tuple[dict[str, datetime], dict[str, MarketError]]:
+    """Return each traded symbol's first bar, and the errors of symbols for which the source cannot give it.
+
+    Raises
+    ------
+    MarketError
+        If all of them begin after `end`.
+    """
+    # An exchange answers no more about what has ended; an archive goes on holding it.
+    network = fetching.over_network(ingestion.source)
+    over = trading_periods(ingestion.store, symbols, ingestion.as_of)[1] if network else {}
+    first, failures = _first_bars(ingestion.source, [symbol for symbol in symbols if symbol not in over])
+    if first:
+        base.require_begun(first, end, f"{ingestion.source.name} market")
+    return first, failures
+
+
+def _pieces(ingestion: _Ingestion) -> list[fetching.Interval]:
+    """Return what is due, on the grid of the bars."""
+    dataset, symbols, start, end = ingestion.dataset, ingestion.symbols, ingestion.start, ingestion.end
+    covered = ingestion.store.covered(dataset.name, symbols, start.date(), (end - _INSTANT).date() + _DAY)
+    known = covered.clear() if ingestion.force else covered
+    stretches = fetching.intervals_to_fetch(known, symbols, start, end, OVERLAP)
+    per_day = _DAY // bar_length(dataset.bars or "1m")
     days = max(1, BARS_AT_ONCE // (per_day * len(symbols)))
-    return fetching.in_chunks(stretches, min(days, NETWORK_DAYS) if fetching.over_network(ingestion.source) else days)
+    network = fetching.over_network(ingestion.source)
+    pieces = [*fetching.in_chunks(stretches, min(days, NETWORK_DAYS) if network else days), *ingestion.again]
+    if dataset.bars is None:
+        return pieces
+    return [piece._replace(start=floor_time(piece.start, bar_length(dataset.bars))) for piece in pieces]
 
 
 def _first_bars(

@@ -4,7 +4,7 @@ Belongs here: the protocol, the schema of instruments, errors that are the same 
 here: any one source (`sample`, `archive`, `blofin`), judging candles (`checks`), storing them (the warehouse).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -12,7 +12,15 @@ import polars as pl
 
 from blofin_resources.errors import MarketError
 from blofin_resources.suggestions import did_you_mean
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, POSITIONING_SCHEMA, TS, Timeframe
+from features.bars import (
+    CANDLE_SCHEMA,
+    FUNDING_SCHEMA,
+    MARK_SCHEMA,
+    POSITIONING_SCHEMA,
+    TS,
+    PositioningSource,
+    Timeframe,
+)
 
 Clock = Callable[[], datetime]
 """Tells the present moment, in UTC."""
@@ -52,6 +60,10 @@ unknown. `state` is `DELISTED`, or what the source calls a traded instrument.
 
 DELISTED: Final = "delisted"
 """State of an instrument that a source had and has no more, or whose trading has ended."""
+
+
+class NotBegunError(MarketError):
+    """The range ends before the first candle."""
 
 
 class Coverage(NamedTuple):
@@ -203,32 +215,13 @@ class MarketSource(Protocol):
 
 
 @runtime_checkable
-class HasPositioning(Protocol):
+class HasPositioning(PositioningSource, Protocol):
     """A source that also has positioning data; most have none."""
 
-    def positioned(self) -> tuple[str, ...]:
-        """Return the symbols that have positioning data, sorted."""
-        ...
+    def positioned(self) -> Mapping[str, datetime | None]:
+        """Return the symbols that have positioning data, sorted, and the time of the last ones.
 
-    def positioning(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the positioning data that were known at `start <= ts <= end`.
-
-        Parameters
-        ----------
-        symbols : sequence of str
-            Symbols to read.
-        start, end : datetime
-            Range (UTC), both ends included.
-
-        Returns
-        -------
-        DataFrame
-            `POSITIONING_SCHEMA`; a symbol without such data has no rows.
-
-        Raises
-        ------
-        MarketError
-            For an unknown symbol.
+        None where the source cannot tell: asking for the data says why.
         """
         ...
 
@@ -340,13 +333,13 @@ def require_begun(first: dict[str, datetime], end: datetime, where: str) -> None
 
     Raises
     ------
-    MarketError
+    NotBegunError
         If `end` is not after the earliest first candle.
     """
     earliest = min(first.values())
     if end <= earliest:
         msg = f"{where} has no candles up to {iso(end)} for {', '.join(first)}; the first opens at {iso(earliest)}"
-        raise MarketError(msg)
+        raise NotBegunError(msg)
 
 
 def no_candles() -> pl.DataFrame:

@@ -426,7 +426,7 @@ def test_positioning_data_are_read_where_a_symbol_has_them(rows: pl.DataFrame, t
     _write(rows, tmp_path / "BB-USDT_1m.csv")
     held = rows.select("ts", open_interest=pl.col("volume"), taker_ratio=pl.when(pl.col("ts") != START).then(1.5))
     market = _write(held, tmp_path / f"BB-USDT_metrics.{suffix}")
-    assert market.positioned() == ("BB-USDT",)
+    assert list(market.positioned()) == ["BB-USDT"]
     until = START + timedelta(minutes=3)
     found = market.positioning(["BB-USDT", "AA-USDT"], START, until)
     assert found.schema == POSITIONING_SCHEMA
