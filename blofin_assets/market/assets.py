@@ -82,7 +82,7 @@ def candles_1m(
         warehouse.open(), market.source(), market.symbols, window.start, window.end,
         as_of=clock.as_of(context.run), run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
     )  # fmt: skip
-    return _fetched(taken)
+    return fetch_result(taken)
 
 
 @stage_asset(
@@ -97,7 +97,7 @@ def funding_rates(
         warehouse.open(), market.source(), market.symbols, window.start, window.end,
         as_of=clock.as_of(context.run), run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
     )  # fmt: skip
-    return _fetched(taken)
+    return fetch_result(taken)
 
 
 @stage_asset(group=GROUP, table="market.mark_candles_1m", partitions=days, ranged=True, deps=[candles_1m])
@@ -125,7 +125,7 @@ def mark_candles_1m(
             raise
         context.log.warning("mark prices are missing, so last prices decide on liquidations: %s", error)
         return dg.MaterializeResult(metadata={"lacking": str(error)})
-    return _fetched(taken)
+    return fetch_result(taken)
 
 
 @stage_asset(group=GROUP, table="market.positioning", partitions=days, ranged=True, deps=[candles_1m])
@@ -138,7 +138,7 @@ def positioning(
         warehouse.open(), market.source(), market.symbols, window.start, window.end,
         as_of=clock.as_of(context.run), run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
     )  # fmt: skip
-    return _fetched(taken)
+    return fetch_result(taken)
 
 
 @stage_asset(group=GROUP, table="market.gaps", partitions=days, ranged=True, deps=[candles_1m])
@@ -208,8 +208,9 @@ def _result(frame: pl.DataFrame, snapshot: int | None, rows: int | None = None) 
     )
 
 
-def _fetched(taken: Ingested) -> dg.MaterializeResult[Any]:
+def fetch_result(taken: Ingested) -> dg.MaterializeResult[Any]:
     """Return the metadata of a fetch; `fetched` counts all rows from the source, stored before or not."""
+    passed_over = {"passed_over": "; ".join(taken.passed_over)} if taken.passed_over else {}
     return dg.MaterializeResult(
-        metadata={"fetched": taken.rows, "revised_values": taken.revised, "snapshot": taken.snapshot}
+        metadata={"fetched": taken.rows, "revised_values": taken.revised, "snapshot": taken.snapshot, **passed_over}
     )

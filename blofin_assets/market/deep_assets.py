@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 from matplotlib.figure import Figure
 
+from blofin_assets.market.assets import fetch_result
 from blofin_assets.shared.asset import STEP_TAG, stage_asset, table_preview
 from blofin_assets.shared.cycle_events import mark_deep_done
 from blofin_assets.shared.partitions import DAY, day_start, days
@@ -29,8 +30,10 @@ from blofin_resources.market.deep import (
     DEEP_FUNDING,
     Deep,
     current_listings,
+    lacking_symbols,
     log_differences,
     store_deep,
+    store_listings,
     stored_listings,
 )
 from blofin_resources.market.ingestion import Ingested
@@ -47,6 +50,9 @@ FRESH: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), w
 CHUNK: Final = timedelta(days=180)
 """Days of the universe that are decided and stored at once: memory does not grow with the years."""
 
+COMPARED: Final = 7 * DAY
+"""How much of the latest hours is compared with their minutes."""
+
 SHOWN: Final = 60
 """Symbols in the picture of membership: those that were members on most days."""
 
@@ -61,15 +67,13 @@ def listings(
     chosen = _rule(market).chosen
     if chosen:
         base.require_known(chosen, found["symbol"].to_list(), f"{source.identity} (BLOFIN_UNIVERSE)")
-    changed = found.join(stored_listings(store, as_of), on=list(base.LISTING_SCHEMA), how="anti", nulls_equal=True)
-    with store.transaction(context.run.run_id) as tx:
-        tx.append("market.listings", changed)
+    changed, snapshot = store_listings(store, found, as_of, context.run.run_id)
     delisted = found.filter(pl.col("state") == base.DELISTED)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": found.height,
             "delisted": delisted.height,
-            "snapshot": tx.snapshot,
+            "snapshot": snapshot,
             "preview": table_preview(changed),
         }
     )
@@ -80,9 +84,7 @@ def deep_1d(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.MaterializeResult[Any]:
     """Days of every symbol listed, as the source reports them; the universe is chosen from their volumes."""
-    as_of = _as_of(context, clock)
-    start = _start(market, as_of) - (WINDOW + 1) * DAY  # for the universe of the first day
-    return _fetched(_take(context, warehouse.open(), market, DEEP_1D, start, as_of))
+    return fetch_result(_take(context, warehouse.open(), market, DEEP_1D, _as_of(context, clock)))
 
 
 @stage_asset(group=GROUP, table="market.universe", partitions=days, ranged=True, deps=[deep_1d], freshness=FRESH)
@@ -123,11 +125,11 @@ def deep_60m(
 ) -> dg.MaterializeResult[Any]:
     """Hours of every symbol that was a member of the universe, over the whole history; late revisions are logged."""
     store, as_of = warehouse.open(), _as_of(context, clock)
-    taken = _take(context, store, market, DEEP_60M, _start(market, as_of), as_of)
+    taken = _take(context, store, market, DEEP_60M, as_of)
     differing = log_differences(
-        store, market.symbols, as_of - 7 * DAY, as_of, as_of=as_of, run_id=context.run.run_id
+        store, market.symbols, as_of - COMPARED, as_of, as_of=as_of, run_id=context.run.run_id
     )  # fmt: skip
-    made = _fetched(taken)
+    made = fetch_result(taken)
     return dg.MaterializeResult(metadata={**(made.metadata or {}), "differing_from_minutes": differing.height})
 
 
@@ -137,10 +139,12 @@ def deep_funding(
 ) -> dg.MaterializeResult[Any]:
     """Funding of the symbols that have hours, over the whole history, at the payments' actual times."""
     store, as_of = warehouse.open(), _as_of(context, clock)
-    taken = _take(context, store, market, DEEP_FUNDING, _start(market, as_of), as_of)
+    taken = _take(context, store, market, DEEP_FUNDING, as_of)
+    for dataset in (DEEP_1D, DEEP_60M):
+        _require_complete(store, market, dataset, as_of)
     start = date.fromisoformat(market.deep_start) if market.deep_start else None
     mark_deep_done(store, as_of, market.universe, start, context.run.run_id)
-    return _fetched(taken)
+    return fetch_result(taken)
 
 
 def membership_figure(store: Warehouse) -> Figure:
@@ -165,25 +169,37 @@ def membership_figure(store: Warehouse) -> Figure:
 
 
 def _take(
-    context: dg.AssetExecutionContext,
-    store: Warehouse,
-    market: MarketResource,
-    dataset: Deep,
-    start: datetime,
-    as_of: datetime,
+    context: dg.AssetExecutionContext, store: Warehouse, market: MarketResource, dataset: Deep, as_of: datetime
 ) -> Ingested:
-    """Bring a dataset up to the as-of: days of all symbols, the others of those that were members."""
-    wanted = stored_listings(store, as_of)
-    if dataset is not DEEP_1D:
-        members = store.read(
-            "SELECT DISTINCT symbol FROM market.universe WHERE member AND day >= ? AND day <= ?",
-            [start.date(), as_of.date()],
-        )
-        wanted = wanted.filter(pl.col("symbol").is_in(members["symbol"].to_list()))
-    return store_deep(
-        store, market.source(), dataset, wanted, start, as_of,
+    """Bring a dataset up to the as-of, and log what is passed over."""
+    taken = store_deep(
+        store, market.source(), dataset, _listed(store, market, dataset, as_of), _start(market, dataset, as_of), as_of,
         as_of=as_of, run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
     )  # fmt: skip
+    for line in taken.passed_over:
+        context.log.warning(line)
+    return taken
+
+
+def _require_complete(store: Warehouse, market: MarketResource, dataset: Deep, as_of: datetime) -> None:
+    """Refuse to call deep history complete while a dataset lacks symbols: its run failed, or its check."""
+    listed, start = _listed(store, market, dataset, as_of), _start(market, dataset, as_of)
+    lacking = lacking_symbols(store, market.source(), dataset, listed, start, as_of)
+    if lacking:
+        msg = f"{dataset.name} lacks {', '.join(lacking)} up to {as_of:%Y-%m-%d}; materialise {dataset.name} first"
+        raise MarketError(msg)
+
+
+def _listed(store: Warehouse, market: MarketResource, dataset: Deep, as_of: datetime) -> pl.DataFrame:
+    """Return the symbols of a dataset: days of all that are listed, the others of those that were members."""
+    listed = stored_listings(store, as_of)
+    if dataset is DEEP_1D:
+        return listed
+    members = store.read(
+        "SELECT DISTINCT symbol FROM market.universe WHERE member AND day >= ? AND day <= ?",
+        [_start(market, dataset, as_of).date(), as_of.date()],
+    )
+    return listed.filter(pl.col("symbol").is_in(members["symbol"].to_list()))
 
 
 def _spans(store: Warehouse, as_of: datetime) -> Iterator[tuple[date, date]]:
@@ -213,9 +229,11 @@ def _as_of(context: dg.AssetExecutionContext, clock: ClockResource) -> datetime:
     return cycle_as_of(context, clock, day_start)
 
 
-def _start(market: MarketResource, as_of: datetime) -> datetime:
-    """Return midnight of the first day of deep history."""
-    return deep_start(market.market, date.fromisoformat(market.deep_start) if market.deep_start else None, as_of)
+def _start(market: MarketResource, dataset: Deep, as_of: datetime) -> datetime:
+    """Return midnight of the first day of deep history; days begin earlier, for the universe of the first day."""
+    day = date.fromisoformat(market.deep_start) if market.deep_start else None
+    begin = deep_start(market.market, day, as_of)
+    return begin - (WINDOW + 1) * DAY if dataset is DEEP_1D else begin
 
 
 def _rule(market: MarketResource) -> Rule:
@@ -224,12 +242,6 @@ def _rule(market: MarketResource) -> Rule:
         msg = f"BLOFIN_UNIVERSE is {OFF}; set it to top:30, all, or symbols joined by commas"
         raise MarketError(msg)
     return rule
-
-
-def _fetched(taken: Ingested) -> dg.MaterializeResult[Any]:
-    return dg.MaterializeResult(
-        metadata={"fetched": taken.rows, "revised_values": taken.revised, "snapshot": taken.snapshot}
-    )
 
 
 ASSETS: Final = [listings, deep_1d, universe, deep_60m, deep_funding]

@@ -4,7 +4,6 @@ Belongs here: turning violations into check results. Does not belong here: findi
 (`blofin_resources.market.checks`), checks of minutes (`checks`).
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,17 +11,14 @@ import dagster as dg
 import polars as pl
 
 from blofin_assets.market.checks import check_result
-from blofin_assets.market.deep_assets import deep_1d, deep_60m, universe
-from blofin_assets.shared.partitions import DAY
-from blofin_assets.shared.windows import run_window
+from blofin_assets.market.deep_assets import COMPARED, deep_1d, deep_60m, universe
+from blofin_assets.shared.windows import run_midnight
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.market import checks
-from blofin_resources.market.deep import DEEP_1D, DEEP_60M, Deep, stored_listings
+from blofin_resources.market.deep import DEEP_1D, DEEP_60M, Deep, set_checked, stored_listings, unchecked
 from blofin_resources.market.source import DELISTED
 from blofin_resources.market.universe import WINDOW
 from blofin_resources.queries import query
-from blofin_resources.warehouse import Warehouse
-from features.bars import CANDLE_SCHEMA
 
 AT_ONCE: Final = 10
 """Symbols whose bars are checked at once."""
@@ -36,15 +32,20 @@ def _sound(asset: dg.AssetsDefinition, dataset: Deep) -> dg.AssetChecksDefinitio
         asset=asset,
         name="sound_candles",
         blocking=True,
-        description="OHLC order, positive prices, duplicates, time order, grid: the bars that the run stored.",
+        description=(
+            "OHLC order, positive prices, duplicates, time order, grid: the bars that were stored since the last "
+            "check, by whichever run. The next run fetches the symbols that fail once more."
+        ),
     )
     def check(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
         store, found, count = warehouse.open(), [], 0
-        for bars in _stored_by(store, dataset, context.run.run_id):
+        for bars in unchecked(store, dataset, AT_ONCE):
             count += bars.height
             found.append(checks.unsound(bars, dataset.timeframe or "60m"))
         names = sorted({name for each in found for name in each})
         wrong = {name: pl.concat([each[name] for each in found if name in each]) for name in names}
+        unsound = sorted({symbol for each in wrong.values() for symbol in each["symbol"]})
+        set_checked(store, dataset, unsound, context.run.run_id)
         return check_result(wrong, dg.AssetCheckSeverity.ERROR, {"bars": count})
 
     return check
@@ -54,17 +55,18 @@ def _fresh(asset: dg.AssetsDefinition, dataset: Deep) -> dg.AssetChecksDefinitio
     @dg.asset_check(
         asset=asset,
         name="complete_and_fresh",
-        description=f"No open gaps, and the last bar of each traded symbol closed at most {MAX_STALENESS} before.",
+        description=f"No new gaps, and the last bar of each traded symbol closed at most {MAX_STALENESS} before.",
     )
     def check(
         context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource, clock: ClockResource
     ) -> dg.AssetCheckResult:
-        store, as_of = warehouse.open(), run_window(context, clock)[0]
+        store, as_of = warehouse.open(), run_midnight(context, clock)
         live = stored_listings(store, as_of).filter(pl.col("state") != DELISTED)["symbol"].to_list()
         gaps = store.read(
             "SELECT symbol, min(from_ts) AS ts, sum(bars)::VARCHAR || ' missing bars of ' || kind AS detail "
-            "FROM market.deep_gaps WHERE dataset = ? AND closed_at IS NULL GROUP BY symbol, kind ORDER BY symbol, ts",
-            [dataset.name],
+            "FROM market.deep_gaps WHERE dataset = ? AND closed_at IS NULL AND found_at >= ? GROUP BY symbol, kind "
+            "ORDER BY symbol, ts",
+            [dataset.name, as_of],
         ).cast(checks.VIOLATION_SCHEMA)
         stale = store.read(
             "SELECT symbol, through AS ts, 'the last bar closed ' || through::VARCHAR AS detail "
@@ -85,8 +87,8 @@ def agrees_with_minutes(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
 ) -> dg.AssetCheckResult:
     """Warn of logged differences of the last week."""
-    as_of = run_window(context, clock)[0]
-    window = {"start": as_of - 7 * DAY, "end": as_of, "symbols": list(market.symbols)}
+    as_of = run_midnight(context, clock)
+    window = {"start": as_of - COMPARED, "end": as_of, "symbols": list(market.symbols)}
     found = warehouse.open().read(query("market/minutes_differ"), window)
     return check_result({"agreement": found.cast(checks.VIOLATION_SCHEMA)}, dg.AssetCheckSeverity.WARN, {})
 
@@ -101,22 +103,10 @@ def sound_membership(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource, clock: ClockResource
 ) -> dg.AssetCheckResult:
     """Look at every member of every day, by the bars and not by how it was chosen."""
-    as_of: datetime = run_window(context, clock)[0]
+    as_of: datetime = run_midnight(context, clock)
     found = warehouse.open().read(query("market/wrong_members"), {"until": as_of.date(), "window": WINDOW})
     wrong = {"membership": found.cast(checks.VIOLATION_SCHEMA)}
     return check_result(wrong, dg.AssetCheckSeverity.ERROR, {})
-
-
-def _stored_by(store: Warehouse, dataset: Deep, run_id: str) -> Iterator[pl.DataFrame]:
-    """Yield the bars that a run stored, by chunks of symbols."""
-    table = f"market.{dataset.name}"
-    symbols = store.read(f"SELECT DISTINCT symbol FROM {table} WHERE run_id = ? ORDER BY 1", [run_id])["symbol"]  # noqa: S608 - constant name
-    for at in range(0, len(symbols), AT_ONCE):
-        yield store.read(
-            f"SELECT {', '.join(CANDLE_SCHEMA)} FROM {table} WHERE run_id = ? AND symbol IN (SELECT unnest(?)) "  # noqa: S608 - constant names
-            "ORDER BY symbol, ts",
-            [run_id, symbols[at : at + AT_ONCE].to_list()],
-        ).cast(CANDLE_SCHEMA)
 
 
 CHECKS: Final = [

@@ -13,6 +13,7 @@ import dagster as dg
 from blofin_assets.shared.partitions import DAY, day_start
 from blofin_resources.dagster_resources import ClockResource
 from blofin_resources.errors import BlofinError
+from features.bars import floor_time
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def day_window(context: dg.AssetExecutionContext, clock: ClockResource) -> DayWi
 def cycle_as_of(
     context: dg.AssetExecutionContext, clock: ClockResource, start_of: Callable[[str], datetime]
 ) -> datetime:
-    """Return the as-of of a cycle's partition key.
+    """Return the as-of of a cycle's partition key, of a range of keys that of the last one.
 
     Parameters
     ----------
@@ -111,9 +112,10 @@ def cycle_as_of(
     BlofinError
         If it is in the future.
     """
-    as_of = start_of(context.partition_key)
+    last = context.partition_keys[-1]
+    as_of = start_of(last)
     if as_of > clock.now():
-        raise BlofinError(_future(context.partition_key, clock.now()))
+        raise BlofinError(_future(last, clock.now()))
     return as_of
 
 
@@ -123,13 +125,24 @@ def _future(key: str, now: datetime) -> str:
 
 def run_window(context: dg.AssetCheckExecutionContext, clock: ClockResource) -> tuple[datetime, datetime]:
     """Return the window that a run's keys name, cut at its as-of."""
+    keys, as_of = _keys(context), clock.as_of(context.run)
+    if keys is None:
+        return as_of - DAY, as_of
+    return day_start(keys[0]), min(day_start(keys[1]) + DAY, as_of)
+
+
+def run_midnight(context: dg.AssetCheckExecutionContext, clock: ClockResource) -> datetime:
+    """Return the midnight that a run's last key names; the last one before its as-of where it has no keys."""
+    keys = _keys(context)
+    return floor_time(clock.as_of(context.run), DAY) if keys is None else day_start(keys[1])
+
+
+def _keys(context: dg.AssetCheckExecutionContext) -> tuple[str, str] | None:
+    """Return the first and the last key of a run."""
     tags = context.run.tags
     first = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start")
     last = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-    as_of = clock.as_of(context.run)
-    if first is None or last is None:
-        return as_of - DAY, as_of
-    return day_start(first), min(day_start(last) + DAY, as_of)
+    return None if first is None or last is None else (first, last)
 
 
 def partition_key(context: dg.AssetCheckExecutionContext) -> str:

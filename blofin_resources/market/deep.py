@@ -8,7 +8,7 @@ grow with the number of symbols. The next request for a symbol begins `OVERLAP` 
 or revises late is seen, and a symbol that was away is continued where it stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -18,10 +18,10 @@ import polars as pl
 from blofin_resources.errors import MarketError
 from blofin_resources.market import checks, fetching
 from blofin_resources.market import source as base
-from blofin_resources.market.gaps import GAP_SCHEMA, SINGLE_PRICE, SOURCE_HOLE, update_ledger
+from blofin_resources.market.gaps import GAP_SCHEMA, SOURCE_HOLE, flat_stretches, ledger_rows, update_ledger
 from blofin_resources.market.ingestion import Ingested
 from blofin_resources.warehouse import Warehouse
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, TS, Timeframe, bar_length, floor_time
 
 OVERLAP: Final = timedelta(days=3)
 """How much of what is stored is fetched again with what follows it, to notice late bars and revisions."""
@@ -30,13 +30,13 @@ ROWS_AT_ONCE: Final = 500_000
 NETWORK_ROWS_AT_ONCE: Final = 100_000
 """About how many rows are in memory and in one commit; over the network, an interruption costs that many."""
 
+MINUTES_DIFFER: Final = "minutes_60m_"
+"""Before the column, in the log of revisions: an hour that was fetched is not what its minutes make."""
+
+_LISTING_REVISIONS: Final = {"list_time": "listing_list_time", "delist_time": "listing_delist_time"}
+"""Times of a listing whose changes are logged, and under which names."""
+
 _DAY: Final = timedelta(days=1)
-_COVERAGE: Final = pl.Schema(
-    {
-        "dataset": pl.String(), "symbol": pl.String(), "requested_from": TS, "requested_to": TS, "through": TS,
-        "rows": pl.Int32(),
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,15 @@ class _Range(NamedTuple):
     begin: datetime
 
 
+class _Known(NamedTuple):
+    """What is stored of a symbol's history: the range requested, the close of its last bar, what has been checked."""
+
+    requested_from: datetime
+    requested_to: datetime
+    through: datetime | None
+    sound_to: datetime | None
+
+
 def current_listings(store: Warehouse, source: base.MarketSource, as_of: datetime) -> pl.DataFrame:
     """Return what is listed at `as_of`, delisted symbols included.
 
@@ -149,6 +158,42 @@ def stored_listings(store: Warehouse, as_of: datetime) -> pl.DataFrame:
     ).cast(base.LISTING_SCHEMA)
 
 
+def store_listings(
+    store: Warehouse, found: pl.DataFrame, as_of: datetime, run_id: str
+) -> tuple[pl.DataFrame, int | None]:
+    """Store the listings that differ from the last ones, and log the times that changed as revisions.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where listings are stored.
+    found : DataFrame
+        Result of `current_listings`.
+    as_of : datetime
+        Its as-of. What an earlier run stored for the same as-of is replaced.
+    run_id : str
+        Run that writes.
+
+    Returns
+    -------
+    tuple of DataFrame and int or None
+        The rows stored, and the snapshot.
+    """
+    before = stored_listings(store, as_of)
+    changed = found.join(before, on=list(base.LISTING_SCHEMA), how="anti", nulls_equal=True)
+    symbols = changed["symbol"].to_list()
+    old, new = (
+        frame.select("symbol", *_LISTING_REVISIONS, ts=pl.lit(as_of, TS)).filter(pl.col("symbol").is_in(symbols))
+        for frame in (before, changed)
+    )
+    # a time that becomes known is news, no revision
+    revised = fetching.revisions(old, new, as_of, _LISTING_REVISIONS).drop_nulls("old_value")
+    with store.transaction(run_id) as tx:
+        tx.replace("market.listings", changed, symbol=symbols, as_of=as_of)
+        tx.append("market.candle_revisions", revised)
+    return changed, tx.snapshot
+
+
 def store_deep(
     store: Warehouse,
     source: base.MarketSource,
@@ -185,7 +230,8 @@ def store_deep(
     Returns
     -------
     Ingested
-        Counts of rows and revisions, and the last snapshot.
+        Counts of rows and revisions, the last snapshot, and what was passed over: a symbol whose shortest bars are
+        longer than these, and a delisted one that the source does not have any more. What is stored of it stays.
 
     Raises
     ------
@@ -193,13 +239,8 @@ def store_deep(
         After storing the other symbols, if some failed (the text names each); or if the source is unavailable.
     """
     network = fetching.over_network(source)
-    covered = {} if force else _coverage(store, dataset)
-    ranges = [
-        wanted
-        for symbol, listed, _, state in listings.select(base.LISTING_SCHEMA.names()).iter_rows()
-        if not (network and state == base.DELISTED)
-        for wanted in _lacking(symbol, _first(listed, start), end, covered.get(symbol))
-    ]
+    wanted, passed_over = _wanted(source, dataset, listings)
+    ranges = _ranges(wanted, start, end, {} if force else _coverage(store, dataset))
     failures: dict[str, MarketError] = {}
     rows = revised = 0
     snapshot = None
@@ -214,7 +255,82 @@ def store_deep(
             changed, snapshot = _store(_Storing(store, dataset, as_of, run_id), kept, mine, (begin, end), fetched.frame)
             rows, revised = rows + fetched.frame.height, revised + changed
     base.Fetched(dataset.schema.to_frame(), failures).require_all()
-    return Ingested(rows, revised, snapshot)
+    return Ingested(rows, revised, snapshot, passed_over)
+
+
+def lacking_symbols(
+    store: Warehouse,
+    source: base.MarketSource,
+    dataset: Deep,
+    listings: pl.DataFrame,
+    start: datetime,
+    end: datetime,
+) -> list[str]:
+    """Return the symbols of which something is still to be fetched.
+
+    Parameters
+    ----------
+    store, source, dataset, listings, start, end
+        As in `store_deep`.
+
+    Returns
+    -------
+    list of str
+        Sorted; empty once `store_deep` has succeeded and its bars have passed their check.
+    """
+    ranges = _ranges(_wanted(source, dataset, listings)[0], start, end, _coverage(store, dataset))
+    return sorted({each.symbol for each in ranges})
+
+
+def unchecked(store: Warehouse, dataset: Deep, symbols: int) -> Iterator[pl.DataFrame]:
+    """Yield the bars that have not passed their check since they were stored, by any run.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where they are stored.
+    dataset : Deep
+        Which table.
+    symbols : int
+        How many symbols are read at once.
+
+    Yields
+    ------
+    DataFrame
+        `CANDLE_SCHEMA`, sorted by (symbol, ts).
+    """
+    table = f"market.{dataset.name}"
+    since = (
+        f"FROM {table} b LEFT JOIN market.deep_coverage c ON c.symbol = b.symbol AND c.dataset = '{dataset.name}' "
+        "WHERE (c.sound_to IS NULL OR b.ts >= c.sound_to)"
+    )
+    names = store.read(f"SELECT DISTINCT b.symbol {since} ORDER BY 1")["symbol"].to_list()
+    columns = ", ".join(f"b.{name}" for name in CANDLE_SCHEMA)
+    for at in range(0, len(names), symbols):
+        yield store.read(
+            f"SELECT {columns} {since} AND b.symbol IN (SELECT unnest(?)) ORDER BY 1, 2",
+            [names[at : at + symbols]],
+        ).cast(CANDLE_SCHEMA)
+
+
+def set_checked(store: Warehouse, dataset: Deep, unsound: Sequence[str], run_id: str) -> None:
+    """Record that all bars have passed their check but for those of some symbols, which are due again as a whole.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where coverage is stored.
+    dataset : Deep
+        Which table.
+    unsound : sequence of str
+        Symbols whose bars failed: what is known of their coverage is removed.
+    run_id : str
+        Run that writes.
+    """
+    known = store.read("SELECT * EXCLUDE (run_id) FROM market.deep_coverage WHERE dataset = ?", [dataset.name])
+    sound = known.filter(~pl.col("symbol").is_in(list(unsound))).with_columns(sound_to="requested_to")
+    with store.transaction(run_id) as tx:
+        tx.replace("market.deep_coverage", sound, dataset=dataset.name)
 
 
 def log_differences(
@@ -249,41 +365,95 @@ def log_differences(
         ).cast(CANDLE_SCHEMA)
         for table in ("candles_60m", "deep_60m")
     )
-    fields = {name: f"minutes_60m_{name}" for name in (*checks.PRICES, *checks.VOLUMES)}
+    fields = {name: f"{MINUTES_DIFFER}{name}" for name in (*checks.PRICES, *checks.VOLUMES)}
     rounded = made.join(fetched, on=["symbol", "ts"], suffix="_fetched").with_columns(
         pl.when(_alike(name)).then(f"{name}_fetched").otherwise(name).alias(name) for name in checks.VOLUMES
     )
     found = fetching.revisions(rounded.select(made.columns), fetched, as_of, fields)
     if found.height:
+        known = store.read(
+            f"SELECT {', '.join(fetching.REVISION_SCHEMA)} FROM market.candle_revisions WHERE seen_at <> ? "  # noqa: S608
+            "AND symbol IN (SELECT unnest(?)) AND ts >= ? AND ts < ? AND starts_with(field, ?)",
+            [as_of, list(symbols), start, end, MINUTES_DIFFER],
+        ).cast(fetching.REVISION_SCHEMA)
+        same = pl.all_horizontal(_same_number(name) for name in ("old_value", "new_value"))
+        told = found.join(known, on=["symbol", "ts", "field"], suffix="_known").filter(same)
+        new = found.join(told, on=["symbol", "ts", "field"], how="anti")
         with store.transaction(run_id) as tx:
-            tx.append("market.candle_revisions", found, key=["symbol", "ts", "field", "old_value", "new_value"])
+            tx.replace(
+                "market.candle_revisions", new, start, end,
+                symbol=list(symbols), field=list(fields.values()), seen_at=as_of,
+            )  # fmt: skip
     return found
 
 
 def _alike(name: str) -> pl.Expr:
-    made, fetched = pl.col(name), pl.col(f"{name}_fetched")
-    return ((made - fetched).abs() <= 1e-9 * made.abs() + 1e-12).fill_null(value=False)
+    return _near(pl.col(name), pl.col(f"{name}_fetched")).fill_null(value=False)
+
+
+def _same_number(name: str) -> pl.Expr:
+    """Return whether two texts are the same number up to rounding, or both null."""
+    now, known = (pl.col(each).cast(pl.Float64) for each in (name, f"{name}_known"))
+    return _near(now, known).fill_null(now.is_null() & known.is_null())
+
+
+def _near(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    return (one - other).abs() <= 1e-9 * one.abs() + 1e-12
+
+
+def _wanted(
+    source: base.MarketSource, dataset: Deep, listings: pl.DataFrame
+) -> tuple[list[tuple[str, datetime | None]], tuple[str, ...]]:
+    """Return the symbols to request with their listing times, and a line for each that is passed over."""
+    network = fetching.over_network(source)
+    wanted, passed_over = [], []
+    for symbol, listed, _, state in listings.select(base.LISTING_SCHEMA.names()).iter_rows():
+        if network and state == base.DELISTED:
+            continue
+        shortest = _shortest(source, symbol)
+        if shortest is None and state == base.DELISTED:
+            passed_over.append(f"{symbol}: the source does not have it any more; what is stored of it stays")
+        elif shortest and dataset.timeframe and MINUTES[shortest] > MINUTES[dataset.timeframe]:
+            passed_over.append(
+                f"{symbol}: no bars of {dataset.timeframe}, since the source's shortest are of {shortest}"
+            )
+        else:
+            wanted.append((symbol, listed))
+    return wanted, tuple(passed_over)
+
+
+def _shortest(source: base.MarketSource, symbol: str) -> Timeframe | None:
+    """Return the timeframe of a symbol's shortest bars; None if the source does not know the symbol."""
+    try:
+        return source.shortest(symbol)
+    except MarketError:  # of a traded symbol, asking for its bars says what is wrong
+        return None
+
+
+def _ranges(
+    wanted: Sequence[tuple[str, datetime | None]], start: datetime, end: datetime, covered: Mapping[str, _Known]
+) -> list[_Range]:
+    """Return what is to be fetched of each symbol, given its listing time and what is stored of it."""
+    return [
+        each for symbol, listed in wanted for each in _lacking(symbol, _first(listed, start), end, covered.get(symbol))
+    ]
 
 
 def _first(listed: datetime | None, start: datetime) -> datetime:
     """Return the midnight from which a symbol's history is wanted."""
-    begin = start if listed is None else max(start, listed)
-    return begin.replace(hour=0, minute=0, second=0, microsecond=0)
+    return floor_time(start if listed is None else max(start, listed), _DAY)
 
 
-def _lacking(
-    symbol: str, begin: datetime, end: datetime, known: tuple[datetime, datetime, datetime | None] | None
-) -> list[_Range]:
+def _lacking(symbol: str, begin: datetime, end: datetime, known: _Known | None) -> list[_Range]:
     """Return what a symbol lacks: everything, or what follows its last bar, or what comes before an earlier begin."""
     if begin >= end:
         return []
-    if known is None or begin < known[0]:
+    if known is None or begin < known.requested_from:
         return [_Range(symbol, begin, begin)]
-    requested_from, requested_to, through = known
-    if requested_to >= end:
+    if known.requested_to >= end:
         return []
-    midnight = (through or requested_from).replace(hour=0, minute=0, second=0, microsecond=0)
-    return [_Range(symbol, max(midnight - OVERLAP, requested_from), requested_from)]
+    midnight = floor_time(known.through or known.requested_from, _DAY)
+    return [_Range(symbol, max(midnight - OVERLAP, known.requested_from), known.requested_from)]
 
 
 def _chunks(ranges: Sequence[_Range], dataset: Deep, end: datetime, most: int) -> list[list[_Range]]:
@@ -299,12 +469,12 @@ def _chunks(ranges: Sequence[_Range], dataset: Deep, end: datetime, most: int) -
     return chunks
 
 
-def _coverage(store: Warehouse, dataset: Deep) -> dict[str, tuple[datetime, datetime, datetime | None]]:
+def _coverage(store: Warehouse, dataset: Deep) -> dict[str, _Known]:
     rows = store.read(
-        "SELECT symbol, requested_from, requested_to, through FROM market.deep_coverage WHERE dataset = ?",
+        "SELECT symbol, requested_from, requested_to, through, sound_to FROM market.deep_coverage WHERE dataset = ?",
         [dataset.name],
     )
-    return {symbol: (first, last, through) for symbol, first, last, through in rows.iter_rows()}
+    return {symbol: _Known(*known) for symbol, *known in rows.iter_rows()}
 
 
 class _Storing(NamedTuple):
@@ -366,8 +536,8 @@ def _covered(
     until = stretch[1].replace(microsecond=0)
     before = _coverage(store, dataset)
     asked = pl.DataFrame(
-        [(each.symbol, each.begin, max(until, before.get(each.symbol, (until, until))[1])) for each in chunk],
-        schema={"symbol": pl.String(), "requested_from": TS, "requested_to": TS},
+        [(each.symbol, each.begin, *_checked(before.get(each.symbol), stretch[0], until)) for each in chunk],
+        schema={"symbol": pl.String(), "requested_from": TS, "requested_to": TS, "sound_to": TS},
         orient="row",
     )
     return asked.join(counted, on="symbol", how="left").select(
@@ -375,9 +545,17 @@ def _covered(
         "symbol",
         "requested_from",
         "requested_to",
+        "sound_to",
         (pl.col("last") + dataset.length).alias("through"),
         pl.col("rows").fill_null(0).cast(pl.Int32),
     )
+
+
+def _checked(known: _Known | None, start: datetime, end: datetime) -> tuple[datetime, datetime | None]:
+    """Return how far a symbol is requested and checked once rows from `start` to `end` are stored anew."""
+    if known is None:
+        return end, None
+    return max(end, known.requested_to), min(start, known.sound_to) if known.sound_to else None
 
 
 def _gaps(
@@ -389,10 +567,7 @@ def _gaps(
 ) -> pl.DataFrame:
     """Return the gaps of bars while their symbols were traded, cut at midnight, with `GAP_SCHEMA`."""
     length = bar_length(timeframe)
-    flat = rows.filter(pl.col("flag").fill_null("").str.split(",").list.contains(SINGLE_PRICE)).select(
-        "symbol", from_ts="ts", to_ts=pl.col("ts") + length, kind=pl.lit(SINGLE_PRICE)
-    )
-    holes = [flat]
+    holes = [flat_stretches(rows, *stretch, timeframe)]
     for symbol, listed, ended, state in listings.select(base.LISTING_SCHEMA.names()).iter_rows():
         own = rows.filter(pl.col("symbol") == symbol)
         last = own["ts"].max()
@@ -400,33 +575,10 @@ def _gaps(
         first = own["ts"].min() if listed is None else listed
         if not isinstance(first, datetime):
             continue
-        since = max(stretch[0], _ceil(first, length))
-        until = min(stretch[1], over or stretch[1])
-        if since < until:
-            absent = checks.missing(own, timeframe, since, until, [symbol])
-            holes.append(absent.select("symbol", "from_ts", "to_ts", kind=pl.lit(SOURCE_HOLE)))
-    days = pl.datetime_ranges(pl.col("from_ts").dt.truncate("1d"), (pl.col("to_ts") - length).dt.truncate("1d"), "1d")
-    cut = pl.concat(holes).with_columns(day=days).explode("day")
-    return (
-        cut.with_columns(
-            from_ts=pl.max_horizontal("from_ts", "day"),
-            to_ts=pl.min_horizontal("to_ts", pl.col("day").dt.offset_by("1d")),
-        )
-        .with_columns(
-            bars=((pl.col("to_ts") - pl.col("from_ts")) / length).round().cast(pl.Int32),
-            found_at=pl.lit(found_at, TS),
-            closed_at=pl.lit(None, TS),
-            looked_at=pl.lit(found_at, TS),
-        )
-        .select(GAP_SCHEMA.names())
-        .cast(GAP_SCHEMA)
-        .sort("symbol", "from_ts")
-    )
-
-
-def _ceil(moment: datetime, length: timedelta) -> datetime:
-    rest = (moment - datetime(1970, 1, 1, tzinfo=moment.tzinfo)) % length
-    return moment + (length - rest if rest else timedelta())
+        since, until = max(stretch[0], first), min(stretch[1], over or stretch[1])
+        absent = checks.missing(own, timeframe, since, max(since, until), [symbol])
+        holes.append(absent.select("symbol", "from_ts", "to_ts", kind=pl.lit(SOURCE_HOLE)))
+    return ledger_rows(pl.concat(holes), timeframe, found_at)
 
 
 def _ledger(store: Warehouse, dataset: Deep, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from blofin_assets.scheduling.runner import Outcome, execute
 from blofin_assets.shared.cadences import DEEP_HISTORY, Step
 from blofin_resources.errors import SettingsError
 from blofin_resources.settings import Settings
+from features.bars import Timeframe
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -92,6 +93,40 @@ def test_a_pass_fills_an_archive_without_minutes_and_is_done_until_the_next_midn
     ]  # fmt: skip
     assert item.ok
     assert item.detail == "top:1: 1 members of 4 symbols on 2024-03-11"
+
+
+def test_a_range_is_brought_up_to_its_last_day_a_failed_check_is_not_passed_over_and_old_gaps_are_not_told_again(
+    make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(candles: pl.DataFrame, _: Timeframe) -> dict[str, pl.DataFrame]:
+        wrong = candles.filter(pl.col("symbol") == "BB-USDT").select("symbol", "ts", detail=pl.lit("spoiled"))
+        return {"positive_prices": wrong} if wrong.height else {}
+
+    def run(first: int, last: int) -> Outcome:
+        keys = [(START + day * DAY).date().isoformat() for day in (first, last)]
+        return execute(Step(DEEP_HISTORY, *keys, START + last * DAY), job, platform.instance)
+
+    def fresh(outcome: Outcome) -> bool:
+        checks = platform.instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        told = [log.dagster_event.asset_check_evaluation_data for log in checks if log.dagster_event]
+        return {each.check_name: each.passed for each in told}["complete_and_fresh"]
+
+    archive = write(tmp_path / "archive")
+    bars = pl.read_parquet(archive / "AA-USDT_1h.parquet")
+    bars.filter(pl.col("ts").dt.date() != (START + 9 * DAY).date()).write_parquet(archive / "AA-USDT_1h.parquet")
+    platform = made(make_platform, archive)
+    keys = {dg.AssetKey(name) for name in ("listings", "deep_1d")}
+    job = platform.defs.resolve_job_def(DEEP_HISTORY).get_subset(asset_selection=keys)
+    with monkeypatch.context() as spoiled:
+        spoiled.setattr("blofin_resources.market.checks.unsound", spoil)
+        for _ in range(2):
+            (error,) = run(28, 30).errors
+            assert error.startswith("deep_1d fails sound_candles: positive_prices: 30 bars, first BB-USDT 2024-01-01")
+    mended = run(28, 30)
+    assert (mended.errors, fresh(mended)) == ((), False)
+    covered = platform.warehouse.read("SELECT DISTINCT requested_to, sound_to FROM market.deep_coverage").rows()
+    assert covered == [(START + 30 * DAY, START + 30 * DAY)]
+    assert fresh(run(31, 31))
 
 
 @pytest.mark.slow

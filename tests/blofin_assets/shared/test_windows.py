@@ -1,11 +1,14 @@
 """The window of a run, and its pieces."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blofin_assets.shared.windows import DayWindow, whole_window
+from blofin_assets.shared.windows import DayWindow, run_midnight, run_window, whole_window
+from blofin_resources.dagster_resources import ClockResource
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -40,3 +43,16 @@ def test_a_window_of_whole_days_ends_before_the_next_midnight() -> None:
         (date(2026, 3, 1), date(2026, 3, 2)), START, START + timedelta(days=2)
     )
     assert whole_window(START, START).days == (START.date(),)
+
+
+def test_the_last_key_of_a_range_is_its_as_of() -> None:
+    clock = ClockResource(fixed="2026-03-05T09:30:00+00:00")
+
+    def asked(**keys: str) -> Any:
+        return SimpleNamespace(run=SimpleNamespace(tags={f"dagster/{name}": key for name, key in keys.items()}))
+
+    several = asked(asset_partition_range_start="2026-03-02", asset_partition_range_end="2026-03-04")
+    assert run_midnight(several, clock) == datetime(2026, 3, 4, tzinfo=UTC)
+    assert run_window(several, clock) == (datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC))
+    assert run_midnight(asked(partition="2026-03-03"), clock) == datetime(2026, 3, 3, tzinfo=UTC)
+    assert run_midnight(asked(), clock) == datetime(2026, 3, 5, tzinfo=UTC)

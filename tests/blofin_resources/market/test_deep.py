@@ -21,15 +21,19 @@ from blofin_resources.market.deep import (
     DEEP_FUNDING,
     Deep,
     current_listings,
+    lacking_symbols,
     log_differences,
+    set_checked,
     store_deep,
+    store_listings,
     stored_listings,
+    unchecked,
 )
 from blofin_resources.market.importing import import_folder, survey
 from blofin_resources.market.ingestion import Ingested
-from blofin_resources.market.source import MarketSource
+from blofin_resources.market.source import LISTING_SCHEMA, MarketSource
 from blofin_resources.warehouse import Warehouse
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -114,9 +118,7 @@ def bring(
     force: bool = False,
 ) -> list[Ingested]:
     """Bring listings and datasets up to a midnight, as the assets do."""
-    found = current_listings(store, source, as_of)
-    with store.transaction("run") as tx:
-        tx.append("market.listings", found)
+    store_listings(store, current_listings(store, source, as_of), as_of, "run")
     listed = stored_listings(store, as_of)
     return [
         store_deep(store, source, dataset, listed, start, as_of, as_of=as_of, run_id="run", force=force)
@@ -339,6 +341,121 @@ def test_fetched_hours_that_differ_from_their_minutes_are_logged_once(store: War
         )  # fmt: skip
         assert found.select("symbol", "ts", "field").rows() == [("AA-USDT", END - 9 * HOUR, "minutes_60m_high")]
     assert content(store, "candle_revisions").height == 1
+
+
+def test_a_difference_is_one_row_however_its_sum_is_rounded_and_a_second_run_of_its_as_of_replaces_it(
+    store: Warehouse,
+) -> None:
+    def differ(k: int, volume: float) -> None:
+        made = hours("AA-USDT", END - HOUR).with_columns(volume=pl.lit(volume))
+        with store.transaction("run") as tx:
+            tx.replace("market.candles_60m", made, symbol="AA-USDT")
+        log_differences(store, ["AA-USDT"], END - DAY, END, as_of=END + k * DAY, run_id="run")
+
+    with store.transaction("run") as tx:
+        tx.append("market.deep_60m", hours("AA-USDT", END - HOUR))
+    for k, volume in enumerate((9.0, 9.0 * (1 + 1e-15), 9.0)):  # the sum of the same minutes in another order
+        differ(k, volume)
+    assert content(store, "candle_revisions").select("field", "old_value").rows() == [("minutes_60m_volume", "9.0")]
+    for volume in (7.0, 8.0):
+        differ(3, volume)
+    assert sorted(content(store, "candle_revisions")["old_value"]) == ["8.0", "9.0"]
+
+
+def test_a_listing_that_changes_replaces_that_of_its_as_of_and_leaves_a_revision(store: Warehouse) -> None:
+    def listed(begun: datetime | None, as_of: datetime) -> None:
+        found = pl.DataFrame(
+            [{"symbol": "AA-USDT", "list_time": begun, "state": "live", "as_of": as_of, "origin": "blofin"}],
+            schema={**LISTING_SCHEMA, "as_of": TS, "origin": pl.String()},
+        )
+        store_listings(store, found, as_of, "run")
+
+    listed(None, START)
+    listed(START - 2 * DAY, START + DAY)  # that it is known now is no revision
+    assert content(store, "candle_revisions").is_empty()
+    for begun in (START - 3 * DAY, START - 3 * DAY, START - 2 * DAY + HOUR):
+        listed(begun, START + 2 * DAY)
+    assert content(store, "listings").select("as_of", "list_time").rows() == [
+        (START, None), (START + DAY, START - 2 * DAY), (START + 2 * DAY, START - 2 * DAY + HOUR),
+    ]  # fmt: skip
+    revised = content(store, "candle_revisions").select("symbol", "ts", "field", "old_value").rows()
+    assert revised == [("AA-USDT", START + 2 * DAY, "listing_list_time", "2023-12-30 00:00:00.000000+00:00")]
+
+
+def test_what_is_stored_is_checked_until_it_has_passed_and_what_failed_is_fetched_again(
+    store: Warehouse, tmp_path: Path
+) -> None:
+    def write(last: datetime) -> ArchiveMarket:
+        for symbol in ("AA-USDT", "CC-USDT"):
+            hours(symbol, END - 9 * DAY, last).write_parquet(tmp_path / f"{symbol}_1h.parquet")
+        return ArchiveMarket(tmp_path)
+
+    def waiting() -> dict[str, int]:
+        frames = [frame for frame in unchecked(store, DEEP_60M, 1) if frame.height]
+        return dict(pl.concat([pl.DataFrame(schema=CANDLE_SCHEMA), *frames])["symbol"].value_counts().iter_rows())
+
+    first, days = write(END - DAY), (DEEP_60M,)
+    bring(store, first, END - DAY, datasets=days)
+    bring(store, first, END - DAY, datasets=days)  # a run that was killed before its check has stored all of it
+    assert waiting() == {"AA-USDT": 8 * 24, "CC-USDT": 8 * 24}
+    set_checked(store, DEEP_60M, ["CC-USDT"], "run")
+    assert waiting() == {"CC-USDT": 8 * 24}
+    found = stored_listings(store, END - DAY)
+    assert lacking_symbols(store, first, DEEP_60M, found, START, END - DAY) == ["CC-USDT"]
+    (again,) = bring(store, first, END - DAY, datasets=days)
+    assert again.rows == 8 * 24
+    set_checked(store, DEEP_60M, [], "run")
+    assert waiting() == {}
+    assert lacking_symbols(store, first, DEEP_60M, found, START, END - DAY) == []
+    bring(store, write(END), datasets=days)
+    assert waiting() == {"AA-USDT": 4 * 24, "CC-USDT": 4 * 24}  # the new day, and the three before it
+
+
+def test_a_symbol_without_bars_so_short_and_one_whose_file_is_gone_are_passed_over_with_a_word(
+    store: Warehouse, tmp_path: Path
+) -> None:
+    for symbol in ("AA-USDT", "BB-USDT"):
+        hours(symbol).write_parquet(tmp_path / f"{symbol}_1h.parquet")
+    daily = aggregate(hours("CC-USDT"), "1d", END)
+    daily.write_parquet(tmp_path / "CC-USDT_1d.parquet")
+    one, few = bring(store, ArchiveMarket(tmp_path), END - DAY, datasets=(DEEP_1D, DEEP_60M))
+    assert one.passed_over == ()
+    assert few.passed_over == ("CC-USDT: no bars of 60m, since the source's shortest are of 1d",)
+    assert set(rows(store, DEEP_1D)["symbol"]) == set(SYMBOLS)
+    assert set(rows(store, DEEP_60M)["symbol"]) == {"AA-USDT", "BB-USDT"}
+    (tmp_path / "BB-USDT_1h.parquet").unlink()
+    one, few = bring(store, ArchiveMarket(tmp_path), datasets=(DEEP_1D, DEEP_60M))
+    assert one.passed_over == ("BB-USDT: the source does not have it any more; what is stored of it stays",)
+    assert rows(store, DEEP_60M).filter(pl.col("symbol") == "BB-USDT")["ts"].max() == END - DAY - HOUR
+    assert rows(store, DEEP_60M).filter(pl.col("symbol") == "AA-USDT")["ts"].max() == END - HOUR
+    assert stored_listings(store, END).filter(pl.col("symbol") == "BB-USDT")["state"].item() == "delisted"
+
+
+def test_a_symbol_whose_hours_begin_after_the_as_of_has_none_and_stops_nothing(
+    store: Warehouse, tmp_path: Path
+) -> None:
+    hours("AA-USDT").write_parquet(tmp_path / "AA-USDT_1h.parquet")
+    hours("CC-USDT", END - DAY).write_parquet(tmp_path / "CC-USDT_1h.parquet")
+    aggregate(hours("CC-USDT"), "1d", END).write_parquet(tmp_path / "CC-USDT_1d.parquet")
+    bring(store, ArchiveMarket(tmp_path), END - 2 * DAY, datasets=(DEEP_1D, DEEP_60M))
+    assert set(rows(store, DEEP_60M)["symbol"]) == {"AA-USDT"}
+    assert set(rows(store, DEEP_1D)["symbol"]) == {"AA-USDT", "CC-USDT"}
+
+
+def test_a_gap_ends_with_the_last_whole_bar_before_trading_does(store: Warehouse, tmp_path: Path) -> None:
+    class Announced(ArchiveMarket):
+        """An archive whose symbol ends inside an hour, as an exchange announces it."""
+
+        def listings(self) -> pl.DataFrame:
+            over = pl.when(pl.col("symbol") == "CC-USDT").then(pl.lit(END - DAY + HOUR / 3, TS))
+            return super().listings().with_columns(delist_time=over)
+
+    hours("AA-USDT").write_parquet(tmp_path / "AA-USDT_1h.parquet")
+    hours("CC-USDT", last=END - DAY - 2 * HOUR).write_parquet(tmp_path / "CC-USDT_1h.parquet")
+    bring(store, Announced(tmp_path), datasets=(DEEP_60M,))
+    assert content(store, "deep_gaps").select("symbol", "from_ts", "to_ts", "bars").rows() == [
+        ("CC-USDT", END - DAY - 2 * HOUR, END - DAY, 2)
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_stored(store: Warehouse, tmp_path: Path) -> None:
