@@ -14,8 +14,8 @@ from blofin_resources.market.bases import stored_by_base
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 
-_YOUNGER: Final = {"forward/hourly_marks": "mark_candles_1m", "forward/hourly_positioning": "positioning"}
-"""Queries whose table a snapshot may be too old to have: all that was added to it since counts as a change."""
+_YOUNGER: Final = {"mark_candles_1m": query("forward/hourly_marks"), "positioning": query("forward/hourly_positioning")}
+"""Tables that a snapshot may be too old to have, with what is asked of them: all that was added counts as a change."""
 _HAS: Final = (
     "SELECT 1 FROM information_schema.tables "
     "WHERE table_catalog = current_database() AND table_schema = 'market' AND table_name = ?"
@@ -48,10 +48,10 @@ def first_change(
     for base in stored_by_base(store, symbols):
         candles_of = query("forward/hourly_candles").format(base=base)
         changed.append(_unlike(store.read(candles_of, window), store.read_at(snapshot, candles_of, window)))
-    for name, table in _YOUNGER.items():
-        now = store.read(query(name), window)
+    for table, rows_of in _YOUNGER.items():
+        now = store.read(rows_of, window)
         had = not store.read_at(snapshot, _HAS, [table]).is_empty()
-        changed.append(_unlike(now, store.read_at(snapshot, query(name), window) if had else now.clear()))
+        changed.append(_unlike(now, store.read_at(snapshot, rows_of, window) if had else now.clear()))
     first = pl.concat(frame["hour"] for frame in changed).min()
     return first if isinstance(first, datetime) else None
 
