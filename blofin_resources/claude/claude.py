@@ -225,8 +225,8 @@ class Claude:
         materialised again therefore gets the same result, without a call or a key. A run that asks the same question n
         times gets the n answers of the earlier run, in order.
 
-        With a budget of zero, as when another version of the code reproduces a report, a question in other words is
-        answered from the record if there was only one of its kind.
+        With a budget of zero, as when another version of the code reproduces a report, a prompt in other words is
+        answered from the record by its call-specific part, or if there was only one question of its kind.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class Claude:
         sequence = self._next(run_id, role, as_of, digest)
         recorded = self._ledger.recorded(role, as_of, digest, sequence)
         if not recorded and not self._budget:
-            recorded = self._ledger.reworded(role, as_of, prompt.name, sequence)
+            recorded = self._ledger.reworded(role, as_of, prompt.name, self._sendable(prompt.question), sequence)
         calls: list[Call] = []
         for number in range(ROUNDS):
             call = recorded.get(number)

@@ -4,6 +4,7 @@ Belongs here: rows of `research.llm_calls`, the spending of a day, reserving the
 not belong here: prices (`models`), what a row means for a cycle (`claude`).
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -130,8 +131,11 @@ class Ledger:
             )
         )
 
-    def reworded(self, role: str, as_of: datetime, prompt_name: str, sequence: int) -> dict[int, Call]:
-        """Return the recorded calls of the only question of its kind, whatever its wording.
+    def reworded(self, role: str, as_of: datetime, prompt_name: str, question: str, sequence: int) -> dict[int, Call]:
+        """Return the recorded calls of a question whose prompt had another wording.
+
+        That is the question with the same call-specific part, such as the same strategy to tune; else the only question
+        of its kind.
 
         Parameters
         ----------
@@ -141,21 +145,27 @@ class Ledger:
             As-of of the cycle.
         prompt_name : str
             Name of the prompt, which is the kind of question.
+        question : str
+            The call-specific part, as sent.
         sequence : int
             How many times the question was asked before in its run.
 
         Returns
         -------
         dict of int to Call
-            As `recorded`; empty if there was no question of that kind, or more than one.
+            As `recorded`; empty if no question of that kind, or none of several, has this call-specific part.
         """
         rows = self._warehouse.read(
             f"SELECT {_COLUMNS} FROM {TABLE} WHERE role = ? AND as_of = ? AND prompt_name = ? "  # noqa: S608
             "AND outcome <> 'reserved' ORDER BY round, called_at, id",
             [role, as_of, prompt_name],
         )
-        only = rows["prompt_hash"].n_unique() == 1
-        return _by_round(rows.filter(pl.col("sequence") == sequence)) if only else {}
+        asked = rows.filter(pl.col("round") == 0).select("prompt_hash", "prompt").iter_rows()
+        same = {digest for digest, prompt in asked if json.loads(prompt)["question"] == question}
+        digests = same or set(rows["prompt_hash"])
+        if len(digests) != 1:
+            return {}
+        return _by_round(rows.filter(pl.col("prompt_hash").is_in(digests) & (pl.col("sequence") == sequence)))
 
     def _add(self, call: Call) -> None:
         with self._warehouse.transaction(call.run_id) as tx:

@@ -57,6 +57,19 @@ def test_without_a_budget_the_only_question_of_its_kind_is_answered_in_other_wor
     assert isinstance(which, Unavailable), "there are two of them"
 
 
+def test_without_a_budget_several_questions_are_told_apart_by_what_they_ask(desk: Desk) -> None:
+    script = [fake.answer({"idea": word, "fails_when": "", "code": ""}) for word in ("one", "two")]
+    asked = [Words(question=f"Tune {name}.") for name in ("rsi", "ema")]
+    with FakeMessages(script) as server:
+        claude = desk.claude(server.url)
+        for words in asked:
+            desk.ask(claude, words)
+        without = desk.claude(server.url, key=None, budget_usd=0)
+        later = [replace(words, version=words.version + 1, system="Other rules.") for words in reversed(asked)]
+        again = [desk.ask(without, words, run_id="again") for words in later]
+    assert [answer.value.idea for answer in again if isinstance(answer, Answer)] == ["two", "one"]
+
+
 def test_the_same_question_twice_is_answered_in_other_words_in_their_order(desk: Desk) -> None:
     script = [fake.answer({"idea": word, "fails_when": "", "code": ""}) for word in ("one", "two")]
     reworded = Words(question="The same in other words.")
