@@ -327,7 +327,7 @@ class BookMarket:
 
     @cached_property
     def silent(self) -> BoolArray:
-        """Bars that some symbol, traded before, has none of; shape (n_bars,)."""
+        """Bars in which a symbol that was traded before cannot be traded; shape (n_bars,)."""
         gone = ~self.fillable & (self.last >= 0)
         any_gone: BoolArray = np.asarray(gone.any(axis=1))
         return any_gone
@@ -347,7 +347,7 @@ class BookMarket:
 
     @cached_property
     def paid(self) -> BoolArray:
-        """Bars at whose open anybody pays funding; shape (n_bars,)."""
+        """Bars at whose open funding of some symbol is due; shape (n_bars,)."""
         due: BoolArray = (self.funding != 0.0).any(axis=1)
         return due
 

@@ -1,4 +1,4 @@
-"""Books: one account that holds a weight of each symbol of a universe, and what becomes of it.
+"""Books: one account that holds a weight of each symbol of a universe, and its results.
 
 Belongs here: the rules of a book, running it and its tranches, its trades, fills and costs as frames. Does not belong
 here: the loop itself (`backtester.simulation.book_kernel`), the arrays that it reads
@@ -275,16 +275,16 @@ class Tranche:
 
 @dataclass(frozen=True, eq=False)
 class BookResult:
-    """What became of a book.
+    """Result of a book.
 
     Attributes
     ----------
     market : BookMarket
-        What it ran on.
+        The bars that it traded.
     rules : BookRules
-        What it did.
+        Its rules.
     costs : Costs
-        What it paid.
+        The rates that it paid.
     begin : int
         Row at which it began, flat.
     capital : float
@@ -319,7 +319,7 @@ class BookResult:
 
     @cached_property
     def shortfall(self) -> float:
-        """By how much equity was below zero where a tranche ended, quote currency: what nobody paid in."""
+        """By how much equity was below zero where a tranche ended, quote currency; nobody pays it."""
         return float(sum(tranche.outcome[kernel.SHORTFALL] for tranche in self.tranches))
 
     @cached_property

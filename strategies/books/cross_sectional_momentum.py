@@ -1,4 +1,4 @@
-"""Momentum: what rose most goes on rising."""
+"""Momentum: symbols that rose most go on rising."""
 
 from strategies import Book, Features, Param, Weights
 

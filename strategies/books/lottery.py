@@ -1,4 +1,4 @@
-"""Lottery: what has just jumped is too dear."""
+"""Lottery: a symbol that has just jumped is too expensive."""
 
 from strategies import Book, Features, Param, Weights
 from strategies.language import highest

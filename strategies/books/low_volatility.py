@@ -1,4 +1,4 @@
-"""Low volatility: the dull is too cheap."""
+"""Low volatility: quiet symbols are too cheap."""
 
 from strategies import Book, Features, Param, Weights
 

@@ -1,4 +1,4 @@
-"""Anchors: near its high is not too high."""
+"""Anchors: a price near its high is not too high."""
 
 from strategies import Book, Features, Param, Weights
 from strategies.language import highest

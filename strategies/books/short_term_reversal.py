@@ -1,4 +1,4 @@
-"""Reversal: whoever must trade at once pays for it."""
+"""Reversal: a trader who must trade at once pays for it."""
 
 from strategies import Book, Features, Param, Weights
 

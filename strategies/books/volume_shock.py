@@ -1,4 +1,4 @@
-"""Volume: who is looked at is bought."""
+"""Volume: a symbol that gets attention is bought."""
 
 from strategies import Book, Features, Param, Weights
 from strategies.language import mean

@@ -1,4 +1,4 @@
-"""Liquidity: what became easier to trade goes on rising."""
+"""Liquidity: a symbol that became easier to trade goes on rising."""
 
 from strategies import Book, Features, Param, Weights
 

@@ -174,7 +174,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_1(stored: Platform) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"strategy": "nothing"}, ("no strategy 'nothing'", "ema_crossover")),
+        ({"strategy": "nothing"}, ("no strategy or book 'nothing'", "ema_crossover", "funding_carry")),
         ({"strategy": "missing.py"}, ("no file missing.py",)),
         ({"params": ["fast"]}, ("'fast' is not name=number",)),
         ({"params": ["slow_typo=3"]}, ("slow_typo",)),
