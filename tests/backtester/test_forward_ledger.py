@@ -94,6 +94,7 @@ def tracked(steps: Sequence[int], peek: int = 0) -> tuple[Ledger, list[Advance]]
     return ledger, made
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.integers(2, STEPS), min_size=1, max_size=8))
 @example([2, STEPS])

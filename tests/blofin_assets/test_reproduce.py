@@ -97,6 +97,7 @@ def test_a_day_without_a_report_and_a_file_that_is_none_are_one_line(
     assert "it holds list" in str(answer.exception)
 
 
+@pytest.mark.slow
 def test_a_column_that_is_younger_than_the_cycle_is_not_compared(tmp_path: Path) -> None:
     row = {"kind": "model", "name": "one", "version": "1", "as_of": AS_OF, "ts": AS_OF, "equity": 1.0}
     frame = pl.DataFrame([row]).with_columns(pl.col(pl.Datetime).cast(TS))

@@ -96,6 +96,7 @@ def made(
     )
 
 
+@pytest.mark.slow
 def test_a_failed_run_needs_a_look_until_the_same_is_run_well(platform: Platform) -> None:
     bad, good = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
     first, last = "asset_partition_range_start", "asset_partition_range_end"

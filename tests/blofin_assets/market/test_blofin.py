@@ -138,6 +138,7 @@ def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
     assert asked(exchange, "BTC-USDT") == before
 
 
+@pytest.mark.slow
 def test_an_exchange_that_is_down_is_one_line_and_what_was_stored_stays(
     live: Platform, impatient: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:

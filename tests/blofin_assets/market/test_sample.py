@@ -67,6 +67,7 @@ def test_a_run_fetches_what_is_lacking_and_an_earlier_one_takes_nothing_back(pla
     assert sorted(spans) == sorted({"gaps", *(table.split(".")[1] for table in TABLES)} - {"coverage"})
 
 
+@pytest.mark.slow
 def test_wrong_bars_stop_what_follows_and_missing_ones_warn(platform: Platform) -> None:
     platform.run(NOON - 2 * DAY, (MARKET_DATA,))
     store = platform.warehouse

@@ -133,6 +133,7 @@ def keep(store: Warehouse, found: Answer) -> pl.DataFrame:
     return rows
 
 
+@pytest.mark.slow
 def test_a_good_input_makes_a_challenger_that_is_adopted_stored_and_replayed(store: Warehouse) -> None:
     with FakeMessages([written(GOOD)]) as server:
         found = answer(store, claude(store, server.url))

@@ -101,6 +101,7 @@ def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_a
     assert changed(written) is None
 
 
+@pytest.mark.slow
 def test_holdout_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
     store, at = passed.warehouse, AS_OF - 2 * DAY
     made = compile_strategy(GEARED)
