@@ -203,10 +203,12 @@ def test_each_query_has_an_answer(query: str, documented: Platform) -> None:
             assert documented.warehouse.read(statement).width
 
 
+ONCE = {tuple(each.words): each for each in of("blofin", *DEAR) if each.words[1:] and not of_book(each)}
+"""Commands that cost seconds, those in two documents once."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", [each for each in of("blofin", *DEAR) if each.words[1:] and not of_book(each)], ids=str
-)
+@pytest.mark.parametrize("command", ONCE.values(), ids=str)
 def test_what_costs_seconds_is_run(command: Command, documented: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     example = re.search(r"```python\n(.*?)```", TEXTS["STRATEGY_DESIGN.md"], re.DOTALL)
     assert example is not None
