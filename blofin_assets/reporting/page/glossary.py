@@ -8,6 +8,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from backtester.statistics.drift import LEAST_DAYS, LEAST_TRADES
+from backtester.statistics.e_process import CONFIRMS
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_resources.warehouse.description import table_columns
 
@@ -22,6 +23,8 @@ _WORDS: Final = {
     "report.previous_rank": "rank in the previous ranking; – for a newcomer",
     "report.live": "performance since activation, on unseen data: days, trades, and whether it is below expected "
     f"performance; tested after {LEAST_DAYS:.0f} days, from {LEAST_TRADES} closed trades on",
+    "report.days_more": f"days until the capital is {CONFIRMS:g} if days go on as the holdout expects, which choosing "
+    "has made look better than it is; – if it never comes",
     "report.range": "total for the worse and the better order of events inside bars, percent; one number if every "
     "order is known",
     "report.sharpe": "Sharpe ratio of hourly pooled returns, annualised over 365 days, ± its standard error; over a "

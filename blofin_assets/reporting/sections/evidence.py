@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 from markupsafe import Markup
 
-from backtester.statistics.e_process import BLOCK, CONFIRMS, MEDIAN_DAYS, confirmed
+from backtester.statistics.e_process import BLOCK, CONFIRMS, MEDIAN_DAYS, confirmed, days_to_confirm
 from blofin_assets.reporting import pictures
 from blofin_assets.reporting.document import Count, Document, Number, Part, Time
 from blofin_assets.reporting.page.tables import Column, Table, columns_of
@@ -40,6 +40,7 @@ class EvidenceRecord(Part):
     total_pnl_pct: Number
     capital: Number
     capital_worse: Number
+    days_more: Count | None
     confirmed: bool
     first_confirmed: Time | None
     broken_on: Time | None
@@ -75,14 +76,18 @@ def _collect(warehouse: Warehouse, data: ReportData) -> Collected:
 
 
 def _labelled(records: pl.DataFrame) -> pl.DataFrame:
-    """Return records with whether each is confirmed now, among all that ever began in its year.
+    """Return records with `confirmed`, among all that ever began in its year, and `days_more` to 20 if as expected.
 
     A row of the warehouse says it of its own day. A record that is no longer tracked has none of later days, so its
     label would stay, however many records have begun since.
     """
     years = records["activated_at"].dt.year().cast(pl.String).to_list()
     labels = confirmed(records["capital"].to_list(), records["weight"].to_list(), years)
-    labelled = records.with_columns(confirmed=pl.Series(labels, dtype=pl.Boolean))
+    terms = records.select("capital", "expected", "deviation", "loss_bound").iter_rows()
+    labelled = records.with_columns(
+        confirmed=pl.Series(labels, dtype=pl.Boolean),
+        days_more=pl.Series([days_to_confirm(*row) for row in terms], dtype=pl.Int64),
+    )
     return labelled.sort("confirmed", descending=True, maintain_order=True)
 
 
@@ -110,6 +115,7 @@ _COLUMNS: Final = (
     Column("since", "activated_at", "time"),
     *columns_of(_TABLE, ("capital", "capital", "n2"), ("worse", "capital_worse", "n2")),
     Column("days", "days", "int"),
+    Column("days more", "days_more", "int", "report.days_more"),
     Column("total %", "total_pnl_pct", "n2"),
     Column("confirmed", "confirmed", "yes", f"{_TABLE}.confirmed"),
     Column("first confirmed", "first_confirmed", "time"),

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from backtester.statistics.e_process import (
     BLOCK,
+    CONFIRMS,
     FALSE_SHARE,
+    MEDIAN_DAYS,
     PRIOR_DAYS,
     confirmed,
+    days_to_confirm,
     e_process,
     loss_bound,
     rank_weights,
@@ -170,3 +173,28 @@ def test_weights_have_mean_one_and_fall(count: int) -> None:
     assert np.mean(weights) == pytest.approx(1.0)
     assert weights == sorted(weights, reverse=True)
     assert min(weights) > 0.0
+
+
+@pytest.mark.parametrize("ratio", MEDIAN_DAYS)
+def test_the_days_that_are_left_are_about_those_that_the_median_record_takes(ratio: int) -> None:
+    days = days_to_confirm(1.0, ratio / math.sqrt(365.0) * 0.02, 0.02, 0.2)
+    assert days is not None
+    assert days % BLOCK == 0
+    assert days == pytest.approx(MEDIAN_DAYS[ratio], rel=0.2)
+
+
+def test_days_like_the_mean_day_take_as_long_as_was_said() -> None:
+    mean, deviation, loss = 0.001, 0.01, 0.1
+    stake = min(mean / (deviation**2 + mean**2), 1.0 / loss)
+    days = days_to_confirm(1.0, mean, deviation, loss)
+    assert days is not None
+    wins = (1.0 + stake * (mean + deviation)) * (1.0 + stake * (mean - deviation))
+    assert math.log(wins) / 2.0 * days == pytest.approx(math.log(CONFIRMS), rel=0.1)
+
+
+def test_what_is_there_needs_no_day_and_what_never_comes_has_none() -> None:
+    assert days_to_confirm(20.0, -1.0, 0.01, 0.1) == 0
+    assert days_to_confirm(0.0, 0.01, 0.01, 0.1) is None
+    assert days_to_confirm(19.0, 0.0, 0.01, 0.1) is None
+    near, far = days_to_confirm(10.0, 0.001, 0.01, 0.1), days_to_confirm(0.1, 0.001, 0.01, 0.1)
+    assert near is not None and far is not None and near < far  # noqa: PT018 - one thought

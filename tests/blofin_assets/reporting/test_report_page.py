@@ -130,6 +130,7 @@ def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -
     # the lapsed one was confirmed while it was alone: 12 of 1 record was enough, of 5 it is not
     assert (part.records, part.confirmed, part.broken, part.worse) == (5, 1, 2, 1)
     assert [record.name for record in part.rows][:2] == ["strong", "lapsed"]
+    assert [record.days_more for record in part.rows] == [0, 105, 795, None, None]
     page = render_page(report, known).html
     assert "1 of 5 records is confirmed; 1 has done worse than expected; 2 lost more than their stated bound." in page
     assert "The newest day is" not in page
@@ -159,6 +160,7 @@ def evidence_record(name: str, **changes: object) -> dict[str, object]:
         "kind": "strategy", "name": name, "version": "1", "activated_at": AS_OF - timedelta(days=12),
         "last_day": AS_OF - timedelta(days=1), "days": 3, "total_pnl_pct": 1.0, "capital": 1.0, "capital_worse": 1.0,
         "weight": 1.0, "broken_on": None, "first_confirmed": None,
+        "expected": 0.001, "deviation": 0.01, "loss_bound": 0.1,
     }  # fmt: skip
     return usual | changes
 

@@ -7,6 +7,9 @@ SELECT
     max_by(capital, day) AS capital,
     max_by(capital_worse, day) AS capital_worse,
     any_value(weight) AS weight,
+    any_value(expected) AS expected,
+    any_value(deviation) AS deviation,
+    any_value(loss_bound) AS loss_bound,
     min(day) FILTER (WHERE broken) AS broken_on,
     min(day) FILTER (WHERE confirmed) AS first_confirmed
 FROM research.evidence_daily
