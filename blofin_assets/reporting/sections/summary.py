@@ -1,4 +1,4 @@
-"""The summary: the day in three sentences, and five figures.
+"""The summary: the day in a few sentences, and five figures.
 
 Belongs here: the sentences by rules. Does not belong here: the review (`reporting.rules`).
 """
@@ -11,9 +11,9 @@ import polars as pl
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting.collect.cycles import strategy_table
 from blofin_assets.reporting.document import Part
-from blofin_assets.reporting.section import ReportData, Section, nothing_more
+from blofin_assets.reporting.section import ReportData, Section, listed, nothing_more
 from blofin_assets.reporting.sections import data as market_data
-from blofin_assets.reporting.sections import next_steps
+from blofin_assets.reporting.sections import evidence, next_steps
 
 
 class SummaryBy(Part):
@@ -43,13 +43,14 @@ _BY_RULES: Final = SummaryBy(author="rules", model=None, detail=None)
 
 
 def _by_rules(data: ReportData) -> str:
-    """Return the day in three sentences: the market, the strategies, the models."""
+    """Return the day in a few sentences: the market, the strategies, the models, the evidence of forward days."""
     kind = "synthetic" if data.synthetic else "real"
     count = "1 symbol" if len(data.symbols) == 1 else f"{len(data.symbols)} symbols"
     ended = sorted(data.of(market_data.SECTION).ended.items())
     over = "".join(f"; {symbol} ended {at:%Y-%m-%d %H:%M}" for symbol, at in ended)
     first = f"{count} of the {data.market} market ({kind}), as of {data.as_of:%Y-%m-%d %H:%M} UTC{over}."
-    return " ".join([first, _strategies(strategy_table(data.cycles)), _models(data.cycles.models)])
+    told = [first, _strategies(strategy_table(data.cycles)), _models(data.cycles.models), _forward(data)]
+    return " ".join(filter(None, told))
 
 
 def _strategies(table: pl.DataFrame) -> str:
@@ -83,6 +84,17 @@ def _models(models: pl.DataFrame) -> str:
         f"Of {directional} models of direction, {better or 'none'} beat the naive baseline on the holdout day; of "
         f"{others} models of volatility and risk, {calm or 'none'} (5 % level)."
     )
+
+
+def _forward(data: ReportData) -> str:
+    """Return what forward days confirm; nothing before the first of them, or where the section could not be made."""
+    collected = data.own.get(evidence.SECTION.name)
+    if not isinstance(collected, evidence.Collected) or collected.records.is_empty():
+        return ""
+    names = collected.records.filter("confirmed")["name"].to_list()
+    if not names:
+        return "Forward days confirm nothing that is tracked so far."
+    return f"Forward days confirm {len(names)} of {collected.records.height} records: {listed(names)}."
 
 
 def _percent(value: float | None) -> str:

@@ -16,7 +16,7 @@ from blofin_assets.reporting import Document, Report, ReportData, build_document
 from blofin_assets.reporting.collect.forward import collect_forward
 from blofin_assets.reporting.page import formats
 from blofin_assets.reporting.rules import rule_review
-from blofin_assets.reporting.sections import changes, evidence, next_steps, ran
+from blofin_assets.reporting.sections import changes, evidence, next_steps, ran, summary
 from blofin_assets.reporting.sections import data as data_section
 from blofin_assets.reporting.sections.live import LivePart
 from blofin_assets.reporting.sections.strategies import StrategiesPart
@@ -134,6 +134,7 @@ def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -
     page = render_page(report, known).html
     assert "1 of 5 records is confirmed; 1 has done worse than expected; 2 lost more than their stated bound." in page
     assert "The newest day is" not in page
+    assert summary._by_rules(known).endswith("Forward days confirm 1 of 5 records: strong.")
     assert "Capital of each record by days since activation" in page
     younger = known.with_own(evidence.SECTION, evidence.Collected(records, paths.filter(pl.col("day") > days[0])))
     assert "Capital of each record" not in render_page(report, younger).html, "no stake has been settled"
@@ -148,11 +149,13 @@ def test_evidence_begins_with_the_first_day_and_says_so_before(data: ReportData,
     begun = document.part(evidence.EvidencePart).forward_evidence
     assert begun.records > 0
     assert {record.capital for record in begun.rows} == {1.0}, "the first stake is settled after five days"
+    assert "Forward days confirm nothing that is tracked so far." in render_page(document, data).html
     collected = data.of(evidence.SECTION)
     before = data.with_own(evidence.SECTION, evidence.Collected(collected.records.clear(), collected.paths.clear()))
     none = build_document(before).model_copy(update={"provenance": PROVENANCE})
     assert none.part(evidence.EvidencePart).forward_evidence.newest_day is None
     assert "Evidence grows from the first day after activation." in render_page(none, before).html
+    assert "Forward days confirm" not in summary._by_rules(before)
 
 
 def evidence_record(name: str, **changes: object) -> dict[str, object]:
