@@ -82,6 +82,9 @@ FACTS: Final = {
         f"fewer than {drift.LEAST_TRADES} closed trades, {drift.LEAST_DAYS:.0f} days or less",
         f"blocks of {drift.BLOCK} hours",
         f"at most every {sensor.COOL_DOWN.days} days and at most {sensor.MOST_A_DAY} names a night",
+    ],
+    "docs/guides/EVIDENCE_GUIDE.md": [
+        f"the deflated Sharpe ratio is at least {SUPPORTED}",
         f"the capital ever reaches {e_process.CONFIRMS:g} with a probability of {100 / e_process.CONFIRMS:g} % at most",
         f"{e_process.PRIOR_DAYS:g} days' weight on an annual Sharpe ratio of {e_process.PRIOR_RATIO:g}",
         f"It is fixed for {WORDS[e_process.BLOCK]} days",
