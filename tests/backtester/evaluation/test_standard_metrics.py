@@ -130,6 +130,7 @@ def test_no_module_lists_them_again() -> None:
         "backtester/evaluation/book_evaluation.py",  # where those of a book are, of one account
         "blofin_assets/reporting/sections/strategies.py",  # the places of those that have one
         "blofin_assets/cli/backtest.py",  # for which 80 columns have room
+        "blofin_assets/cli/backtest_book.py",  # the same of a book
         "blofin_assets/strategy_cycle/prompt_context.py",  # what Claude is shown
         "blofin_assets/strategy_cycle/ranking.py",  # what Dagster shows, and a table of an older system
         "blofin_assets/strategy_cycle/in_sample.py",  # that table
