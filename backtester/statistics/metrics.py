@@ -15,6 +15,7 @@ from functools import cache
 from typing import Final, Self
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from features.array_types import FloatArray
@@ -227,17 +228,10 @@ def alpha_and_beta(
     >>> [round(number, 6) for number in alpha_and_beta(market, 2 * market + 0.001, 100.0)]
     [0.1, 0.0, 2.0]
     """
-    n = len(market)
-    if n <= _LEAST or Moments.of(market).sharpe is None:
+    if len(market) <= _LEAST or Moments.of(market).sharpe is None:
         return None, None, None
-    centred = market - market.mean()
-    spread = float(centred @ centred)
-    beta = float(centred @ returns) / spread
-    alpha = float(returns.mean() - beta * market.mean())
-    residual = returns - alpha - beta * market
-    variance = float(residual @ residual) / (n - 2)
-    se = math.sqrt(variance * (1.0 / n + float(market.mean()) ** 2 / spread))
-    return alpha * year, se * year, beta
+    fit = scipy.stats.linregress(market, returns)
+    return float(fit.intercept) * year, float(fit.intercept_stderr) * year, float(fit.slope)
 
 
 def fall(curve: FloatArray) -> float:
