@@ -62,18 +62,17 @@ def _fresh(asset: dg.AssetsDefinition, dataset: Deep) -> dg.AssetChecksDefinitio
     ) -> dg.AssetCheckResult:
         store, as_of = warehouse.open(), run_midnight(context, clock)
         live = stored_listings(store, as_of).filter(pl.col("state") != DELISTED)["symbol"].to_list()
-        gaps = store.read(
-            "SELECT symbol, min(from_ts) AS ts, sum(bars)::VARCHAR || ' missing bars of ' || kind AS detail "
-            "FROM market.deep_gaps WHERE dataset = ? AND closed_at IS NULL AND found_at >= ? GROUP BY symbol, kind "
-            "ORDER BY symbol, ts",
-            [dataset.name, as_of],
-        ).cast(checks.VIOLATION_SCHEMA)
+        gaps = store.read(query("market/new_deep_gaps"), {"dataset": dataset.name, "since": as_of})
         stale = store.read(
             "SELECT symbol, through AS ts, 'the last bar closed ' || through::VARCHAR AS detail "
             "FROM market.deep_coverage WHERE dataset = ? AND symbol IN (SELECT unnest(?)) AND through < ?",
             [dataset.name, live, as_of - MAX_STALENESS],
         ).cast(checks.VIOLATION_SCHEMA)
-        return check_result({"gaps": gaps, "staleness": stale}, dg.AssetCheckSeverity.WARN, {"symbols": len(live)})
+        return check_result(
+            {"gaps": gaps.cast(checks.VIOLATION_SCHEMA), "staleness": stale},
+            dg.AssetCheckSeverity.WARN,
+            {"symbols": len(live)},
+        )
 
     return check
 
