@@ -101,6 +101,11 @@ def words(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+def day(value: str | datetime | None) -> str:
+    """Return the day of a time, `–` if it is absent."""
+    return moment(value).partition(" ")[0]
+
+
 def moment(value: str | datetime | None) -> str:
     """Show a time to the minute, UTC."""
     if value is None:
@@ -127,5 +132,6 @@ FORMATS: Final[dict[str, Format]] = {
     "yes": yes_no,
     "text": words,
     "time": moment,
+    "day": day,
 }
 """Formats by the name that tables and templates call them."""

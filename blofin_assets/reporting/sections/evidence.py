@@ -112,15 +112,13 @@ def _nothing(_: ReportData) -> EvidencePart:
 _COLUMNS: Final = (
     Column("what", "name"),
     Column("kind", "kind"),
-    Column("since", "activated_at", "time"),
     *columns_of(_TABLE, ("capital", "capital", "n2"), ("worse", "capital_worse", "n2")),
     Column("days", "days", "int"),
     Column("days more", "days_more", "int", "report.days_more"),
     Column("total %", "total_pnl_pct", "n2"),
     Column("confirmed", "confirmed", "yes", f"{_TABLE}.confirmed"),
-    Column("first confirmed", "first_confirmed", "time"),
-    Column("broken on", "broken_on", "time", f"{_TABLE}.broken"),
-    Column("last day", "last_day", "time"),
+    Column("first on", "first_confirmed", "day"),
+    Column("broken on", "broken_on", "day", f"{_TABLE}.broken"),
 )
 TOP: Final = 8
 """Records that the page shows unfolded, and that the reviewer reads."""
