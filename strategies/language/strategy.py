@@ -155,7 +155,7 @@ class Signal:
     Attributes
     ----------
     long_entry, short_entry, long_exit, short_exit : Value of truth values, optional
-        Null counts as false. Both entries at once: no entry. Exit and entry at once: exit only.
+        Null counts as false. Both entries at once: no entry. An exit and the opposite entry at once: a reversal.
     stop, target, trail : number or Value, optional
         Distances as fractions of the entry price (0.01 = 1 %), frozen at the signal bar. None: there is none.
     time_stop : number or Value, optional

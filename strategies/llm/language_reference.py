@@ -132,8 +132,9 @@ def _signal() -> str:
     numbers = "\n".join(f"- `{name}` ({low:g} to {high:g}): {about[name]}." for name, (low, high) in LEVELS.items())
     return (
         f"`Signal` takes its parts by name. Truth values: {_listed(CONDITIONS)}; at least one entry. An order fills at "
-        "the next bar's open. Both entries at once: no entry. Entry and exit at once: exit. An opposite entry "
-        f"reverses, an entry on the same side is ignored. Numbers or expressions:\n{numbers}"
+        "the next bar's open. Both entries at once: no entry. An exit with an entry on the same side: exit. An "
+        "opposite entry reverses, with or without an exit; an entry on the same side is ignored. "
+        f"Numbers or expressions:\n{numbers}"
     )
 
 
