@@ -5,7 +5,8 @@ simulation (`backtester.simulation.books`), scores (`strategies.language`), one 
 (`backtester.evaluation.evaluate`).
 """
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,10 +22,12 @@ from backtester.simulation.costs import LARGE_SHARE, Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.metrics import YEAR, Moments, alpha_and_beta, bars_per_year, max_drawdown
 from backtester.statistics.score import score
-from features.array_types import FloatArray, IntArray
+from features.array_types import BoolArray, FloatArray, IntArray
 from features.bars import CANDLE_SCHEMA, Timeframe, bar_length
 from features.engine import compute
+from features.steps import Step, find_steps
 
+_LOG: Final = logging.getLogger(__name__)
 CAPITALS: Final = (10_000.0, 100_000.0, 1_000_000.0)
 """Capitals for which the share of the bars' volume is measured, quote currency."""
 MOST_BYTES: Final = 2**30
@@ -85,13 +88,16 @@ class Capacity:
     median, largest : float or None
         Share of the bar's traded value; null where no fill lies in a bar of known volume.
     above_limit : float or None
-        Share of fills above 1 % of their bar.
+        Share of these fills above 1 % of their bar.
+    without_volume : int
+        Fills in bars in which nothing was traded: no price there can be had. They are in none of the shares.
     """
 
     capital: float
     median: float | None
     largest: float | None
     above_limit: float | None
+    without_volume: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +124,7 @@ class BookEvaluation:
         win_rate = float((net > 0.0).mean()) if len(trades) else None
         average = float((100.0 * net / trades[:, kernel.E_BASIS]).mean()) if len(trades) else None
         drawdown = max_drawdown(np.concatenate([[capital], result.equity]))
-        moments, year = Moments.of(result.returns), bars_per_year(result.market.timeframe)
+        moments, year = Moments.of(result.returns[self.there]), bars_per_year(result.market.timeframe)
         ratio = moments.annual_sharpe(year)
         turnover = self.turnover()
         alpha, alpha_se, beta = self.market_exposure
@@ -164,6 +170,13 @@ class BookEvaluation:
             "cut_by_margin": sum(int(tranche.outcome[kernel.SCALED]) for tranche in result.tranches),
         }
 
+    @cached_property
+    def there(self) -> BoolArray:
+        """Whether any symbol has a bar, or the equity moved, of shape (n_bars,): other times have no return."""
+        result = self.result
+        bars: BoolArray = ~np.isnan(result.market.close[result.begin :]).all(axis=1) | (result.returns != 0.0)
+        return bars
+
     def turnover(self) -> float:
         """Return the traded notional as a multiple of the equity at the time; the mean over the tranches."""
         total = 0.0
@@ -193,21 +206,23 @@ class BookEvaluation:
 
         Notes
         -----
-        A fill in a bar in which nothing was traded is infinitely large; one in a bar of unknown volume is left out.
+        A fill in a bar of unknown volume is left out; one in a bar in which nothing was traded is counted apart.
         """
-        fills = self.result.fills.drop_nulls("bar_volume")
+        known = self.result.fills.drop_nulls("bar_volume")
+        fills = known.filter(pl.col("bar_volume") > 0.0)
+        empty = known.height - fills.height
         part = 1.0 / len(self.result.tranches)
         weight = (fills["quantity"].abs() * fills["price"] / fills["equity"]).to_numpy() * part
-        volume = fills["bar_volume"].to_numpy()
-        unit = np.divide(weight, volume, out=np.full(len(weight), np.inf), where=volume > 0.0)
+        unit = weight / fills["bar_volume"].to_numpy()
         if not len(unit):
-            return [Capacity(capital, None, None, None) for capital in capitals]
+            return [Capacity(capital, None, None, None, empty) for capital in capitals]
         return [
             Capacity(
                 capital,
                 float(np.median(unit * capital)),
                 float(np.max(unit * capital)),
                 float(np.mean(unit * capital > LARGE_SHARE)),
+                empty,
             )
             for capital in capitals
         ]
@@ -229,7 +244,7 @@ class BookEvaluation:
         rows = []
         for tranche in self.result.tranches:
             equity = tranche.series[kernel.EQUITY]
-            moments = Moments.of(returns_of(equity, tranche.capital))
+            moments = Moments.of(returns_of(equity, tranche.capital)[self.there])
             rows.append(
                 {
                     "days": tranche.phase / timedelta(days=1),
@@ -305,6 +320,7 @@ class PreparedMarket:
         universe: pl.DataFrame | None = None,
         contracts: Mapping[str, Contract] | None = None,
         beside: Beside | None = None,
+        real_steps: Collection[tuple[str, datetime]] = (),
         end: datetime | None = None,
     ) -> Self:
         """Return the market that frames describe, up to `end`.
@@ -313,7 +329,7 @@ class PreparedMarket:
         ----------
         timeframe : Timeframe
             Of the candles.
-        candles, funding, universe, contracts, beside, end
+        candles, funding, universe, contracts, beside, real_steps, end
             As for `backtest_book`.
 
         Returns
@@ -324,12 +340,12 @@ class PreparedMarket:
         Raises
         ------
         ValueError
-            As for `BookMarket.from_frames`.
+            As for `BookMarket.from_frames`, and if every symbol has an unexplained price step.
         """
         if end is not None:
             candles = candles.filter(pl.col("ts") <= end - bar_length(timeframe))
             funding = None if funding is None else funding.filter(pl.col("ts") <= end)
-        bars = candles.sort("symbol", "ts")
+        bars = _without_steps(candles.sort("symbol", "ts"), real_steps)
         paid = None if funding is None else funding.sort("symbol", "ts")
         market = BookMarket.from_frames(bars, timeframe, funding=paid, universe=universe, contracts=contracts)
         return cls(market, bars, paid, beside)
@@ -414,6 +430,21 @@ class PreparedMarket:
         return BookEvaluation(book.name, result)
 
 
+def _without_steps(candles: pl.DataFrame, real: Collection[tuple[str, datetime]]) -> pl.DataFrame:
+    """Return the candles of symbols without a price step that nobody has called real; the others are told."""
+    found = [Step(*row) for row in find_steps(candles).select("symbol", "ts", "ratio").iter_rows()]
+    stepped = [step for step in found if (step.symbol, step.ts) not in set(real)]
+    if not stepped:
+        return candles
+    told = "; ".join(str(step) for step in stepped)
+    kept = candles.filter(~pl.col("symbol").is_in([step.symbol for step in stepped]))
+    if kept.is_empty():
+        msg = f"every symbol has an unexplained price step: {told}; pass them as real_steps, or candles of one unit"
+        raise ValueError(msg)
+    _LOG.warning("excluded until they are among real_steps: %s", told)
+    return kept
+
+
 def backtest_book(
     book: BookLike,
     candles: pl.DataFrame,
@@ -422,6 +453,7 @@ def backtest_book(
     universe: pl.DataFrame | None = None,
     contracts: Mapping[str, Contract] | None = None,
     beside: Beside | None = None,
+    real_steps: Collection[tuple[str, datetime]] = (),
     start: datetime | None = None,
     end: datetime | None = None,
     costs: Costs | None = None,
@@ -443,6 +475,8 @@ def backtest_book(
         Lots, smallest orders, maintenance margins and ends, by symbol.
     beside : Beside, optional
         What features read besides: higher timeframes, further symbols, positioning data, predictions.
+    real_steps : collection of (str, datetime), optional
+        Symbol and time of price steps that are market moves; a symbol with any other is left out (`features.steps`).
     start : datetime, optional
         Opening time of the first bar that may trade (UTC); by default the first of all.
     end : datetime, optional
@@ -469,8 +503,9 @@ def backtest_book(
     No look-ahead: what is decided at a close reads bars closed and funding paid by then, and fills at later opens.
     """
     prepared = PreparedMarket.of(
-        book.timeframe, candles, funding, universe=universe, contracts=contracts, beside=beside, end=end
-    )
+        book.timeframe, candles, funding, universe=universe, contracts=contracts, beside=beside,
+        real_steps=real_steps, end=end,
+    )  # fmt: skip
     return prepared.backtest(book, start=start, costs=costs, capital=capital)
 
 

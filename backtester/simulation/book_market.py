@@ -161,6 +161,8 @@ class BookMarket:
         Sum of the rates paid after the open of the bar before, up to this open.
     contracts : tuple of Contract
         One for each symbol.
+    payments : ndarray of shape (n_bars, n_symbols), optional
+        Number of payments in `funding`; None: one wherever the rate is not 0.
     """
 
     symbols: tuple[str, ...]
@@ -174,6 +176,7 @@ class BookMarket:
     member: BoolArray
     funding: FloatArray
     contracts: tuple[Contract, ...]
+    payments: IntArray | None = None
     _measured: dict[tuple[str, bytes], FloatArray] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -237,6 +240,7 @@ class BookMarket:
             for name, values in zip(_PRICES, prices, strict=True):
                 arrays[name][rows, column] = values[sound]
             arrays["quote_volume"][rows, column] = traded_value(parts[symbol], prices[3])[sound]
+        due, payments = _payments(funding, symbols, ts, step)
         return cls(
             symbols,
             timeframe,
@@ -247,8 +251,9 @@ class BookMarket:
             close=arrays["close"],
             quote_volume=arrays["quote_volume"],
             member=_membership(universe, symbols, ts + step),
-            funding=_payments(funding, symbols, ts, step),
+            funding=due,
             contracts=given,
+            payments=payments,
         )
 
     def dense(self, frame: pl.DataFrame, name: str) -> FloatArray:
@@ -353,8 +358,9 @@ class BookMarket:
 
     @cached_property
     def funding_known(self) -> BoolArray:
-        """Whether a symbol paid within the 24 hours up to a bar's open; shape (n_bars, n_symbols)."""
-        paid = np.cumsum(self.funding != 0.0, axis=0)
+        """Whether a symbol paid within the 24 hours up to a bar's open, zero included; shape (n_bars, n_symbols)."""
+        made = (self.funding != 0.0) if self.payments is None else self.payments
+        paid = np.cumsum(made, axis=0)
         day = DAY_US // self.step
         earlier = np.zeros_like(paid)
         earlier[day:] = paid[:-day] if day < len(paid) else 0
@@ -537,14 +543,17 @@ def _refuse_holes(days: IntArray, first: int, last: int) -> None:
         raise ValueError(msg)
 
 
-def _payments(funding: pl.DataFrame | None, symbols: tuple[str, ...], ts: IntArray, step: int) -> FloatArray:
-    """Return the rates due at each open: those paid after the open before, up to this one."""
-    due = np.zeros((len(ts), len(symbols)))
+def _payments(
+    funding: pl.DataFrame | None, symbols: tuple[str, ...], ts: IntArray, step: int
+) -> tuple[FloatArray, IntArray]:
+    """Return the rates due at each open, those paid after the open before, up to this one; and their number."""
+    due, count = np.zeros((len(ts), len(symbols))), np.zeros((len(ts), len(symbols)), dtype=np.int64)
     if funding is None or funding.is_empty():
-        return due
+        return due, count
     for column, symbol in enumerate(symbols):
         time, rates = checked_funding(funding, symbol)
         rows = -((ts[0] - time) // step)  # the first open at or after the payment
         inside = (rows >= 0) & (rows < len(ts)) & (time > ts[0] - step)
         np.add.at(due[:, column], rows[inside], rates[inside])
-    return due
+        np.add.at(count[:, column], rows[inside], 1)
+    return due, count

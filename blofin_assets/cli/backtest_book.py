@@ -86,6 +86,9 @@ def backtest_stored_book(
         _show(out, "capacity: the share of their bars' traded value that fills take", _capacity(found))
         best = f"the best and the worst of {earned.height} symbols" if earned.height > 2 * SHOWN else "symbols"
         _show(out, f"{best}, amounts in quote currency", _symbols(earned))
+    quiet = found.capacity()[0].without_volume
+    if quiet:
+        out.print(f"{quiet} fills lie in bars in which nothing was traded: no price there could be had", markup=False)
     for line in (f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)):
         out.print(line, markup=False, soft_wrap=True)
 

@@ -19,6 +19,7 @@ from blofin_resources.warehouse import Warehouse
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length, floor_time
 from features.engine import needs
 from features.registry import warmup_bars
+from features.steps import find_steps
 from strategies.language.book import Book
 
 _STORED: Final[dict[Timeframe, str]] = {"60m": "market.deep_60m", "1d": "market.deep_1d"}
@@ -123,6 +124,8 @@ def deep_market(store: Warehouse, book: Book, start: datetime | timedelta | None
         universe=universe.select("day", "symbol", "member"),
         contracts=contracts_of(_instruments(store, symbols, last), stored_listings(store, last)),
         beside=Beside(others, store.positioning(symbols, begin, last) if read.positioning else None),
+        # a whole exchange has crashes of that size: to leave them out would keep the survivors; the command tells each
+        real_steps=[(symbol, ts) for symbol, ts in find_steps(candles).select("symbol", "ts").iter_rows()],
         end=last,
     )
     counts = window.group_by("day").len()["len"].to_list()

@@ -71,6 +71,60 @@ def test_capacity_is_the_share_of_the_bars_volume() -> None:
     assert million.median == pytest.approx(np.median(shares))
     assert million.largest == pytest.approx(shares.max())
     assert million.above_limit == pytest.approx((shares > 0.01).mean())
+    assert million.without_volume == 0
+
+
+def test_fills_in_bars_without_trading_are_counted_apart() -> None:
+    candles = frames(4)
+    empty = pl.col("symbol") == "S00-USDT"
+    quiet = candles.with_columns(quote_volume=pl.when(empty).then(0.0).otherwise("quote_volume"))
+    before, found = backtest_book(ByClose(), candles), backtest_book(ByClose(), quiet)
+    fills = before.result.fills.filter(symbol="S00-USDT").height
+    assert 0 < fills < before.result.fills.height
+    assert [each.without_volume for each in found.capacity()] == [fills] * 3
+    assert all(each.largest is not None and np.isfinite(each.largest) for each in found.capacity())
+    all_quiet = backtest_book(ByClose(), candles.with_columns(quote_volume=0.0)).capacity()[0]
+    assert (all_quiet.median, all_quiet.largest, all_quiet.above_limit) == (None, None, None)
+
+
+def test_hours_without_any_bar_have_no_return() -> None:
+    candles = frames(4)
+    day = pl.col("ts").dt.truncate("1d")
+    days = candles.select(day.unique().sort()).to_series()
+    holes = candles.filter(day != days[6])
+    found = backtest_book(ByClose(), holes)
+    assert len(found.result.returns) == found.there.sum() + 24
+    held = found.result.returns[found.there]
+    assert found.metrics()["sharpe"] == pytest.approx(held.mean() / held.std(ddof=1) * np.sqrt(8760))
+    assert (found.result.returns[~found.there] == 0.0).all()
+
+
+def test_a_symbol_with_a_price_step_is_left_out_until_the_step_is_called_real() -> None:
+    candles = frames(4)
+    middle = candles["ts"].min() + timedelta(hours=150)  # type: ignore[operator]
+    later = (pl.col("symbol") == "S00-USDT") & (pl.col("ts") >= middle)
+    prices = [
+        pl.when(later).then(1000 * pl.col(name)).otherwise(name).alias(name)
+        for name in ("open", "high", "low", "close")
+    ]
+    stepped = candles.with_columns(prices)
+    step = stepped.filter(later)["ts"].min()
+    found = backtest_book(ByClose(), stepped)
+    assert "S00-USDT" not in found.result.market.symbols
+    others = backtest_book(ByClose(), candles.filter(pl.col("symbol") != "S00-USDT"))
+    assert np.array_equal(found.result.equity, others.result.equity)
+    real = backtest_book(ByClose(), stepped, real_steps=[("S00-USDT", step)])  # type: ignore[list-item]
+    assert "S00-USDT" in real.result.market.symbols
+    with pytest.raises(ValueError, match="every symbol has an unexplained price step: S00-USDT steps by"):
+        backtest_book(ByClose(), stepped.filter(pl.col("symbol") == "S00-USDT"))
+
+
+def test_a_payment_of_nothing_is_a_payment() -> None:
+    candles = frames(4)
+    times = candles["ts"].unique().sort()[::8]
+    paid = pl.DataFrame({"ts": times, "rate": 0.0}).join(candles.select("symbol").unique(), how="cross")
+    assert backtest_book(ByClose(), candles, paid.select("symbol", "ts", "rate")).funding_known() == 1.0
+    assert backtest_book(ByClose(), candles).funding_known() == 0.0
 
 
 def test_turnover_counts_each_fill_against_the_equity_before_it() -> None:
