@@ -15,7 +15,7 @@ from rich.text import Text
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.cli.stages import shown_stages
 from blofin_assets.scheduling.plan import Plan, plan
-from blofin_assets.scheduling.runner import console, execute
+from blofin_assets.scheduling.runner import Outcome, console, execute
 from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.cycle_events import superseded
 from blofin_assets.shared.partitions import DAY
@@ -93,7 +93,8 @@ def _execute(due: Plan, session: Session, out: Console) -> list[str]:
 
     Every cycle needs market data, so its failure ends the pass, except for deep history, which does not need it.
     After a failed cycle the others and the report still run, and the report states what did not run. Later keys of a
-    cycle that runs in order wait for the next pass, until the failed one has used up its attempts.
+    cycle that runs in order wait for the next pass, until the failed one has used up its attempts. After a signal
+    nothing further runs.
     """
     if not due.steps:
         return []  # the definitions take longer than all the rest of a pass that has nothing to do
@@ -121,12 +122,24 @@ def _execute(due: Plan, session: Session, out: Console) -> list[str]:
             outcome = execute(step, job, session.instance)
             stages.end(failed=bool(outcome.errors))
             if outcome.errors:
-                errors.append(f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})")
-                if step.job == MARKET_DATA:
-                    jobs = {DEEP_HISTORY}
+                errors.append(_why(step, outcome))
+                jobs = _left(jobs, step, outcome)
                 if step.job in IN_ORDER and not give_up([step], session.progress, session.instance):
                     held.add(step.job)
     return errors
+
+
+def _left(jobs: set[str], step: Step, outcome: Outcome) -> set[str]:
+    """Return the jobs that may still run after a step that failed."""
+    if outcome.interrupted:
+        return set()
+    return {DEEP_HISTORY} if step.job == MARKET_DATA else jobs
+
+
+def _why(step: Step, outcome: Outcome) -> str:
+    if outcome.interrupted:
+        return f"{_label(step)} was interrupted; go on with: blofin run"
+    return f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})"
 
 
 def _label(step: Step) -> str:

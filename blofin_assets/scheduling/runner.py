@@ -42,10 +42,13 @@ class Outcome:
         Dagster's id, which is in every row that the run wrote.
     errors
         One line for each asset or check that failed; empty if the run succeeded.
+    interrupted
+        Whether a signal ended it: whoever sent it wants no further step either.
     """
 
     run_id: str
     errors: tuple[str, ...]
+    interrupted: bool = False
 
 
 def step_tags(step: Step) -> dict[str, str]:
@@ -85,7 +88,9 @@ def execute(step: Step, job: dg.JobDefinition, instance: dg.DagsterInstance) -> 
         remote_job_origin=_origin().get_job_origin(job.name),
     )
     result = execute_run(InMemoryJob(job), run, instance)
-    return Outcome(result.run_id, () if result.success else _errors(result))
+    if result.success:
+        return Outcome(result.run_id, ())
+    return Outcome(result.run_id, _errors(result), interrupted=_interrupted(result))
 
 
 def _origin() -> RemoteRepositoryOrigin:
@@ -112,6 +117,12 @@ def console(listener: Listener) -> dg.LoggerDefinition:
         return logger
 
     return quiet
+
+
+def _interrupted(result: dg.JobExecutionResult) -> bool:
+    """Return whether SIGINT or SIGTERM ended the run; Dagster turns both into a failure."""
+    failures = (event.job_failure_data.error for event in result.all_events if event.is_failure and event.is_job_event)
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in failures)
 
 
 def _errors(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> tuple[str, ...]:

@@ -1,0 +1,58 @@
+"""Runs of single steps: what a signal does to them."""
+
+import os
+import signal
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from blofin_assets.cli.run import _left, _why
+from blofin_assets.scheduling.runner import Outcome, console, execute
+from blofin_assets.shared.cadences import DEEP_HISTORY, MARKET_DATA, REPORT, Step
+
+STEP = Step("signalled", "2026-03-01", "2026-03-02", datetime(2026, 3, 3, tzinfo=UTC))
+
+
+def job_of(first: dg.OpDefinition) -> dg.JobDefinition:
+    @dg.op
+    def after(before: object) -> None:  # noqa: ARG001 - what orders the two
+        pytest.fail("what comes after a failed op does not run")
+
+    @dg.job(name=STEP.job, executor_def=dg.in_process_executor, logger_defs={"console": console(lambda *_: None)})
+    def signalled() -> None:
+        after(first())
+
+    return signalled
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_and_a_failure_does_not(sent: signal.Signals) -> None:
+    @dg.op
+    def struck() -> None:
+        os.kill(os.getpid(), sent)
+        time.sleep(5)
+
+    @dg.op
+    def failing() -> None:
+        raise ValueError(sent.name)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        interrupted = execute(STEP, job_of(struck), instance)
+        failed = execute(STEP, job_of(failing), instance)
+    assert interrupted.interrupted
+    assert interrupted.errors
+    assert not failed.interrupted
+    assert failed.errors[0].startswith("failing: ")
+
+
+def test_nothing_runs_after_an_interruption_and_deep_history_alone_after_market_data() -> None:
+    failed, interrupted = Outcome("0123456789", ("x: y",)), Outcome("0123456789", ("x",), interrupted=True)
+    jobs = {MARKET_DATA, DEEP_HISTORY, REPORT}
+    market = Step(MARKET_DATA, STEP.first_key, STEP.last_key, STEP.as_of)
+    assert _left(jobs, STEP, failed) == jobs
+    assert _left(jobs, market, failed) == {DEEP_HISTORY}
+    assert _left(jobs, market, interrupted) == _left(jobs, STEP, interrupted) == set()
+    assert _why(market, failed) == "market_data 2026-03-01...2026-03-02 failed: x: y (run 01234567)"
+    assert _why(market, interrupted) == "market_data 2026-03-01...2026-03-02 was interrupted; go on with: blofin run"
