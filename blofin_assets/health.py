@@ -60,6 +60,9 @@ _GAPS: Final = (
     "SELECT symbol, count(*) AS gaps, sum(bars) AS bars FROM market.gaps WHERE closed_at IS NULL GROUP BY symbol "
     "ORDER BY bars DESC, symbol"
 )
+_DEEP_GAPS: Final = (
+    "SELECT count(*) AS gaps, coalesce(sum(bars), 0)::BIGINT AS bars FROM market.deep_gaps WHERE closed_at IS NULL"
+)
 _DRIFT: Final = (
     "SELECT as_of, decision, count(*) AS n, string_agg(DISTINCT name, ', ' ORDER BY name) AS names "
     "FROM research.drift_tests WHERE as_of = (SELECT max(as_of) FROM research.drift_tests) GROUP BY ALL"
@@ -205,7 +208,13 @@ def _gaps(store: Warehouse) -> Item:
     rows = store.read(_GAPS)
     values = {row["symbol"]: {"gaps": row["gaps"], "bars": int(row["bars"])} for row in rows.iter_rows(named=True)}
     listed = ", ".join(f"{symbol} {gaps['bars']:,} bars in {gaps['gaps']}" for symbol, gaps in list(values.items())[:3])
-    return Item("open gaps", True, listed or "none", values)
+    deep = _read_or_empty(store, _DEEP_GAPS)
+    gaps, bars = (0, 0) if deep is None else deep.row(0)
+    told = [listed] if listed else []
+    if gaps:
+        told.append(f"deep history {bars:,} bars in {gaps}")
+        values["deep history"] = {"gaps": gaps, "bars": bars}
+    return Item("open gaps", True, "; ".join(told) or "none", values)
 
 
 def _drift(store: Warehouse) -> Item:

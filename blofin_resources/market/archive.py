@@ -185,13 +185,17 @@ class ArchiveMarket:
         bar on. If all files end together, or one earlier by less, its end is unknown: data may not have arrived yet.
         """
         self._check(symbols)
-        for symbol in symbols:
-            shortest = self.shortest(symbol)
-            lacking = ", ".join(TIMEFRAMES[: TIMEFRAMES.index(shortest)])
-            if lacking:
-                self._warn(f"{symbol}: no lanes on {lacking}, since the archive's shortest bars are of {shortest}")
+        for place, shortest in enumerate(TIMEFRAMES[1:], 1):
+            alike = ", ".join(symbol for symbol in symbols if self.shortest(symbol) == shortest)
+            if alike:
+                self._warn(f"no lanes on {', '.join(TIMEFRAMES[:place])}: the shortest bars are {shortest} of {alike}")
         through = {symbol: self.coverage(symbol).through for symbol in symbols}
         newest = max(through.values())
+        if as_of - newest > ENDED_AFTER:
+            self._warn(
+                f"the files end at {newest:%Y-%m-%d %H:%M} UTC, {(as_of - newest).days} days before this run; for a "
+                f"run as of their end: blofin run --as-of {newest:%Y-%m-%dT%H:%M:%SZ}"
+            )
         ended = {s for s, last in through.items() if last <= as_of and newest - last > ENDED_AFTER}
         rows = [
             {

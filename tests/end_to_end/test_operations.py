@@ -71,11 +71,15 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     with platform.warehouse.transaction("test") as tx:
         tx.append("market.coverage", pl.DataFrame(coverage))
         tx.append("market.gaps", pl.DataFrame([{**gap, "bars": 60, "kind": "unknown", "found_at": now}]))
+        deep = {**gap, "dataset": "deep_60m", "symbol": "OLD-USDT", "bars": 7, "kind": "unknown", "looked_at": now}
+        tx.append("market.deep_gaps", pl.DataFrame([{**deep, "found_at": now}]))
         tx.append("research.llm_calls", pl.DataFrame([call("a", "answered", 0.5), call("b", "no_key", 0.0)]), ["id"])
     job = platform.defs.resolve_job_def("maintenance")
     run = platform.instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE)
     seen = items(platform, max(now, datetime.now(UTC)))
-    assert seen["open gaps"].values == {"ETH-USDT": {"gaps": 1, "bars": 60}}
+    gaps = {"ETH-USDT": {"gaps": 1, "bars": 60}, "deep history": {"gaps": 1, "bars": 7}}
+    assert seen["open gaps"].values == gaps
+    assert seen["open gaps"].detail == "ETH-USDT 60 bars in 1; deep history 7 bars in 1"
     assert seen["runs"].values["failed"] == [{"run_id": run.run_id, "job": "maintenance", "settled": False}]
     assert not seen["runs"].ok
     seen = items(platform)

@@ -548,3 +548,16 @@ def test_a_symbol_that_ends_before_the_others_is_listed_as_delisted_at_its_last_
         ("CC-USDT", START, None, "live"),
         ("DD-USDT", None, None, "live"),
     ]
+
+
+def test_what_an_archive_lacks_is_told_once_for_all_symbols(tmp_path: Path) -> None:
+    for symbol in ("AA", "BB"):
+        _bars(24 * 3, HOUR, START).write_parquet(tmp_path / f"{symbol}-USDT_1h.parquet")
+    market = ArchiveMarket(tmp_path)
+    market.instruments(["AA-USDT", "BB-USDT"], START + 4 * DAY)
+    lanes = "no lanes on 1m, 5m, 15m: the shortest bars are 60m of AA-USDT, BB-USDT"
+    assert market.warnings == (lanes,)
+    market.instruments(["AA-USDT", "BB-USDT"], START + 9 * DAY)
+    end = START + 3 * DAY
+    told = f"the files end at {end:%Y-%m-%d %H:%M} UTC, 6 days before this run; for a run as of their end: "
+    assert market.warnings == (lanes, f"{told}blofin run --as-of {end:%Y-%m-%dT%H:%M:%SZ}")
