@@ -28,6 +28,7 @@ from features.engine import compute
 from features.steps import Step, find_steps
 
 _LOG: Final = logging.getLogger(__name__)
+_TOLD: Final = 5
 CAPITALS: Final = (10_000.0, 100_000.0, 1_000_000.0)
 """Capitals for which the share of the bars' volume is measured, quote currency."""
 MOST_BYTES: Final = 2**30
@@ -340,12 +341,13 @@ class PreparedMarket:
         Raises
         ------
         ValueError
-            As for `BookMarket.from_frames`, and if every symbol has an unexplained price step.
+            As for `BookMarket.from_frames`.
         """
         if end is not None:
             candles = candles.filter(pl.col("ts") <= end - bar_length(timeframe))
             funding = None if funding is None else funding.filter(pl.col("ts") <= end)
-        bars = _without_steps(candles.sort("symbol", "ts"), real_steps)
+        bars = candles.sort("symbol", "ts")
+        _tell_steps(bars, real_steps)
         paid = None if funding is None else funding.sort("symbol", "ts")
         market = BookMarket.from_frames(bars, timeframe, funding=paid, universe=universe, contracts=contracts)
         return cls(market, bars, paid, beside)
@@ -430,19 +432,17 @@ class PreparedMarket:
         return BookEvaluation(book.name, result)
 
 
-def _without_steps(candles: pl.DataFrame, real: Collection[tuple[str, datetime]]) -> pl.DataFrame:
-    """Return the candles of symbols without a price step that nobody has called real; the others are told."""
-    found = [Step(*row) for row in find_steps(candles).select("symbol", "ts", "ratio").iter_rows()]
+def _tell_steps(candles: pl.DataFrame, real: Collection[tuple[str, datetime]]) -> None:
+    """Name the price steps that nobody has called real.
+
+    To leave a symbol out for a step to come would be look-ahead, so the book trades it as given.
+    """
+    found = (Step(*row) for row in find_steps(candles).select("symbol", "ts", "ratio").iter_rows())
     stepped = [step for step in found if (step.symbol, step.ts) not in set(real)]
-    if not stepped:
-        return candles
-    told = "; ".join(str(step) for step in stepped)
-    kept = candles.filter(~pl.col("symbol").is_in([step.symbol for step in stepped]))
-    if kept.is_empty():
-        msg = f"every symbol has an unexplained price step: {told}; pass them as real_steps, or candles of one unit"
-        raise ValueError(msg)
-    _LOG.warning("excluded until they are among real_steps: %s", told)
-    return kept
+    if stepped:
+        more = f" and {len(stepped) - _TOLD} more" if len(stepped) > _TOLD else ""
+        told = "; ".join(str(step) for step in stepped[:_TOLD])
+        _LOG.warning("price steps traded as given, a crash or another unit: %s%s; see real_steps", told, more)
 
 
 def backtest_book(
@@ -476,7 +476,7 @@ def backtest_book(
     beside : Beside, optional
         What features read besides: higher timeframes, further symbols, positioning data, predictions.
     real_steps : collection of (str, datetime), optional
-        Symbol and time of price steps that are market moves; a symbol with any other is left out (`features.steps`).
+        Symbol and time of price steps that are market moves; any other is named in a warning (`features.steps`).
     start : datetime, optional
         Opening time of the first bar that may trade (UTC); by default the first of all.
     end : datetime, optional

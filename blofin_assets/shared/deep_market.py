@@ -124,7 +124,7 @@ def deep_market(store: Warehouse, book: Book, start: datetime | timedelta | None
         universe=universe.select("day", "symbol", "member"),
         contracts=contracts_of(_instruments(store, symbols, last), stored_listings(store, last)),
         beside=Beside(others, store.positioning(symbols, begin, last) if read.positioning else None),
-        # a whole exchange has crashes of that size: to leave them out would keep the survivors; the command tells each
+        # the command itself names each
         real_steps=[(symbol, ts) for symbol, ts in find_steps(candles).select("symbol", "ts").iter_rows()],
         end=last,
     )
