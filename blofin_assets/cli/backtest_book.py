@@ -88,7 +88,7 @@ def backtest_stored_book(
         _show(out, f"{best}, amounts in quote currency", _symbols(earned))
     quiet = found.capacity()[0].without_volume
     if quiet:
-        out.print(f"{quiet} fills lie in bars in which nothing was traded: no price there could be had", markup=False)
+        out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
     for line in (f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)):
         out.print(line, markup=False, soft_wrap=True)
 

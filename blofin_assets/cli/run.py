@@ -138,7 +138,7 @@ def _left(jobs: set[str], step: Step, outcome: Outcome) -> set[str]:
 
 def _why(step: Step, outcome: Outcome) -> str:
     if outcome.interrupted:
-        return f"{_label(step)} was interrupted; go on with: blofin run"
+        return f"{_label(step)} was interrupted; resume with: blofin run"
     return f"{_label(step)} failed: {'; '.join(outcome.errors)} (run {outcome.run_id[:8]})"
 
 

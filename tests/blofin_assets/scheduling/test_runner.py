@@ -55,4 +55,4 @@ def test_nothing_runs_after_an_interruption_and_deep_history_alone_after_market_
     assert _left(jobs, market, failed) == {DEEP_HISTORY}
     assert _left(jobs, market, interrupted) == _left(jobs, STEP, interrupted) == set()
     assert _why(market, failed) == "market_data 2026-03-01...2026-03-02 failed: x: y (run 01234567)"
-    assert _why(market, interrupted) == "market_data 2026-03-01...2026-03-02 was interrupted; go on with: blofin run"
+    assert _why(market, interrupted) == "market_data 2026-03-01...2026-03-02 was interrupted; resume with: blofin run"
