@@ -5,15 +5,25 @@ Belongs here: windows as pairs of times and the rules that keep them apart. Does
 Every window is half open, [start, end). A model fitted on a window may be used from its end on.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from features.bars import MINUTES, Timeframe
+
 SEARCH_REACH: Final = timedelta(days=35)
 """How far before the as-of the search window begins."""
 HOLDOUT_LENGTH: Final = timedelta(days=7)
-"""The last days before the as-of, which search and tuning never see. Every window, query and label of the holdout
-derives from this constant."""
+"""The last days before the as-of, which search and tuning never see, of strategies on bars of up to an hour."""
+LONG_HOLDOUT_LENGTH: Final = timedelta(days=90)
+"""The same of what holds its positions for days: books, and strategies on 4h and 1d bars (`holds_long`)."""
+LONG_HOLDOUT_PART: Final = 5
+"""A long holdout takes at most one of so many parts of the history."""
+LEAST_LONG_HOLDOUT: Final = timedelta(days=28)
+"""A long holdout is never shorter: with fewer days it holds too few trades."""
+LONG_SEARCH_REACH: Final = LONG_HOLDOUT_PART * LONG_HOLDOUT_LENGTH
+"""How far before the as-of the search window of long holdings begins: a fifth is the holdout, as with short ones."""
 HOLDOUT_NAME: Final = f"{HOLDOUT_LENGTH.days}d"
 """Name of that window in tables, such as `research.strategy_scores`."""
 LEAST_SEARCH: Final = timedelta(days=7)
@@ -58,7 +68,7 @@ class CycleWindows:
     search : Window, optional
         For search and tuning; null where the history is too short, see `reason`.
     holdout : Window
-        The last `HOLDOUT_LENGTH`; each finalist and each active strategy is run on it once.
+        The last days, `holdout_length` of them; each finalist and each active strategy is run on it once.
     reason : str
         Why there is no search, '' where there is.
     """
@@ -73,7 +83,54 @@ class CycleWindows:
         return Window(self.as_of, until)
 
 
-def cycle_windows(as_of: datetime, first_bar: datetime | None = None, warmup: timedelta = timedelta(0)) -> CycleWindows:
+def holds_long(timeframes: Iterable[Timeframe]) -> bool:
+    """Return whether what trades on these bars holds its positions for days, so that it needs a long holdout.
+
+    Parameters
+    ----------
+    timeframes : iterable of Timeframe
+        Those that a strategy is scored on, at least one. The shortest decides: most of its trades come from there.
+
+    Examples
+    --------
+    >>> holds_long(("4h", "1d")), holds_long(("60m", "4h"))
+    (True, False)
+    """
+    return min(MINUTES[timeframe] for timeframe in timeframes) >= MINUTES["4h"]
+
+
+def holdout_length(history: timedelta | None = None, *, long: bool = False) -> timedelta:
+    """Return the length of a holdout.
+
+    Parameters
+    ----------
+    history : timedelta, optional
+        From the first bar to the as-of; not needed where there is plenty.
+    long : bool
+        Whether positions are held for days: books, and strategies for which `holds_long` is true.
+
+    Returns
+    -------
+    timedelta
+        `HOLDOUT_LENGTH`; if long, `LONG_HOLDOUT_LENGTH`, or a fifth of the history (whole days) where that is less,
+        but at least `LEAST_LONG_HOLDOUT`.
+
+    Examples
+    --------
+    >>> [holdout_length(timedelta(days=days), long=True).days for days in (60, 141, 200, 900)]
+    [28, 28, 40, 90]
+    """
+    if not long:
+        return HOLDOUT_LENGTH
+    if history is None:
+        return LONG_HOLDOUT_LENGTH
+    part = timedelta(days=(history / LONG_HOLDOUT_PART).days)
+    return max(min(part, LONG_HOLDOUT_LENGTH), LEAST_LONG_HOLDOUT)
+
+
+def cycle_windows(
+    as_of: datetime, first_bar: datetime | None = None, warmup: timedelta = timedelta(0), *, long: bool = False
+) -> CycleWindows:
     """Return the search and holdout windows of a cycle.
 
     Parameters
@@ -81,9 +138,11 @@ def cycle_windows(as_of: datetime, first_bar: datetime | None = None, warmup: ti
     as_of : datetime
         UTC.
     first_bar : datetime, optional
-        Where the history begins, if that is inside the search window.
+        Where the history begins; without it, there is plenty.
     warmup : timedelta
         History that features need before their first value.
+    long : bool
+        Whether positions are held for days, see `holdout_length`.
 
     Returns
     -------
@@ -101,9 +160,13 @@ def cycle_windows(as_of: datetime, first_bar: datetime | None = None, warmup: ti
     >>> windows = cycle_windows(datetime(2025, 6, 30, tzinfo=UTC))
     >>> str(windows.search.start), str(windows.holdout.start)
     ('2025-05-26 00:00:00+00:00', '2025-06-23 00:00:00+00:00')
+    >>> windows = cycle_windows(datetime(2025, 6, 30, tzinfo=UTC), datetime(2024, 12, 12, tzinfo=UTC), long=True)
+    >>> str(windows.search.start), str(windows.holdout.start)
+    ('2024-12-12 00:00:00+00:00', '2025-05-21 00:00:00+00:00')
     """
-    holdout = Window(as_of - HOLDOUT_LENGTH, as_of)
-    start = as_of - SEARCH_REACH
+    history = None if first_bar is None else max(as_of - first_bar, timedelta(0))
+    holdout = Window(as_of - holdout_length(history, long=long), as_of)
+    start = as_of - (LONG_SEARCH_REACH if long else SEARCH_REACH)
     if first_bar is not None:
         start = max(start, first_bar + warmup)
     if holdout.start - start < LEAST_SEARCH:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.statistics.windows import Window, cycle_windows, walk_forward
+from backtester.statistics.windows import Window, cycle_windows, holdout_length, holds_long, walk_forward
 
 T = datetime(2025, 6, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -27,6 +27,29 @@ def test_a_short_history_shortens_the_search_or_cancels_it() -> None:
     assert none.search is None
     assert none.reason == "not run: 6.0 days of search after warm-up, at least 7 are needed"
     assert cycle_windows(T, T - 3 * DAY).reason.startswith("not run: 0.0 days")
+
+
+@pytest.mark.parametrize(
+    ("history", "days"), [(0, 28), (20, 28), (139, 28), (144, 28), (145, 29), (449, 89), (450, 90), (2_000, 90)]
+)
+def test_long_holdouts_take_a_fifth_of_the_history_within_their_bounds(history: int, days: int) -> None:
+    assert holdout_length(history * DAY, long=True) == days * DAY
+    assert holdout_length(history * DAY) == 7 * DAY
+
+
+def test_a_long_holdout_leaves_to_search_only_what_lies_before() -> None:
+    cycle = cycle_windows(T, T - 200 * DAY, 30 * DAY, long=True)
+    assert cycle.holdout == Window(T - 40 * DAY, T)
+    assert cycle.search == Window(T - 170 * DAY, T - 40 * DAY)
+    assert cycle_windows(T, long=True).search == Window(T - 450 * DAY, T - 90 * DAY)
+    none = cycle_windows(T, T - 40 * DAY, 6 * DAY, long=True)
+    assert none.reason == "not run: 6.0 days of search after warm-up, at least 7 are needed"
+
+
+def test_the_shortest_bars_of_a_strategy_decide_how_long_it_holds() -> None:
+    assert holds_long(("4h",))
+    assert holds_long(("1d", "4h"))
+    assert not holds_long(("1d", "60m"))
 
 
 @given(st.integers(1, 8), st.integers(0, 20), st.integers(0, 20), st.booleans())
