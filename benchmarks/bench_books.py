@@ -3,9 +3,14 @@
 Run ``make bench`` or ``python benchmarks/bench_books.py``. Processor time of this thread, the best of some runs, since
 other work on the machine only ever adds time; beside it stands a bare loop over the same arrays in the same run: every
 symbol's open and close in every bar, times its quantity. Scores come from features that are computed already.
+
+vectorbt is no dependency; to compare with it, put it elsewhere on the path: ``pip install --target peers
+vectorbt==1.2.0`` and ``PYTHONPATH=peers python benchmarks/bench_books.py``. It is given the weights that the book
+decided, as targets of `from_orders` with shared cash, and is asked for the same statistics, as far as it has them.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,10 +18,18 @@ import numba
 import numpy as np
 import polars as pl
 
-from backtester import PreparedMarket
+from backtester import BookEvaluation, PreparedMarket
 from features.array_types import FloatArray
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 from strategies import load_books
+
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pandas as pd
+        import vectorbt as vbt
+except ImportError:
+    vbt = pd = None
 
 SYMBOLS, HOURS = 50, 3 * 365 * 24
 START = datetime(2022, 1, 1, tzinfo=UTC)
@@ -56,14 +69,41 @@ def bare(opens: FloatArray, closes: FloatArray, quantities: FloatArray) -> float
     return total
 
 
-def best(run: Callable[[], object]) -> float:
+def best(run: Callable[[], object], runs: int = RUNS) -> float:
     run()
     taken = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         before = time.thread_time()
         run()
         taken.append(time.thread_time() - before)
     return 1e3 * min(taken)
+
+
+def in_vectorbt(evaluation: BookEvaluation) -> Callable[[], object]:
+    """Return what runs the book's weights in vectorbt and asks for the same statistics."""
+    market, costs, (tranche,) = evaluation.result.market, evaluation.result.costs, evaluation.result.tranches
+    index = pd.date_range(START, periods=HOURS, freq="1h")
+    size = np.full(market.close.shape, np.nan)
+    size[tranche.decisions[:, 0].astype(np.int64) + 1] = tranche.weights
+    before = np.concatenate([market.close[:1], market.close[:-1]])
+    close, sizes, opens, value = (
+        pd.DataFrame(array, index=index) for array in (market.close, size, market.open, before)
+    )
+
+    def run() -> object:
+        portfolio = vbt.Portfolio.from_orders(
+            close, size=sizes, size_type="targetpercent", price=opens, val_price=value, fees=costs.taker_fee,
+            slippage=costs.slippage, init_cash=10_000.0, cash_sharing=True, group_by=True, call_seq="auto", freq="1h",
+        )  # fmt: skip
+        trades, returns, orders = portfolio.trades, portfolio.returns(), portfolio.orders
+        return (
+            (portfolio.total_return(), portfolio.max_drawdown(), portfolio.sharpe_ratio(), portfolio.sortino_ratio()),
+            (trades.count(), trades.win_rate(), trades.pnl.sum(), trades.returns.mean()),
+            (returns.skew(), returns.kurt(), portfolio.gross_exposure().mean(), portfolio.net_exposure().mean()),
+            (orders.fees.sum(), (orders.size * orders.price).sum()),
+        )
+
+    return run
 
 
 def main() -> None:
@@ -77,11 +117,17 @@ def main() -> None:
         if book.name in NAMES:
             simulated = best(lambda book=book: prepared.backtest(book))
             whole = best(lambda book=book: prepared.backtest(book).metrics())
-            fills = prepared.backtest(book).result.fills.height
+            evaluation = prepared.backtest(book)
+            fills = evaluation.result.fills.height
             print(
                 f"{book.name}: {simulated:.1f} ms to simulate ({fills} fills), {whole:.1f} ms with all metrics, "
                 f"{whole / loop:.1f} bare loops"
             )
+            if vbt is not None:
+                other = best(in_vectorbt(evaluation), 3)
+                print(f"  vectorbt and the same statistics: {other:.0f} ms, {other / whole:.0f} times as long")
+    if vbt is None:
+        print("vectorbt is not on the path: no comparison")
 
 
 if __name__ == "__main__":

@@ -175,26 +175,32 @@ class BookEvaluation:
     def there(self) -> BoolArray:
         """Whether any symbol has a bar, or the equity moved, of shape (n_bars,): other times have no return."""
         result = self.result
-        bars: BoolArray = ~np.isnan(result.market.close[result.begin :]).all(axis=1) | (result.returns != 0.0)
+        bars: BoolArray = result.market.there[result.begin :] | (result.returns != 0.0)
         return bars
 
     def turnover(self) -> float:
         """Return the traded notional as a multiple of the equity at the time; the mean over the tranches."""
         total = 0.0
-        for tranche in self.result.tranches:
-            fills = tranche.fills
-            notional = np.abs(fills[:, kernel.F_QUANTITY]) * fills[:, kernel.F_PRICE]
-            total += float((notional / fills[:, kernel.F_EQUITY]).sum())
+        for tranche, notional in zip(self.result.tranches, self._notionals, strict=True):
+            total += float((notional / tranche.fills[:, kernel.F_EQUITY]).sum())
         return total / len(self.result.tranches)
+
+    @cached_property
+    def _notionals(self) -> list[FloatArray]:
+        """Traded notional of each tranche's fills, quote currency, each of shape (n_fills,)."""
+        fills = [tranche.fills for tranche in self.result.tranches]
+        return [np.abs(table[:, kernel.F_QUANTITY]) * table[:, kernel.F_PRICE] for table in fills]
 
     def funding_known(self) -> float | None:
         """Return the share of the traded notional in symbols that paid funding in the 24 hours before; null without."""
-        fills = np.concatenate([tranche.fills for tranche in self.result.tranches])
-        if not len(fills):
+        notional = np.concatenate(self._notionals)
+        if not len(notional):
             return None
-        notional = np.abs(fills[:, kernel.F_QUANTITY]) * fills[:, kernel.F_PRICE]
-        where = fills[:, kernel.F_ROW].astype(np.int64), fills[:, kernel.F_SYMBOL].astype(np.int64)
-        return float((notional * self.result.market.funding_known[where]).sum() / notional.sum())
+        rows, columns = (
+            np.concatenate([tranche.fills[:, place] for tranche in self.result.tranches]).astype(np.int64)
+            for place in (kernel.F_ROW, kernel.F_SYMBOL)
+        )
+        return float((notional * self.result.market.funding_known[rows, columns]).sum() / notional.sum())
 
     def adverse_drawdown(self) -> float:
         """Return the largest fall from a peak of closes to a bar with all adverse extremes at once: an upper bound."""

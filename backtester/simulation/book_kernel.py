@@ -159,37 +159,15 @@ def _lots(quantity, lot):
 
 
 @kept(**_FLAGS)
-def _share(order, better, eligible, count, places):
-    """Give `count` places to the best of the eligible; those tied at the edge share what remains. Return what is left.
-
-    `order` sorts from best to worst; `better` says how many are strictly better; equal `better` is a tie.
-    """
-    start, free = 0, count
-    while start < len(order) and free > 0:
-        stop, tied = start, 0
-        while stop < len(order) and better[order[stop]] == better[order[start]]:
-            tied += eligible[order[stop]]
-            stop += 1
-        if tied > 0:
-            part = min(1.0, free / tied)
-            for place in range(start, stop):
-                if eligible[order[place]]:
-                    places[order[place]] = part
-            free = max(0, free - tied)
-        start = stop
-    return free
-
-
-@kept(**_FLAGS)
-def _cap(weights, cap, gross):
+def _cap(weights, cap, gross, done):
     """Cut weights to the cap and give the excess to the rest in proportion, until none exceeds it."""
-    done = np.zeros(len(weights), dtype=np.bool_)
+    done[:] = 0
     capped = 0
     while True:
         over = 0
         for k in range(len(weights)):
             if not done[k] and weights[k] > cap * (1.0 + 1e-12):
-                done[k] = True
+                done[k] = 1
                 weights[k] = cap
                 over += 1
         if over == 0:
@@ -206,98 +184,133 @@ def _cap(weights, cap, gross):
 
 
 @kept(**_FLAGS)
-def _weigh_scores(names, value, sigma, exposure, held, p, weights):
-    """Fill `weights` of the known symbols from their scores."""
+def _sort(value, upward, sorted_value):
+    """Sort the places of the values in `upward`, which come in any order, and the values with them, the lowest first.
+
+    Insertion: the order of the decision before is nearly that of this one.
+    """
+    for k in range(len(value)):
+        mine, place = upward[k], k
+        amount = value[mine]
+        while place > 0 and sorted_value[place - 1] > amount:
+            sorted_value[place], upward[place] = sorted_value[place - 1], upward[place - 1]
+            place -= 1
+        sorted_value[place], upward[place] = amount, mine
+
+
+@kept(**_FLAGS)
+def _choose(side, free, inside, kept_ones, names, held, upward, sorted_value, size, leg):
+    """Give `free` places to the best of one side that are eligible, best first; return how many are left.
+
+    Where `inside` is 0 all are eligible. Else those are held whose rank is inside it, or with `kept_ones` false those
+    which are not. Tied values share what remains; `leg` takes place × size, a size by rank if `size` has none.
+    """
+    known = len(names)
+    start = 0
+    while start < known and free > 0:
+        first = sorted_value[known - 1 - start] if side > 0.0 else sorted_value[start]
+        stop, tied = start, 0
+        while stop < known and (sorted_value[known - 1 - stop] if side > 0.0 else sorted_value[stop]) == first:
+            k = upward[known - 1 - stop] if side > 0.0 else upward[stop]
+            tied += inside == 0 or (held[names[k]] * side > 0.0 and start < inside) == kept_ones
+            stop += 1
+        if tied > 0:
+            part = min(1.0, free / tied)
+            middle = max(0.0, (known - stop - start) / 2.0)
+            for place in range(start, stop):
+                k = upward[known - 1 - place] if side > 0.0 else upward[place]
+                if inside == 0 or (held[names[k]] * side > 0.0 and start < inside) == kept_ones:
+                    leg[k] = part * (middle if len(size) == 0 else size[k])
+            free = max(0, free - tied)
+        start = stop
+    return free
+
+
+@kept(**_FLAGS)
+def _weigh_scores(names, value, sigma, exposure, held, p, weights, floats, whole):
+    """Fill `weights` of the known symbols from their scores.
+
+    `floats` and `whole` are room to work in; the first row of `whole` holds the known symbols' places in any order.
+    """
     known = len(names)
     both = p[LONG] > 0.0 and p[SHORT] > 0.0
     most = known // 2 if both else known
-    legs = np.zeros((2, known))
-    found = np.zeros(2, dtype=np.bool_)
-    eligible = np.zeros(known, dtype=np.bool_)
-    upward = np.argsort(value)
-    order = np.empty(known, dtype=np.int64)
-    lower, higher = np.empty(known, dtype=np.int64), np.empty(known, dtype=np.int64)
-    start = 0
-    while start < known:
-        stop = start
-        while stop < known and value[upward[stop]] == value[upward[start]]:
-            stop += 1
-        for place in range(start, stop):
-            lower[upward[place]], higher[upward[place]] = start, known - stop
-        start = stop
+    legs, size, sorted_value = floats[:2, :known], floats[2, :known], floats[3, :known]
+    upward, capped = whole[0, :known], whole[1, :known]
+    found_long, found_short = False, False
+    legs[:] = 0.0
+    _sort(value, upward, sorted_value)
+    median = 0.0
+    if p[SIZE] == BY_SCORE:
+        half = known // 2
+        median = sorted_value[half]
+        if known % 2 == 0:
+            median = (median + sorted_value[half - 1]) / 2.0
     for leg in range(2):
         share = p[LONG] if leg == 0 else p[SHORT]
         side = 1.0 if leg == 0 else -1.0
         if share <= 0.0:
             continue
-        better, worse = (higher, lower) if leg == 0 else (lower, higher)
-        for place in range(known):
-            order[place] = upward[known - 1 - place] if leg == 0 else upward[place]
-        count = min(max(1, int(np.floor(share * known + _ROUNDING))), most)
-        places = np.zeros(known)
-        free = count
+        for k in range(known):
+            if p[SIZE] == BY_SCORE:
+                size[k] = max(0.0, side * value[k] - side * median)
+            else:
+                size[k] = 1.0 / sigma[k] if p[SIZE] == BY_VOLATILITY else 1.0
+        sizes = size[:0] if p[SIZE] == BY_RANK else size
+        free = min(max(1, int(np.floor(share * known + _ROUNDING))), most)
+        inside = 0
         if p[KEEP] > 0.0:
-            inside = min(max(count, int(np.floor(p[KEEP] * share * known + _ROUNDING))), most)
-            for k in range(known):
-                eligible[k] = held[names[k]] * side > 0.0 and better[k] < inside
-            free = _share(order, better, eligible, count, places)
-            for k in range(known):
-                eligible[k] = not eligible[k]
-        else:
-            eligible[:] = True
-        if free > 0:
-            _share(order, better, eligible, free, places)
-        median = 0.0
-        if p[SIZE] == BY_SCORE:
-            half = known // 2
-            median = value[upward[half]]
-            if known % 2 == 0:
-                median = (median + value[upward[half - 1]]) / 2.0
-            median *= side
+            inside = min(max(free, int(np.floor(p[KEEP] * share * known + _ROUNDING))), most)
+            free = _choose(side, free, inside, True, names, held, upward, sorted_value, sizes, legs[leg])
+        _choose(side, free, inside, False, names, held, upward, sorted_value, sizes, legs[leg])
         total = 0.0
         for k in range(known):
-            size = 1.0
-            if p[SIZE] == BY_RANK:
-                size = max(0.0, (worse[k] - better[k]) / 2.0)
-            elif p[SIZE] == BY_SCORE:
-                size = max(0.0, side * value[k] - median)
-            elif p[SIZE] == BY_VOLATILITY:
-                size = 1.0 / sigma[k]
-            legs[leg, k] = places[k] * size
             total += legs[leg, k]
         if total > 0.0 and np.isfinite(total):
             for k in range(known):
                 legs[leg, k] /= total
-            found[leg] = True
+            if leg == 0:
+                found_long = True
+            else:
+                found_short = True
         else:
             legs[leg, :] = 0.0
-    if p[NEUTRAL] != NO_NEUTRALITY and not (found[0] and found[1]):
+    if p[NEUTRAL] != NO_NEUTRALITY and not (found_long and found_short):
         return
-    gross = np.zeros(2)
-    exposed = np.zeros(2)
-    for leg in range(2):
-        gross[leg] = p[GROSS] / 2.0 if both else p[GROSS]
-        for k in range(known):
-            exposed[leg] += legs[leg, k] * exposure[k]
+    gross_long = gross_short = p[GROSS] / 2.0 if both else p[GROSS]
     if p[NEUTRAL] == BETA:
-        total = exposed[0] + exposed[1]
-        gross[0], gross[1] = p[GROSS] * exposed[1] / total, p[GROSS] * exposed[0] / total
-    for leg in range(2):
-        if found[leg]:
-            legs[leg] *= gross[leg]
-            _cap(legs[leg], p[CAP], gross[leg])
+        exposed_long, exposed_short = _exposed(legs[0], exposure), _exposed(legs[1], exposure)
+        total = exposed_long + exposed_short
+        gross_long, gross_short = p[GROSS] * exposed_short / total, p[GROSS] * exposed_long / total
+    if found_long:
+        _scale(legs[0], gross_long)
+        _cap(legs[0], p[CAP], gross_long, capped)
+    if found_short:
+        _scale(legs[1], gross_short)
+        _cap(legs[1], p[CAP], gross_short, capped)
     if p[NEUTRAL] != NO_NEUTRALITY:
-        for leg in range(2):
-            exposed[leg] = 0.0
-            for k in range(known):
-                exposed[leg] += legs[leg, k] * exposure[k]
-        least = min(exposed[0], exposed[1])
-        for leg in range(2):
-            legs[leg] *= least / exposed[leg]
+        exposed_long, exposed_short = _exposed(legs[0], exposure), _exposed(legs[1], exposure)
+        least = min(exposed_long, exposed_short)
+        _scale(legs[0], least / exposed_long)
+        _scale(legs[1], least / exposed_short)
     for k in range(known):
         net = legs[0, k] - legs[1, k]
         if abs(net) > _LEAST_WEIGHT:
             weights[k] = net
+
+
+@kept(**_FLAGS)
+def _exposed(leg, exposure):
+    total = 0.0
+    for k in range(len(leg)):
+        total += leg[k] * exposure[k]
+    return total
+
+
+@kept(**_FLAGS)
+def _scale(weights, factor):
+    for k in range(len(weights)):
+        weights[k] *= factor
 
 
 @kept(**_FLAGS)
@@ -318,17 +331,24 @@ def _balance(weights, exposure):
 
 
 @kept(**_FLAGS)
-def _risk(row, names, weights, sigma, returns):
-    """Return the deviation of the weights' return over the window; the sum of risks where too few bars are common."""
-    portfolio = np.empty(WINDOW)
-    count = 0
-    for t in range(max(0, row - WINDOW + 1), row + 1):
-        total = 0.0
-        for k in range(len(names)):
-            if weights[k] != 0.0:
-                total += weights[k] * returns[t, names[k]]
-        if total == total:
-            portfolio[count] = total
+def _risk(row, names, weights, sigma, returns, portfolio):
+    """Return the deviation of the weights' return over the window; the sum of risks where too few bars are common.
+
+    `returns` is symbol × time; `portfolio` is room for a window.
+    """
+    first = max(0, row - WINDOW + 1)
+    bars = row + 1 - first
+    portfolio[:bars] = 0.0
+    for k in range(len(names)):
+        if weights[k] != 0.0:
+            weight, own = weights[k], returns[names[k], first : row + 1]
+            for t in range(bars):
+                portfolio[t] += weight * own[t]
+    count, mean = 0, 0.0
+    for t in range(bars):
+        if portfolio[t] == portfolio[t]:
+            portfolio[count] = portfolio[t]
+            mean += portfolio[t]
             count += 1
     if count < HALF:
         bound = 0.0
@@ -336,50 +356,76 @@ def _risk(row, names, weights, sigma, returns):
             if weights[k] != 0.0:
                 bound += abs(weights[k]) * sigma[k]
         return bound
-    mean = portfolio[:count].sum() / count
-    return np.sqrt(((portfolio[:count] - mean) ** 2).sum() / (count - 1))
+    mean /= count
+    squares = 0.0
+    for t in range(count):
+        squares += (portfolio[t] - mean) ** 2
+    return np.sqrt(squares / (count - 1))
 
 
 @kept(**_FLAGS)
-def _target_weights(row, closed, values, sigma, beta, returns, member, last, close_of_last, ends, held, p, target):
-    """Fill the target weights of all symbols at the close of a rebalance bar; return how many are known."""
+def _target_weights(
+    row, closed, values, sigma, beta, returns, member, silent, last, close_of_last, ends, held, p, target, floats,
+    whole, window,
+):  # fmt: skip
+    """Fill the target weights of all symbols at the close of a rebalance bar; return how many are known.
+
+    `floats`, `whole` and `window` are room to work in, made once for the whole run. The last row of `whole` holds all
+    symbols in the order of the scores of the decision before, and then of this one.
+    """
     symbols = len(values)
-    names = np.empty(symbols, dtype=np.int64)
+    names, places, ranked = whole[2], whole[3], whole[4]
     known = 0
     needs_sigma = p[SIZE] == BY_VOLATILITY or p[VOLATILITY] > 0.0
-    target[:] = 0.0
     for i in range(symbols):
-        if not member[i] or values[i] != values[i] or last[i] < 0:
+        target[i] = 0.0
+        places[i] = -1
+        if not member[i] or values[i] != values[i] or closed >= ends[i]:
             continue
-        if closed >= ends[i] or closed - close_of_last[last[i]] >= ENDED_AFTER:
+        # whoever was traded before was traded in this bar, if it is not silent
+        if silent and (last[i] < 0 or closed - close_of_last[last[i]] >= ENDED_AFTER):
             continue
         if needs_sigma and (sigma[i] != sigma[i] or (sigma[i] == 0.0 and p[SIZE] == BY_VOLATILITY)):
             continue
         if p[NEUTRAL] == BETA and beta[i] != beta[i]:
             continue
         names[known] = i
+        places[i] = known
         known += 1
     names = names[:known]
-    value, risk, exposure = np.empty(known), np.empty(known), np.ones(known)
-    weights = np.zeros(known)
+    value, risk, exposure = floats[4, :known], floats[5, :known], floats[6, :known]
+    weights = floats[7, :known]
     for k in range(known):
         value[k] = values[names[k]]
         risk[k] = sigma[names[k]] if needs_sigma else 0.0
-        if p[NEUTRAL] == BETA:
-            exposure[k] = beta[names[k]]
+        exposure[k] = beta[names[k]] if p[NEUTRAL] == BETA else 1.0
+        weights[k] = 0.0
     if p[GIVEN] > 0.0:
         weights[:] = value
         if p[NEUTRAL] != NO_NEUTRALITY:
             _balance(weights, exposure)
     elif known >= FEWEST:
-        _weigh_scores(names, value, risk, exposure, held, p, weights)
+        first, others = 0, known
+        for place in range(symbols):
+            if places[ranked[place]] >= 0:
+                whole[0, first] = places[ranked[place]]
+                first += 1
+            else:
+                whole[1, others] = ranked[place]
+                others += 1
+        _weigh_scores(names, value, risk, exposure, held, p, weights, floats, whole)
+        for place in range(known):
+            ranked[place] = names[whole[0, place]]
+        ranked[known:] = whole[1, known:]
     if p[VOLATILITY] > 0.0:
-        expected = _risk(row, names, weights, risk, returns) * np.sqrt(p[BARS_PER_YEAR])
+        expected = _risk(row, names, weights, risk, returns, window) * np.sqrt(p[BARS_PER_YEAR])
         if expected > 0.0:
-            weights *= p[VOLATILITY] / expected
-    total = np.abs(weights).sum()
+            _scale(weights, p[VOLATILITY] / expected)
+    total = 0.0
+    for k in range(known):
+        total += abs(weights[k])
     if total > p[GROSS_LIMIT]:
-        weights *= p[GROSS_LIMIT] / total
+        _scale(weights, p[GROSS_LIMIT] / total)
     for k in range(known):
         target[names[k]] = weights[k]
     return known
@@ -484,9 +530,12 @@ def _room(rows, needed, used):
 @kept(**_FLAGS)
 def simulate(
     begin, ts, step, opens, highs, lows, marks, last, gaps, silent, funding, paid, member, changed, rows, values, sigma,
-    beta, returns, lot, minimum, maintenance, ends, p,
+    beta, returns_of, lot, minimum, maintenance, ends, p,
 ):  # fmt: skip
-    """See `backtester.simulation.books.run_book`: one tranche, over the bars from `begin` on."""
+    """See `backtester.simulation.books.run_book`: one tranche, over the bars from `begin` on.
+
+    `returns_of` is symbol × time, the other arrays are time × symbol.
+    """
     bars, symbols = opens.shape
     fee, slippage, leverage = p[FEE], p[SLIPPAGE], p[LEVERAGE]
     series = np.zeros((SERIES, bars - begin))
@@ -509,6 +558,8 @@ def simulate(
     closes = ts + step
     equity, up, down = cash[0], 0.0, 0.0
     increases = np.zeros(symbols)
+    floats, whole, window = np.empty((8, symbols)), np.empty((5, symbols), dtype=np.int64), np.empty(WINDOW)
+    whole[4] = np.arange(symbols)
     for t in range(begin, bars):
         # nothing can happen at this open where nothing waits, is paid or is silent, and no jump of it can ruin the book
         gross = (up + down) * (1.0 + _ROUNDING)
@@ -654,8 +705,8 @@ def simulate(
         if decided < len(rows) and rows[decided] == t:
             target = weights[decided]
             known = _target_weights(
-                t, closes[t], values[decided], sigma[decided], beta[decided], returns, member[t], last[t], closes, ends,
-                q, p, target,
+                t, closes[t], values[decided], sigma[decided], beta[decided], returns_of, member[t], silent[t], last[t],
+                closes, ends, q, p, target, floats, whole, window,
             )  # fmt: skip
             waits[:] = 0
             waiting = 0
@@ -663,6 +714,8 @@ def simulate(
             for i in range(symbols):
                 frozen = q[i]
                 weight = target[i]
+                if weight == 0.0 and frozen == 0.0:
+                    continue
                 now = q[i] * marks[t, i] / equity if q[i] != 0.0 else 0.0
                 if not (weight * now > 0.0 and abs(weight - now) <= p[BAND] * abs(now)):
                     goal = 0.0

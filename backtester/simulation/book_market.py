@@ -311,6 +311,12 @@ class BookMarket:
         return ~np.isnan(self.open)
 
     @cached_property
+    def there(self) -> BoolArray:
+        """Bars in which any symbol can be traded; shape (n_bars,)."""
+        any_there: BoolArray = np.asarray(self.fillable.any(axis=1))
+        return any_there
+
+    @cached_property
     def last(self) -> IntArray:
         """Row of the last tradable bar at or before each, -1 where there is none; shape (n_bars, n_symbols)."""
         rows = np.where(self.fillable, np.arange(len(self.ts))[:, None], -1)
@@ -343,6 +349,11 @@ class BookMarket:
         result = np.full_like(self.close, np.nan)
         result[1:] = self.close[1:] / self.close[:-1] - 1.0
         return result
+
+    @cached_property
+    def returns_of(self) -> FloatArray:
+        """The same with the bars of each symbol side by side; shape (n_symbols, n_bars)."""
+        return np.ascontiguousarray(self.returns.T)
 
     @cached_property
     def average(self) -> FloatArray:

@@ -603,7 +603,7 @@ def _tranche(
         np.ascontiguousarray(values_at(rows)),
         market.volatilities(rows) if by_risk else np.array(unasked),
         market.betas(rows) if rules.neutral == "beta" else np.array(unasked),
-        market.returns,
+        market.returns_of if rules.target_volatility is not None else np.empty((0, 0)),
         market.limits.lot,
         market.limits.minimum,
         market.limits.maintenance,
