@@ -18,13 +18,13 @@ from blofin_assets.shared.stored_models import StoredModels
 from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
-from features.bars import Timeframe
+from features.bars import Timeframe, bar_length
 from features.engine import needs
 from model_zoo.ensembles import METHODS
 from model_zoo.models.base import ModelError
 from model_zoo.models.catalog import MODELS
 from model_zoo.serving.ensemble_artifacts import ensemble_of
-from model_zoo.serving.point_in_time import STALE, Version, predict_as_of
+from model_zoo.serving.point_in_time import STALE, Version, at_closes, predict_as_of, spoken_on
 from strategies.language.strategy import Strategy
 
 _LOG = logging.getLogger(__name__)
@@ -117,16 +117,18 @@ class ModelledSource:
     def predictions(
         self, names: Sequence[str], symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
     ) -> pl.DataFrame:
-        """See `PredictionSource.predictions`.
+        """See `PredictionSource.predictions`; on a timeframe without models, those of `spoken_on` predict.
 
         A stored version that cannot be loaded (its files are gone, or its features were redefined) gives no
         predictions; the log has the reason.
         """
         manager = FeatureManager(self._store, end, known_features(self._store))
         frame = pl.DataFrame(schema={"symbol": pl.String, "ts": pl.Datetime("us", "UTC")})
+        own = spoken_on(timeframe)
+        begin = start + bar_length(timeframe) - bar_length(own)
         for name in names:
-            versions = self._versions(name, timeframe, start, end)
-            predicted = predict_as_of(manager, versions, symbols, timeframe, start, end)
+            versions = self._versions(name, own, begin, end)
+            predicted = at_closes(predict_as_of(manager, versions, symbols, own, begin, end), timeframe)
             column = predicted.select("symbol", "ts", pl.col("probability").alias(name))
             frame = frame.join(column, on=["symbol", "ts"], how="full", coalesce=True)
         return frame.sort("symbol", "ts")

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from features.bars import TS, Timeframe
+from features.bars import DEFAULT_TIMEFRAMES, MINUTES, TS, Timeframe, bar_length
 from features.feature_manager import FeatureManager
 from model_zoo.datasets.folds import decided_at
 
@@ -96,6 +96,40 @@ def predict_as_of(
             predicted = version.predictor.predict(spoken).alias("probability")
             parts.append(spoken.select("symbol", "ts", predicted, pl.lit(version.as_of).cast(TS).alias("as_of")))
     return pl.concat(parts).sort("symbol", "ts")
+
+
+def spoken_on(timeframe: Timeframe) -> Timeframe:
+    """Return the timeframe of the models that predict for bars of any timeframe.
+
+    It is the bars' own where models are trained on it, else the longest shorter one: nobody trains on 15m, 4h or 1d,
+    and what the latest bar of 5m or 60m says at the same close is known then, too.
+
+    Examples
+    --------
+    >>> [spoken_on(timeframe) for timeframe in ("5m", "15m", "60m", "4h", "1d")]
+    ['5m', '5m', '60m', '60m', '60m']
+    """
+    return [each for each in DEFAULT_TIMEFRAMES if MINUTES[each] <= MINUTES[timeframe]][-1]
+
+
+def at_closes(predicted: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the predictions that are made at the closes of longer bars, at the opening times of these.
+
+    Parameters
+    ----------
+    predicted : DataFrame
+        `ts` (opening times of bars of `spoken_on(timeframe)`) and any other columns.
+    timeframe : Timeframe
+        Of the longer bars.
+
+    Returns
+    -------
+    DataFrame
+        The rows of bars that close together with one of `timeframe`, `ts` being the opening time of that one.
+    """
+    before = bar_length(timeframe) - bar_length(spoken_on(timeframe))
+    opened = predicted.with_columns(pl.col("ts") - before)
+    return opened.filter(pl.col("ts") == pl.col("ts").dt.truncate(f"{MINUTES[timeframe]}m"))
 
 
 def _spans(versions: Sequence[Version], end: datetime, stale: timedelta) -> list[tuple[Version, datetime]]:

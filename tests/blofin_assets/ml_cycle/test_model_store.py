@@ -103,6 +103,20 @@ def test_a_stored_model_speaks_after_it_was_made_and_not_before(store: Warehouse
     assert late[f"ensemble:{ENSEMBLE}"].n_unique() > 2
 
 
+def test_bars_without_models_of_their_own_read_the_models_of_shorter_ones_at_their_close(store: Warehouse) -> None:
+    source, start = ModelledSource(store), T - timedelta(days=1)
+    five = source.predictions(["model:direction"], SYMBOLS, "5m", start, T)
+    quarter = source.predictions(["model:direction"], SYMBOLS, "15m", start, T)
+    closes = {(row[0], row[1] + timedelta(minutes=5)): row[2] for row in five.iter_rows()}
+    assert quarter.rows() == [
+        (symbol, opened, closes[symbol, opened + timedelta(minutes=15)])
+        for symbol in sorted(SYMBOLS)
+        for opened in (start + k * timedelta(minutes=15) for k in range(96))
+        if opened + timedelta(minutes=15) > MADE
+    ]
+    assert quarter.height == 2 * 18 * 4
+
+
 def test_a_rejected_model_and_a_lost_one_say_nothing(store: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
     bad = store.read("SELECT * EXCLUDE (run_id) FROM ml.ml_model_results WHERE model_name = 'direction_5m'")
     later = MADE + timedelta(hours=6)

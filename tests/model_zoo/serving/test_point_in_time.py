@@ -5,11 +5,11 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from features.bars import FrameSource
+from features.bars import TIMEFRAMES, TS, FrameSource, Timeframe, bar_length
 from features.causality import look_ahead
 from features.feature_manager import FeatureManager
 from features.market import EPOCH, Market, example_market
-from model_zoo.serving.point_in_time import Version, predict_as_of
+from model_zoo.serving.point_in_time import Version, at_closes, predict_as_of, spoken_on
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
 
 START = T - timedelta(days=4)
@@ -83,3 +83,13 @@ def test_too_early_an_end_is_refused_by_the_manager() -> None:
     manager = FeatureManager(FrameSource({"5m": candles(0.0, 3)}), T - timedelta(days=1))
     with pytest.raises(ValueError, match="as-of"):
         predict_as_of(manager, versions(2), SYMBOLS, "5m", START, T)
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_longer_bars_get_what_is_said_at_their_close(timeframe: Timeframe) -> None:
+    own, day = bar_length(spoken_on(timeframe)), timedelta(days=2)
+    closes = [EPOCH + k * own for k in range(1, day // own + 1)]
+    said = pl.DataFrame({"ts": [close - own for close in closes], "close": closes}, schema={"ts": TS, "close": TS})
+    found = at_closes(said, timeframe)
+    length = bar_length(timeframe)
+    assert found.rows() == [(EPOCH + k * length, EPOCH + (k + 1) * length) for k in range(day // length)]
