@@ -51,13 +51,14 @@ def evaluation_set(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
 def drop_duplicates(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[Key, str]]:
     """Return the evaluations with positions of their own, and for each of the others the name that it duplicates.
 
-    The first of duplicates stays. Strategies that never traded are not duplicates of each other.
+    The first of duplicates stays. Positions are those of the scored lanes: one formula on bars of 15m and on bars of 4h
+    is two strategies. Strategies that never traded are not duplicates of each other.
     """
     kept: dict[str, Positions] = {}
     stay: list[Evaluation] = []
     copies: dict[Key, str] = {}
     for evaluation in evaluations:
-        held = positions(evaluation.trades, pooled_of(evaluation).start, pooled_of(evaluation).end)
+        held = positions(evaluation.scored_trades, pooled_of(evaluation).start, pooled_of(evaluation).end)
         same = find_duplicate(held, kept) if held else None
         if same is None:
             kept[f"{evaluation.name} {evaluation.version}"] = held
