@@ -8,6 +8,7 @@ Nothing is written, and unknown items are reported as unknown.
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -22,7 +23,8 @@ from blofin_assets.shared.cadences import CADENCES, DRIFT, FORWARD, MARKET_DATA,
 from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.partitions import DAY, day_start
 from blofin_resources.dagster_resources import AS_OF_TAG
-from blofin_resources.errors import WarehouseError
+from blofin_resources.errors import MarketError, WarehouseError
+from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.ingestion import delisted_at
 from blofin_resources.market.steps import load_steps, way_out
 from blofin_resources.market.universe import parse_rule
@@ -112,11 +114,15 @@ def collect_health(
         In the order of the table.
     """
     progress = WarehouseProgress(store, settings.symbols, settings.universe, settings.deep_start)
+    end = _end_of_files(settings, now)
+    # nothing after it can come, so nothing after it is late
+    known = end or now
     return [
-        _age("market data", "candles_1m", store, settings, now),
-        _age("features", "features_60m", store, settings, now),
-        *_cycles(progress, settings, now),
-        *_universe(store, progress, settings, now),
+        *([] if end is None else [_files(end, now)]),
+        _age("market data", "candles_1m", store, settings, known),
+        _age("features", "features_60m", store, settings, known),
+        *_cycles(progress, settings, known),
+        *_universe(store, progress, settings, known),
         *_ended(store, settings, now),
         *_steps(store, settings, now),
         _gaps(store),
@@ -129,6 +135,20 @@ def collect_health(
     ]
 
 
+def _end_of_files(settings: Settings, now: datetime) -> datetime | None:
+    """Return when an archive ended, if it is one whose files do not go on."""
+    if settings.market != ArchiveMarket.name or settings.archive is None:
+        return None
+    with suppress(MarketError):  # a run says what is wrong with the files
+        return ArchiveMarket(settings.archive).ended(settings.symbols, now)
+    return None
+
+
+def _files(end: datetime, now: datetime) -> Item:
+    told = f"the files end at {_moment(end)}, {_length(now - end)} ago; what is due and how old data are is as of then"
+    return Item("archive", True, told, {"end": end.isoformat()})
+
+
 def _age(name: str, dataset: str, store: Warehouse, settings: Settings, now: datetime) -> Item:
     symbols = list(settings.symbols)
     through = dict(store.read(_AGES, [dataset, symbols]).iter_rows())
@@ -136,10 +156,11 @@ def _age(name: str, dataset: str, store: Warehouse, settings: Settings, now: dat
     if absent:
         return Item(name, False, f"no data stored for {', '.join(absent)}; run `blofin run`", {"absent": absent})
     oldest = min(through, key=lambda symbol: (through[symbol], symbol))
-    age = now - through[oldest]
-    values = {"through": through[oldest].isoformat(), "age_seconds": age.total_seconds()}
+    reached = min(through[oldest], now)  # a run after the end of an archive covers days that nothing came of
+    age = now - reached
+    values = {"through": reached.isoformat(), "age_seconds": age.total_seconds()}
     behind = "" if len(set(through.values())) == 1 else f", {oldest} the oldest"
-    return Item(name, age <= STALE, f"up to {_moment(through[oldest])}, {_length(age)} old{behind}", values)
+    return Item(name, age <= STALE, f"up to {_moment(reached)}, {_length(age)} old{behind}", values)
 
 
 def _cycles(progress: WarehouseProgress, settings: Settings, now: datetime) -> list[Item]:

@@ -178,6 +178,19 @@ class ArchiveMarket:
             raise MarketError(msg)
         return files[shorter[-1]], shorter[-1]
 
+    def ended(self, symbols: Sequence[str], as_of: datetime) -> datetime | None:
+        """Return when the last bar of some symbols closes, if that is more than `ENDED_AFTER` before `as_of`.
+
+        Nothing after it can come unless the files go on.
+
+        Raises
+        ------
+        MarketError
+            As for `coverage`.
+        """
+        newest = max(self.coverage(symbol).through for symbol in symbols)
+        return newest if as_of - newest > ENDED_AFTER else None
+
     def instruments(self, symbols: Sequence[str], as_of: datetime) -> pl.DataFrame:
         """See `MarketSource.instruments`; files give the currencies and the first candle, the rest is null.
 
@@ -191,7 +204,7 @@ class ArchiveMarket:
                 self._warn(f"no lanes on {', '.join(TIMEFRAMES[:place])}: the shortest bars are {shortest} of {alike}")
         through = {symbol: self.coverage(symbol).through for symbol in symbols}
         newest = max(through.values())
-        if as_of - newest > ENDED_AFTER:
+        if self.ended(symbols, as_of):
             self._warn(
                 f"the files end at {newest:%Y-%m-%d %H:%M} UTC, {(as_of - newest).days} days before this run; for a "
                 f"run as of their end: blofin run --as-of {newest:%Y-%m-%dT%H:%M:%SZ}"

@@ -88,6 +88,27 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     assert "0.50 of 5.00 USD spent today in 1 call" in seen["Claude"].detail, "what was not sent is no call"
 
 
+def test_what_is_due_on_an_archive_that_ended_is_told_as_of_its_end(make_platform: Make, tmp_path: Path) -> None:
+    first, end = AS_OF - timedelta(days=2), AS_OF - timedelta(hours=5)
+    ts = pl.datetime_range(first, end, "1h", closed="left", eager=True)
+    bars = pl.DataFrame({"ts": ts, "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 1.0})
+    bars.write_parquet(tmp_path / "BTC-USDT_60m.parquet")
+    platform = make_platform(market="archive", archive=tmp_path, symbols="BTC-USDT", start=first.date().isoformat())
+    coverage = [
+        {"dataset": dataset, "symbol": "BTC-USDT", "day": end.date(), "through": end, "rows": 19}
+        for dataset in ("candles_1m", "features_60m")
+    ]
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("market.coverage", pl.DataFrame(coverage))
+    years, day = (items(platform, AS_OF + timedelta(days=days)) for days in (500, 0.5))
+    assert years["archive"].detail.startswith("the files end at 2026-03-12 19:00, 500.2 days ago")
+    assert years["market data"].ok
+    assert years["market data"].detail == "up to 2026-03-12 19:00, 0 min old"
+    assert years["strategy cycle"].detail == "none yet; due: 2026-03-12"
+    assert "archive" not in day, "more bars may come"
+    assert not day["market data"].ok
+
+
 def made(
     platform: Platform, job: str, status: dg.DagsterRunStatus, selection: str | None = None, **tags: str
 ) -> dg.DagsterRun:
