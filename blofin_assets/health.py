@@ -7,7 +7,6 @@ Nothing is written, and unknown items are reported as unknown.
 """
 
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -114,16 +113,14 @@ def collect_health(
         In the order of the table.
     """
     progress = WarehouseProgress(store, settings.symbols, settings.universe, settings.deep_start)
-    end = _end_of_files(settings, now)
-    # nothing after it can come, so nothing after it is late
-    known = end or now
+    known, archive = _ended(settings, now)
     return [
-        *([] if end is None else [_files(end, now)]),
+        *archive,
         _age("market data", "candles_1m", store, settings, known),
         _age("features", "features_60m", store, settings, known),
         *_cycles(progress, settings, known),
         *_universe(store, progress, settings, known),
-        *_ended(store, settings, now),
+        *_delisted(store, settings, now),
         *_steps(store, settings, now),
         _gaps(store),
         _drift(store),
@@ -135,18 +132,16 @@ def collect_health(
     ]
 
 
-def _end_of_files(settings: Settings, now: datetime) -> datetime | None:
-    """Return when an archive ended, if it is one whose files do not go on."""
-    if settings.market != ArchiveMarket.name or settings.archive is None:
-        return None
-    with suppress(MarketError):  # a run says what is wrong with the files
-        return ArchiveMarket(settings.archive).ended(settings.symbols, now)
-    return None
-
-
-def _files(end: datetime, now: datetime) -> Item:
-    told = f"the files end at {_moment(end)}, {_length(now - end)} ago; what is due and how old data are is as of then"
-    return Item("archive", True, told, {"end": end.isoformat()})
+def _ended(settings: Settings, now: datetime) -> tuple[datetime, list[Item]]:
+    """Return the time as of which things are late, and a line if that is the end of an archive that does not go on."""
+    end = None
+    if settings.market == ArchiveMarket.name and settings.archive is not None:
+        with suppress(MarketError):  # a run says what is wrong with the files
+            end = ArchiveMarket(settings.archive).ended(settings.symbols, now)
+    if end is None:
+        return now, []
+    told = f"the files end at {_moment(end)}, {_length(now - end)} ago; what is due and how old data is are as of then"
+    return end, [Item("archive", True, told, {"end": end.isoformat()})]
 
 
 def _age(name: str, dataset: str, store: Warehouse, settings: Settings, now: datetime) -> Item:
@@ -212,7 +207,7 @@ def _universe(store: Warehouse, progress: WarehouseProgress, settings: Settings,
     return [Item(name, not late, told + due, {**today, "day": day.isoformat()})]
 
 
-def _ended(store: Warehouse, settings: Settings, now: datetime) -> list[Item]:
+def _delisted(store: Warehouse, settings: Settings, now: datetime) -> list[Item]:
     over = delisted_at(store, settings.symbols, now)
     ends = ", ".join(f"{symbol} ended at {_moment(moment)}" for symbol, moment in sorted(over.items()))
     values = {symbol: moment.isoformat() for symbol, moment in over.items()}
@@ -381,17 +376,10 @@ def _growth(measured: pl.DataFrame) -> float | None:
     return float((last["bytes"] - first["bytes"]) / days) if days >= 1 else None
 
 
-_UNITS: Final[tuple[tuple[str, Callable[[float], float]], ...]] = (
-    ("GB", lambda size: size / 1e9),
-    ("MB", lambda size: size / 1e6),
-    ("kB", lambda size: size / 1e3),
-)
-
-
 def _size(size: float) -> str:
-    for unit, scaled in _UNITS:
-        if abs(scaled(size)) >= 1:
-            return f"{scaled(size):.1f} {unit}"
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(size) >= bytes_:
+            return f"{size / bytes_:.1f} {unit}"
     return f"{size:.0f} B"
 
 
