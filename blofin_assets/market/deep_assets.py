@@ -7,7 +7,7 @@ A key is a midnight, up to which everything is brought, whatever was stored befo
 listed; from them follow the members, and of each symbol that ever was one come hours and funding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -36,7 +36,6 @@ from blofin_resources.market.deep import (
     store_listings,
     stored_listings,
 )
-from blofin_resources.market.ingestion import Ingested
 from blofin_resources.market.registry import deep_start
 from blofin_resources.market.universe import OFF, WINDOW, Rule, listed_since, membership, parse_rule
 from blofin_resources.warehouse import Warehouse
@@ -79,12 +78,47 @@ def listings(
     )
 
 
-@stage_asset(group=GROUP, table="market.deep_1d", partitions=days, ranged=True, deps=[listings], freshness=FRESH)
-def deep_1d(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
-) -> dg.MaterializeResult[Any]:
-    """Days of every symbol listed, as the source reports them; the universe is chosen from their volumes."""
-    return fetch_result(_take(context, warehouse.open(), market, DEEP_1D, _as_of(context, clock)))
+Then = Callable[[dg.AssetExecutionContext, Warehouse, MarketResource, datetime], Mapping[str, Any]]
+"""What follows the storing of rows up to an as-of; returns further metadata."""
+
+
+def _nothing(*_: object) -> Mapping[str, Any]:
+    return {}
+
+
+def _fetched(dataset: Deep, after: dg.AssetsDefinition, description: str, then: Then = _nothing) -> dg.AssetsDefinition:
+    """Return the asset that brings a dataset up to the as-of, and logs what is passed over."""
+
+    def fetch(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
+    ) -> dg.MaterializeResult[Any]:
+        store, as_of = warehouse.open(), _as_of(context, clock)
+        taken = store_deep(
+            store, market.source(), dataset, _listed(store, market, dataset, as_of), _start(market, dataset, as_of),
+            as_of, as_of=as_of, run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
+        )  # fmt: skip
+        for line in taken.passed_over:
+            context.log.warning(line)
+        further = then(context, store, market, as_of)
+        return dg.MaterializeResult(metadata={**(fetch_result(taken).metadata or {}), **further})
+
+    fetch.__doc__ = description
+    return stage_asset(
+        group=GROUP,
+        table=f"market.{dataset.name}",
+        partitions=days,
+        ranged=True,
+        deps=[after],
+        freshness=FRESH,
+        name=dataset.name,
+    )(fetch)
+
+
+deep_1d: Final = _fetched(
+    DEEP_1D,
+    listings,
+    "Days of every symbol listed, as the source reports them; the universe is chosen from their volumes.",
+)
 
 
 @stage_asset(group=GROUP, table="market.universe", partitions=days, ranged=True, deps=[deep_1d], freshness=FRESH)
@@ -119,32 +153,39 @@ def universe(
     )
 
 
-@stage_asset(group=GROUP, table="market.deep_60m", partitions=days, ranged=True, deps=[universe], freshness=FRESH)
-def deep_60m(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
-) -> dg.MaterializeResult[Any]:
-    """Hours of every symbol that was a member of the universe, over the whole history; late revisions are logged."""
-    store, as_of = warehouse.open(), _as_of(context, clock)
-    taken = _take(context, store, market, DEEP_60M, as_of)
+def _compare_with_minutes(
+    context: dg.AssetExecutionContext, store: Warehouse, market: MarketResource, as_of: datetime
+) -> Mapping[str, Any]:
     differing = log_differences(
         store, market.symbols, as_of - COMPARED, as_of, as_of=as_of, run_id=context.run.run_id
     )  # fmt: skip
-    made = fetch_result(taken)
-    return dg.MaterializeResult(metadata={**(made.metadata or {}), "differing_from_minutes": differing.height})
+    return {"differing_from_minutes": differing.height}
 
 
-@stage_asset(group=GROUP, table="market.deep_funding", partitions=days, ranged=True, deps=[deep_60m], freshness=FRESH)
-def deep_funding(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, clock: ClockResource
-) -> dg.MaterializeResult[Any]:
-    """Funding of the symbols that have hours, over the whole history, at the payments' actual times."""
-    store, as_of = warehouse.open(), _as_of(context, clock)
-    taken = _take(context, store, market, DEEP_FUNDING, as_of)
+deep_60m: Final = _fetched(
+    DEEP_60M,
+    universe,
+    "Hours of every symbol that was a member of the universe, over the whole history; late revisions are logged.",
+    _compare_with_minutes,
+)
+
+
+def _finish(
+    context: dg.AssetExecutionContext, store: Warehouse, market: MarketResource, as_of: datetime
+) -> Mapping[str, Any]:
     for dataset in (DEEP_1D, DEEP_60M):
         _require_complete(store, market, dataset, as_of)
     start = date.fromisoformat(market.deep_start) if market.deep_start else None
     mark_deep_done(store, as_of, market.universe, start, context.run.run_id)
-    return fetch_result(taken)
+    return {}
+
+
+deep_funding: Final = _fetched(
+    DEEP_FUNDING,
+    deep_60m,
+    "Funding of the symbols that have hours, over the whole history, at the payments' actual times.",
+    _finish,
+)
 
 
 def membership_figure(store: Warehouse) -> Figure:
@@ -166,19 +207,6 @@ def membership_figure(store: Warehouse) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.25)
     return figure
-
-
-def _take(
-    context: dg.AssetExecutionContext, store: Warehouse, market: MarketResource, dataset: Deep, as_of: datetime
-) -> Ingested:
-    """Bring a dataset up to the as-of, and log what is passed over."""
-    taken = store_deep(
-        store, market.source(), dataset, _listed(store, market, dataset, as_of), _start(market, dataset, as_of), as_of,
-        as_of=as_of, run_id=context.run.run_id, force=STEP_TAG not in context.run.tags,
-    )  # fmt: skip
-    for line in taken.passed_over:
-        context.log.warning(line)
-    return taken
 
 
 def _require_complete(store: Warehouse, market: MarketResource, dataset: Deep, as_of: datetime) -> None:
