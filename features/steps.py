@@ -4,11 +4,13 @@ Belongs here: finding them in candles. Does not belong here: recording their mea
 a single bad bar (`blofin_resources.market.checks.jumps`), repairing anything.
 """
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from features.bars import TS
+from features.bars import TS, Timeframe, bar_length, floor_time
 
 FACTOR: Final = 5.0
 """A price change by this factor, up or down, from one bar to the next or from a 1-minute bar's open to its close, is a
@@ -23,7 +25,7 @@ class Step(NamedTuple):
     """One step; its text names symbol, time and ratio."""
 
     symbol: str
-    ts: object
+    ts: datetime
     ratio: float
 
     def __str__(self) -> str:
@@ -68,3 +70,27 @@ def find_steps(candles: pl.DataFrame) -> pl.DataFrame:
     return found.filter(far[0].fill_null(value=False) | far[1]).select(
         "symbol", "ts", "ratio", pl.coalesce("before_ts", "ts").alias("before_ts")
     )
+
+
+def unexplained_steps(
+    candles: pl.DataFrame, timeframe: Timeframe, real: Collection[tuple[str, datetime]]
+) -> list[Step]:
+    """Return the price steps that nobody has called a move of the market.
+
+    Parameters
+    ----------
+    candles : DataFrame
+        As for `find_steps`, bars of one timeframe.
+    timeframe : Timeframe
+        Length of the bars.
+    real : collection of (str, datetime)
+        Symbol and time (UTC) of the steps that are moves; a time within a bar is that of the bar.
+
+    Returns
+    -------
+    list of Step
+        Sorted by (symbol, ts).
+    """
+    explained = {(symbol, floor_time(moment, bar_length(timeframe))) for symbol, moment in real}
+    rows = find_steps(candles).select("symbol", "ts", "ratio").iter_rows()
+    return [Step(symbol, ts, ratio) for symbol, ts, ratio in rows if (symbol, ts) not in explained]

@@ -29,10 +29,9 @@ from features.bars import (
     CandleSource,
     Timeframe,
     bar_length,
-    floor_time,
     readable_on,
 )
-from features.steps import FACTOR, Step, find_steps
+from features.steps import FACTOR, Step, unexplained_steps
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -587,14 +586,14 @@ def _unexplained(
 ) -> list[Step]:
     """Return the price steps of the shortest bars that neither `real` nor gradual minutes explain."""
     bars = [frame.select("symbol", "ts", "open", "close") for key, frame in frames.items() if key[1] == shortest]
-    price_steps = find_steps(pl.concat(bars)) if bars else pl.DataFrame()
-    explained = {(symbol, floor_time(moment, bar_length(shortest))) for symbol, moment in real}
-    rows = price_steps.select("symbol", "ts", "ratio").iter_rows() if price_steps.height else ()
     return [
-        Step(symbol, ts, ratio)
-        for symbol, ts, ratio in rows
-        if (symbol, ts) not in explained
-        and not (symbol in minutes and minutes[symbol].timeframe != shortest and _gradual(minutes[symbol], ts))
+        step
+        for step in (unexplained_steps(pl.concat(bars), shortest, real) if bars else ())
+        if not (
+            step.symbol in minutes
+            and minutes[step.symbol].timeframe != shortest
+            and _gradual(minutes[step.symbol], step.ts)
+        )
     ]
 
 

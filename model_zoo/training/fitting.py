@@ -5,6 +5,7 @@ belong here: what comes after the window (`model_zoo.training.trainer`: holdout,
 (labels, folds, calibration, trading, the models).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,14 +19,17 @@ from backtester.simulation.costs import Costs
 from backtester.statistics.windows import Window
 from features.bars import bar_length
 from features.feature_manager import FeatureManager
+from features.steps import unexplained_steps
 from model_zoo.datasets.folds import Fold, decided_in, learnable, walk_forward
 from model_zoo.datasets.labels import with_barriers, with_labels
 from model_zoo.datasets.sample_weights import with_uniqueness
-from model_zoo.models.base import Model, ModelSpec, Regressor
+from model_zoo.models.base import Model, ModelError, ModelSpec, Regressor
 from model_zoo.models.calibration import Calibration, base_rate, fit_calibration, fit_values
 from model_zoo.models.catalog import make
 from model_zoo.serving.artifacts import version_of
 from model_zoo.serving.model_strategy import CROSS, Threshold, Tradable, choose_gate, choose_threshold, strategy_of
+
+_LOG: Final = logging.getLogger(__name__)
 
 FOLDS: Final = 4
 EMBARGO: Final = timedelta(hours=1)
@@ -49,19 +53,42 @@ def rows_of(manager: FeatureManager, symbols: Sequence[str], spec: ModelSpec, wi
     Returns
     -------
     DataFrame
-        As `fit` takes them.
+        As `fit` takes them. A symbol with an unexplained price step (`features.steps`) in the window is left out with a
+        warning, as `evaluate` does, unless the manager's source lists it in `real_steps`.
+
+    Raises
+    ------
+    ModelError
+        If every symbol has such a step.
     """
     model = make(spec)
     # a decision at the window's start is made on the bar that has just closed
     start = window.start - bar_length(spec.timeframe)
     wanted = list(spec.reads if model.directional else dict.fromkeys((*spec.reads, CROSS)))
-    frame = manager.window(list(symbols), spec.timeframe, wanted, start, window.end)
+    frame = _without_steps(manager.window(list(symbols), spec.timeframe, wanted, start, window.end), manager, spec)
     labelled = with_labels(frame, spec.timeframe, spec.horizon)
     if spec.barrier:
         width = spec.barrier * sqrt(spec.horizon) * pl.col(spec.scale)
         labelled = with_barriers(labelled, spec.timeframe, spec.horizon, width, spec.round_trip)
     aimed = model.with_targets(labelled)
     return with_uniqueness(aimed, spec.timeframe, spec.horizon)
+
+
+def _without_steps(frame: pl.DataFrame, manager: FeatureManager, spec: ModelSpec) -> pl.DataFrame:
+    """Return the bars of the symbols whose prices do not step: another unit would be learned as a move."""
+    stepped = unexplained_steps(frame, spec.timeframe, getattr(manager.source, "real_steps", frozenset()))
+    if not stepped:
+        return frame
+    steps = "; ".join(str(step) for step in stepped)
+    kept = frame.filter(~pl.col("symbol").is_in({step.symbol for step in stepped}))
+    if kept.is_empty():
+        msg = (
+            f"{spec.name}: every symbol has an unexplained price step: {steps}; pass FrameSource the real_steps or "
+            "candles of one unit"
+        )
+        raise ModelError(msg)
+    _LOG.warning("%s learns nothing of symbols with a price step that nobody called real: %s", spec.name, steps)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)

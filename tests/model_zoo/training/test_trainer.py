@@ -1,6 +1,7 @@
 """The whole training of one model: it finds what is there, nothing where nothing is, and never sees the holdout."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,26 @@ def test_too_little_history_is_refused() -> None:
     short = FeatureManager(FrameSource({"5m": candles(0.0, 3)}), T)
     with pytest.raises(ModelError, match="needs at least 3 days"):
         train_cycle(short, SYMBOLS, T, SPEC)
+
+
+def test_a_symbol_whose_price_steps_is_not_learned_from_until_its_step_is_called_real(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at, window = T - timedelta(days=2), Window(T - timedelta(days=4), T)
+    prices = ("open", "high", "low", "close")
+    after = (pl.col("symbol") == SYMBOLS[0]) & (pl.col("ts") >= at)
+    bars = candles(0.0, 5)
+    changed = bars.with_columns(pl.when(after).then(pl.col(name) * 1000).otherwise(pl.col(name)) for name in prices)
+
+    def learned(symbols: Sequence[str], *real: tuple[str, datetime]) -> set[str]:
+        manager = FeatureManager(FrameSource({"5m": changed}, real_steps=real), T)
+        return set(rows_of(manager, symbols, SPEC, window)["symbol"])
+
+    assert learned(SYMBOLS) == {SYMBOLS[1]}
+    assert f"{SYMBOLS[0]} steps by" in caplog.text
+    assert learned(SYMBOLS, (SYMBOLS[0], at + timedelta(minutes=3))) == set(SYMBOLS)
+    with pytest.raises(ModelError, match=rf"every symbol has an unexplained price step: {SYMBOLS[0]} steps by"):
+        learned(SYMBOLS[:1])
 
 
 def test_default_specification_looks_an_hour_ahead_at_moves_over_the_same_spans() -> None:
