@@ -91,6 +91,9 @@ def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: boo
         result = import_folder(files, archive, plain, confirm=confirm, on_progress=lambda _: bars.advance(task))
     if dry_run:
         out.print("--dry-run: nothing was written")
+    elif result.joined:
+        place = escape(for_terminal(str(archive)))
+        out.print(f"to use it: BLOFIN_MARKET=archive BLOFIN_ARCHIVE={place} blofin run", soft_wrap=True)
     if result.refused:
         msg = f"{len(result.refused)} of {len(result.refused) + len(result.joined)} files of the archive were refused"
         raise BlofinError(msg)
@@ -114,8 +117,10 @@ def _show(out: Console, files: Survey, result: Import, archive: Path) -> None:
     for joined in result.joined:
         for step in joined.steps:
             answer = f"blofin step {step.symbol} {step.ts:%Y-%m-%dT%H:%MZ} real (or units)"
-            out.print(
-                escape(f"{step}: a real move, or a change of units? Answer once it is stored: {answer}"), soft_wrap=True
-            )
+            doubt = f"{joined.target.stem}: {step}: a real move, or a change of units?"
+            out.print(escape(f"{doubt} Answer once it is stored: {answer}"), soft_wrap=True)
+    for funding, by in result.short_funding():
+        short = f"{funding.target.stem} ends at {funding.last:%Y-%m-%d}, {by.days} days before the candles"
+        out.print(f"{short}: what was paid later is unknown; add the files that lack", soft_wrap=True)
     for refused in result.refused:
         out.print(f"refused: {escape(for_terminal(refused.reason))}", soft_wrap=True)

@@ -10,7 +10,7 @@ in memory at a time.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +24,8 @@ from features.steps import Step, find_steps
 _DRAFT: Final = ".import-draft"
 _FILE: Final = "_file"
 _OTHER: Final = "_other"
+_LATE_FUNDING: Final = timedelta(days=2)
+"""More than any interval between payments."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,16 @@ class Import(NamedTuple):
 
     joined: tuple[Joined, ...]
     refused: tuple[Refused, ...]
+
+    def short_funding(self) -> list[tuple[Joined, timedelta]]:
+        """Return the files of funding that end well before the candles of their symbol, and by how much."""
+        ends: dict[str, datetime] = {}
+        for each in self.joined:
+            if each.target.kind == "candles":
+                ends[each.target.symbol] = max(each.last, ends.get(each.target.symbol, each.last))
+        paid = [each for each in self.joined if each.target.kind == "funding" and each.target.symbol in ends]
+        short = [(each, ends[each.target.symbol] - each.last) for each in paid]
+        return [(each, by) for each, by in short if by > _LATE_FUNDING]
 
 
 def import_folder(

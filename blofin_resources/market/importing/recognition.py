@@ -5,7 +5,7 @@ Belongs here: names of files. Does not belong here: what is in them (`reading`),
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -122,13 +122,24 @@ def survey(folder: Path, plain: PlainFormat | None = None) -> Survey:
         except NameRefusedError as error:
             skipped.append((path, str(error)))
     if not sources:
-        shown = "; ".join(f"{path.name}: {reason}" for path, reason in skipped[:3]) or "it is empty"
+        shown = _shown(skipped) or "it is empty"
         msg = (
             f"{folder} holds nothing to import ({shown}); give files of freqtrade (BTC_USDT_USDT-1h-futures.feather) "
             "or Binance (BTCUSDT-1h-2024-01.zip), or BTC-USDT_1h.csv, or say what they are: --symbol, --timeframe"
         )
         raise MarketError(msg)
     return Survey(tuple(sorted(sources, key=lambda source: (source.target, source.path))), tuple(skipped))
+
+
+def _shown(skipped: Sequence[tuple[Path, str]]) -> str:
+    """Return up to three reasons, each with its first file and the number of further ones."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in skipped:
+        by_reason.setdefault(reason, []).append(path.name)
+    return "; ".join(
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason}"
+        for reason, names in list(by_reason.items())[:3]
+    )
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -30,6 +30,25 @@ def test_it_shows_what_it_found_and_writes_unless_told_not_to(tmp_path: Path) ->
     assert "1 of 2 files of the archive were refused" in str(refused.exception)
 
 
+def test_a_step_and_funding_that_ends_early_are_told_with_their_file_and_what_to_do(tmp_path: Path) -> None:
+    day, theirs = 86_400_000, tmp_path / "theirs"
+    theirs.mkdir()
+    bars = [[BAR[0] + k * day, *(price * (1000 if k > 5 else 1) for price in BAR[1:5]), 10.0] for k in range(9)]
+    (theirs / "BTC_USDT_USDT-1d-futures.json").write_text(json.dumps(bars))
+    paid = [[BAR[0] + k * day, 1e-4, 0, 0, 0, 0] for k in range(4)]
+    (theirs / "BTC_USDT_USDT-8h-funding_rate.json").write_text(json.dumps(paid))
+    done = CliRunner().invoke(app, ["import-archive", str(theirs), "--to", str(tmp_path / "ours")])
+    assert done.exit_code == 0
+    assert "BTC-USDT_1d: BTC-USDT steps by 666.667 : 1 at 2024-01-07T00:00Z: a real move, or a change of units?" in (
+        done.output
+    )
+    assert "blofin step BTC-USDT 2024-01-07T00:00Z real (or units)" in done.output
+    assert (
+        "BTC-USDT_funding ends at 2024-01-04, 5 days before the candles: what was paid later is unknown" in done.output
+    )
+    assert f"to use it: BLOFIN_MARKET=archive BLOFIN_ARCHIVE={tmp_path / 'ours'} blofin run" in done.output
+
+
 def test_an_option_that_is_no_pair_is_one_line(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["import-archive", str(tmp_path), "--to", str(tmp_path), "--columns", "ts"])
     assert "--columns 'ts' is not a pair" in str(answer.exception)

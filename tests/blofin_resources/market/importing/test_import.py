@@ -206,6 +206,44 @@ def _one_file_twice(folder: Path) -> None:
     zipped(folder / "BADUSDT-1h-2024-01.zip", [*lines, lines[1].replace("101.0", "101.5")])
 
 
+def _mixed_json(folder: Path) -> None:
+    rows = rows_of(bars(4))
+    rows[2][0] //= 1000
+    (folder / "BAD_USDT_USDT-1h-futures.json").write_text(json.dumps(rows))
+
+
+def _seconds_as_milliseconds(folder: Path) -> None:
+    wrong = pl.from_epoch(pl.col("ts").dt.epoch("s"), "ms").dt.replace_time_zone("UTC")
+    feather(bars().with_columns(ts=wrong), folder / "BAD_USDT_USDT-1h-futures.feather")
+
+
+def _torn(folder: Path) -> None:
+    path = folder / "BADUSDT-1h-2024-01.zip"
+    zipped(path, klines(bars()))
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _spoiled(folder: Path) -> None:
+    path = folder / "BADUSDT-1h-2024-01.zip"
+    zipped(path, klines(bars()))
+    path.write_bytes(path.read_bytes().replace(path.read_bytes()[200:204], b"\0\1\2\3", 1))
+
+
+def _percent(folder: Path) -> None:
+    lines = [f"{int((T + k * 8 * HOUR).timestamp() * 1000)},8,{0.01 + k / 1000}" for k in range(3)]
+    zipped(folder / "BADUSDT-fundingRate-2024-01.zip", lines)
+
+
+def _both_programs(folder: Path) -> None:
+    feather(bars(), folder / "BAD_USDT_USDT-1h-futures.feather")
+    zipped(folder / "BADUSDT-1h-2024-01.zip", klines(bars()))
+
+
+def _two_units_of_a_name(folder: Path) -> None:
+    bars().write_csv(folder / "kPEPE-USDT_1h.csv")
+    bars().write_csv(folder / "1000PEPE-USDT_1h.csv")
+
+
 @pytest.mark.parametrize(
     ("broken", "text"),
     [
@@ -214,6 +252,13 @@ def _one_file_twice(folder: Path) -> None:
         (lambda folder: (folder / "BAD_USDT-1h.json").write_text('{"a": 1}'), r"BAD_USDT-1h.*cannot be read as json"),
         (lambda folder: zipped(folder / "BADUSDT-1h-2024-01.zip", ["1,2,3"]), r"has 3 columns, not 12"),
         (_mixed, r"mixes units: row 1 has ts '?1704067200000.*row 4 has"),
+        (_mixed_json, r"mixes units: row 3 has ts 1704074400 \(seconds\), row \d has .*milliseconds.*write times as"),
+        (_seconds_as_milliseconds, r"row 1 has ts '1970-01-20T.*not a plausible market time \(another unit\?\); write"),
+        (_torn, r"BADUSDT-1h-2024-01.zip cannot be read as zip: .*; replace the file or remove it"),
+        (_spoiled, r"BADUSDT-1h-2024-01.zip cannot be read as zip: .*; replace the file or remove it"),
+        (_percent, r"row 2, 2024-01-01T08:00:00Z: a rate of 0.011, .*are they in percent\? give --percent"),
+        (_both_programs, r"BADUSDT and BAD_USDT_USDT are both BAD-USDT \(.*\); remove one"),
+        (_two_units_of_a_name, r"1000PEPE-USDT and kPEPE-USDT are both 1000PEPE-USDT \(.*\); remove one"),
         (_american, r"row 1 has ts '01/01/2024 00:00'.*ISO 8601"),
         (_rewritten("high", 7, 1.0), r"row 8, 2024-01-01T07:00:00Z: high or low inside the bar: .*high 1.0"),
         (_rewritten("close", 3, float("nan")), r"row 4, .*a price that is not positive.*NaN"),
