@@ -2,7 +2,7 @@
 
 Run ``make bench`` or ``python benchmarks/bench_deep.py [--symbols 100] [--years 3]``. Each stage has a process of its
 own, so that its peak memory is its own; the exchange is the tests' own, in a process beside it, with the limiter
-lifted. Each line names the most that the stage may take at 100 symbols and three years; the last one is a ratio.
+lifted. Each line names the most that the stage may take at 100 symbols and three years; the last two are ratios.
 """
 
 import argparse
@@ -26,9 +26,10 @@ from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLim
 from blofin_resources.market.deep import DEEP_60M, current_listings, store_deep, store_listings, stored_listings
 from blofin_resources.market.importing import import_folder, survey
 from blofin_resources.market.ingestion import store_candles
+from blofin_resources.market.sample import SampleMarket
 from blofin_resources.warehouse import Warehouse
 from features import compute
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MINUTES, Timeframe, bar_length
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = END + timedelta(seconds=30)
@@ -172,6 +173,22 @@ def from_exchange(folder: Path) -> None:
     )
 
 
+def from_the_sample_market() -> None:
+    """Print how fast the sample market makes a year of hours of a symbol, as a multiple of a year of minutes."""
+    start, market = END - timedelta(days=365), SampleMarket(7, clock=lambda: END)
+    invented = [symbol for symbol in market.listings()["symbol"].to_list() if symbol not in market.symbols()]
+    taken = {}
+    for timeframe, symbols in (("1m", ["BTC-USDT"]), ("60m", invented)):
+        fresh = SampleMarket(7, clock=lambda: END)
+        before = time.process_time()
+        bars = fresh.candles(symbols, timeframe, start, END).height
+        taken[timeframe] = (time.process_time() - before) * 525_600 / MINUTES[timeframe] / bars
+    print(
+        f"a symbol's year of the sample market: {1e3 * taken['60m']:.0f} ms of hours, {1e3 * taken['1m']:.0f} ms of "
+        f"minutes, ratio {taken['1m'] / taken['60m']:.0f} (at least 10)"
+    )
+
+
 def alone(stage: Stage, folder: Path, pipe: Connection) -> None:
     """Run one stage and report its rows, seconds, seconds of processor, and peak memory in MB."""
     work = stage(folder)
@@ -215,6 +232,7 @@ def main() -> None:
         measured(features, folder, f"{len(TWENTY)} features of all of it", "20 s and 2 GB")
         shutil.rmtree(folder / "theirs")
         from_exchange(folder)
+    from_the_sample_market()
 
 
 if __name__ == "__main__":
