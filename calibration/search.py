@@ -23,7 +23,9 @@ from backtester.statistics.windows import Window, cycle_windows
 from features.array_types import FloatArray
 from features.feature_manager import FeatureManager
 from strategies.language.strategy import Strategy
-from strategies.search.map_elites.search import Designs, design
+from strategies.search.map_elites.genome import Genome
+from strategies.search.map_elites.loop import Designs
+from strategies.search.map_elites.search import design
 from strategies.search.panel import Panel
 from strategies.untrusted.compiler import compile_strategy
 
@@ -74,7 +76,7 @@ class Cycle:
         Of every strategy that was run on the holdout, by name.
     """
 
-    designs: Designs
+    designs: Designs[Genome, Strategy]
     evidence: Mapping[str, SharpeEvidence]
 
     @property

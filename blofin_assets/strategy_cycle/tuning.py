@@ -54,7 +54,7 @@ from strategies.language.strategy import Strategy
 from strategies.llm.answers import Tuning
 from strategies.llm.prompts import tune_prompt
 from strategies.quotas import ATTEMPTS, Stage, to_tune
-from strategies.search.objective import evaluate_objective
+from strategies.search.objective import Scored, evaluate_objective
 from strategies.search.panel import Panel
 from strategies.search.tuning import Tuned, Values, changes, tune
 
@@ -225,7 +225,9 @@ def _suggested(
     return variants, answer
 
 
-def attempted(record: StrategyRecord, result: Tuned, attempt: int, cost: float, diagnosis: str | None) -> Proposal:
+def attempted(
+    record: StrategyRecord, result: Tuned[Strategy, Scored], attempt: int, cost: float, diagnosis: str | None
+) -> Proposal:
     """Return the proposal of one tuning attempt: the best different version, or that there is none.
 
     Parameters

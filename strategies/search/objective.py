@@ -60,7 +60,12 @@ class Scored:
     @property
     def objective(self) -> float:
         """Mean of the folds' scores less its standard error."""
-        return float(np.mean(self.folds) - np.std(self.folds, ddof=1) / math.sqrt(len(self.folds)))
+        return mean_less_error(self.folds)
+
+
+def mean_less_error(folds: Sequence[float]) -> float:
+    """Return the mean of the folds' scores less its standard error."""
+    return float(np.mean(folds) - np.std(folds, ddof=1) / math.sqrt(len(folds)))
 
 
 def evaluate_objective(panel: Panel, strategy: Strategy, folds: int = FOLDS) -> Scored:
@@ -98,17 +103,38 @@ def _fold_scores(results: Sequence[LaneResult], pooled: PooledResult, window: Wi
     ends, nets = _trades(results)
     needed = FEW_TRADES * (window.length / folds / HOLDOUT_LENGTH)
     return tuple(
-        _fold(nets[(ends > first) & (ends <= last)], *_hours(pooled, float(first), float(last)), needed)
+        fold_score(nets[(ends > first) & (ends <= last)], *_hours(pooled, float(first), float(last)), needed)
         for first, last in pairwise(edges)
     )
 
 
-def _fold(nets: FloatArray, curve: FloatArray, returns: FloatArray, needed: float) -> float:
-    """Return the score of a fold from the net results of its trades and its part of the pooled curve and returns."""
+def fold_score(
+    nets: FloatArray, curve: FloatArray, returns: FloatArray, needed: float, year: float = HOURS_PER_YEAR
+) -> float:
+    """Return the score of a fold.
+
+    Parameters
+    ----------
+    nets : ndarray of shape (n_trades,)
+        Net results of its trades, as fractions of what was traded.
+    curve : ndarray of shape (n_times,)
+        Its part of the equity curve, as a multiple of the capital.
+    returns : ndarray of shape (n_returns,)
+        The returns in it.
+    needed : float
+        Trades that it should have.
+    year : float
+        Returns in a year.
+
+    Returns
+    -------
+    float
+        After the loss for missing trades.
+    """
     missing = MISSING_TRADE * max(0.0, needed - len(nets))
     if not len(nets):
         return -missing
-    ratio = Moments.of(returns).annual_sharpe(HOURS_PER_YEAR)
+    ratio = Moments.of(returns).annual_sharpe(year)
     value = score(float(np.mean(nets > 0.0)), 100.0 * float(np.mean(nets)), ratio, fall(curve - curve[0] + 1.0))
     return (value or 0.0) - missing
 

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import optuna
 from optuna.distributions import IntDistribution
@@ -38,17 +38,60 @@ MOST_SECONDS: Final = 600.0
 Values = Mapping[str, float]
 
 
+class Tunable(Protocol):
+    """A strategy or a book: what has parameters."""
+
+    @property
+    def version(self) -> str:
+        """What tells it from any other."""
+        ...
+
+    @property
+    def parameters(self) -> dict[str, int | float]:
+        """The values in force."""
+        ...
+
+    def ranges(self) -> dict[str, Param[Any]]:
+        """Return its parameters by name."""
+        ...
+
+    def with_parameters(self, /, **values: float) -> Self:
+        """Return the same with some parameters changed."""
+        ...
+
+
+S = TypeVar("S", bound=Tunable)
+S_co = TypeVar("S_co", bound=Tunable, covariant=True)
+
+
+class Measured(Protocol[S_co]):
+    """A version and what it is worth."""
+
+    @property
+    def strategy(self) -> S_co:
+        """The version."""
+        ...
+
+    @property
+    def objective(self) -> float:
+        """What tuning maximises."""
+        ...
+
+
+Q = TypeVar("Q", bound=Measured[Any])
+
+
 @dataclass(frozen=True, eq=False)
-class Tuned:
+class Tuned(Generic[S, Q]):
     """What came of an attempt.
 
     Attributes
     ----------
-    parent : Scored
+    parent : Scored or ScoredBook
         The version that it started from.
-    best : Scored or None
+    best : Scored, ScoredBook or None
         The best other version, if its objective beats the parent's.
-    tried : tuple of Scored
+    tried : tuple of Scored or ScoredBook
         Every version that was evaluated, the parent first, in order.
     refused : tuple of str
         Suggestions that could not be used, each with the reason.
@@ -56,9 +99,9 @@ class Tuned:
         Why the budget was not used up; empty where time was no reason.
     """
 
-    parent: Scored
-    best: Scored | None
-    tried: tuple[Scored, ...]
+    parent: Q
+    best: Q | None
+    tried: tuple[Q, ...]
     refused: tuple[str, ...] = ()
     stopped: str = ""
 
@@ -73,7 +116,7 @@ def tune(
     known: Iterable[str] = (),
     seconds: float = MOST_SECONDS,
     clock: Callable[[], float] = time.process_time,
-) -> Tuned:
+) -> Tuned[Strategy, Scored]:
     """Search for better values of the declared parameters.
 
     Parameters
@@ -105,8 +148,52 @@ def tune(
     ValueError
         If the strategy itself cannot be evaluated on the panel.
     """
+    return tune_by(
+        lambda version: evaluate_objective(panel, version),
+        strategy,
+        budget=budget,
+        seed=seed,
+        first=first,
+        known=known,
+        seconds=seconds,
+        clock=clock,
+    )
+
+
+def tune_by(
+    evaluate: Callable[[S], Q],
+    strategy: S,
+    *,
+    budget: int,
+    seed: int,
+    first: Sequence[Values] = (),
+    known: Iterable[str] = (),
+    seconds: float = MOST_SECONDS,
+    clock: Callable[[], float] = time.process_time,
+) -> Tuned[S, Q]:
+    """Search for better values of the declared parameters, by any objective.
+
+    Parameters
+    ----------
+    evaluate : callable
+        From a version to its objective; a ValueError says that it cannot be run.
+    strategy : Strategy or Book
+        The version to improve; its own evaluation counts in the budget.
+    budget, seed, first, known, seconds, clock
+        As for `tune`.
+
+    Returns
+    -------
+    Tuned
+        Every version tried, and the best of them.
+
+    Raises
+    ------
+    ValueError
+        If the strategy itself cannot be evaluated.
+    """
     began = clock()
-    attempt = _Attempt(panel, strategy, budget, lambda: clock() - began > seconds)
+    attempt = _Attempt[S, Q](evaluate, strategy, budget, lambda: clock() - began > seconds)
     refused = [reason for values in first if (reason := attempt.suggest(values))]
     attempt.search(seed)
     tried = tuple(attempt.seen.values())
@@ -127,18 +214,18 @@ def changes(before: Values, after: Values) -> dict[str, str]:
     return {name: f"{before[name]:g}→{after[name]:g}" for name in before if before[name] != after[name]}
 
 
-class _Attempt:
+class _Attempt(Generic[S, Q]):
     """The versions tried so far, each once."""
 
-    def __init__(self, panel: Panel, strategy: Strategy, budget: int, over: Callable[[], bool]) -> None:
+    def __init__(self, evaluate: Callable[[S], Q], strategy: S, budget: int, over: Callable[[], bool]) -> None:
         self._over = over
         self._late = False
-        self._panel = panel
+        self._evaluate = evaluate
         self._strategy = strategy
         self._budget = budget
         self._axes = {name: _Axis.of(param) for name, param in strategy.ranges().items() if param.low < param.high}
-        self.parent = evaluate_objective(panel, strategy)
-        self.seen: dict[str, Scored] = {strategy.version: self.parent}
+        self.parent = evaluate(strategy)
+        self.seen: dict[str, Q] = {strategy.version: self.parent}
         self._told: list[tuple[dict[str, int], float]] = [(self._place(strategy.parameters), self.parent.objective)]
 
     def suggest(self, values: Values) -> str | None:
@@ -188,11 +275,11 @@ class _Attempt:
         self._late = self._late or self._over()
         return self._late
 
-    def _scored(self, changed: Strategy) -> Scored | None:
+    def _scored(self, changed: S) -> Q | None:
         """Evaluate a version once; None where its values give a strategy that cannot be run."""
         if changed.version not in self.seen:
             try:
-                self.seen[changed.version] = evaluate_objective(self._panel, changed)
+                self.seen[changed.version] = self._evaluate(changed)
             except ValueError:  # such as a feature whose window these values make too long
                 return None
         return self.seen[changed.version]

@@ -1,50 +1,35 @@
-"""MAP-Elites: one elite for each way of trading, so that the search keeps many different strategies.
+"""MAP-Elites: one elite for each way of trading, so that the search keeps many different ones.
 
-Belongs here: the cells, which trial lives in a cell, which elites are alike. Does not belong here: making genomes
-(`strategies.search.map_elites.genome`), their fitness (`strategies.search.map_elites.fitness`).
+Belongs here: which trial lives in a cell, which elites are alike. Does not belong here: the cells
+(`strategies.search.map_elites.styles`, `strategies.search.books.fitness`), making genomes and their fitness.
 
 Source: Mouret & Clune, "Illuminating search spaces by mapping elites" (2015).
 """
 
 import math
-from bisect import bisect_right
-from typing import Final, TypeAlias
+from typing import Final, Generic
 
 import numpy as np
 
 from features.array_types import FloatArray
-from features.bars import DEFAULT_TIMEFRAMES
-from strategies.search.map_elites.fitness import Trial
-from strategies.search.map_elites.genome import DIRECTIONS
+from strategies.search.map_elites.trials import Cell, G, Trial
 
-Cell: TypeAlias = tuple[int, int, int, int]
-"""Timeframe (the shortest of those scored), turnover, direction, holding time."""
-
-TURNOVER: Final = (0.5, 2.0, 6.0)
-"""Edges of turnover: trades a day and lane."""
-HOLDING: Final = (0.5, 1.5, 6.0)
-"""Edges of holding time: hours of a mean trade."""
-CELLS: Final = len(DEFAULT_TIMEFRAMES) * (len(TURNOVER) + 1) * len(DIRECTIONS) * (len(HOLDING) + 1)
 ALIKE: Final = 0.97
-"""Correlation of hourly returns from which two elites count as one; the fitter one stays."""
+"""Correlation of returns from which two elites count as one; the fitter one stays."""
 
 
-def cell_of(trial: Trial) -> Cell:
-    """Return the way of trading of a trial."""
-    genome = trial.genome
-    return (
-        min(DEFAULT_TIMEFRAMES.index(timeframe) for timeframe in genome.timeframes),
-        bisect_right(TURNOVER, trial.trades_a_day),
-        DIRECTIONS.index(genome.direction),
-        bisect_right(HOLDING, trial.held_hours),
-    )
+class Archive(Generic[G]):
+    """The elites of a search, by cell.
 
+    Parameters
+    ----------
+    cells : int
+        How many there are.
+    """
 
-class Archive:
-    """The elites of a search, by cell."""
-
-    def __init__(self) -> None:
-        self._elites: dict[Cell, Trial] = {}
+    def __init__(self, cells: int) -> None:
+        self._cells = cells
+        self._elites: dict[Cell, Trial[G]] = {}
         self._forms: dict[Cell, FloatArray] = {}
 
     def __len__(self) -> int:
@@ -53,17 +38,17 @@ class Archive:
     @property
     def coverage(self) -> float:
         """Share of the cells that hold an elite."""
-        return len(self._elites) / CELLS
+        return len(self._elites) / self._cells
 
-    def elites(self) -> list[tuple[Cell, Trial]]:
+    def elites(self) -> list[tuple[Cell, Trial[G]]]:
         """Return cells and elites, in the order of the cells."""
         return sorted(self._elites.items(), key=lambda pair: pair[0])
 
-    def offer(self, trial: Trial) -> bool:
+    def offer(self, trial: Trial[G]) -> bool:
         """Keep a trial if it is the fittest of its cell and of all similar elites; return whether it was kept."""
         if not math.isfinite(trial.fitness):
             return False
-        cell, form = cell_of(trial), _standardised(trial.returns)
+        cell, form = trial.cell, standardised(trial.returns)
         if form is None or not _fitter(trial, self._elites.get(cell)):
             return False
         alike = [other for other, held in self._forms.items() if other != cell and float(held @ form) >= ALIKE]
@@ -75,13 +60,16 @@ class Archive:
         return True
 
 
-def _fitter(trial: Trial, than: Trial | None) -> bool:
+def _fitter(trial: Trial[G], than: Trial[G] | None) -> bool:
     """Whether a trial is fitter; of equals the first stays."""
     return than is None or trial.fitness > than.fitness
 
 
-def _standardised(returns: FloatArray) -> FloatArray | None:
-    """Return the returns with mean 0 and length 1, so that a product of two is their correlation."""
-    centred = returns - returns.mean()
+def standardised(values: FloatArray) -> FloatArray | None:
+    """Return values with mean 0 and length 1, so that a product of two is their correlation; None if all are equal.
+
+    `values` has shape (n,).
+    """
+    centred = values - values.mean()
     length = float(np.sqrt(centred @ centred))
     return centred / length if length > 0.0 else None

@@ -4,7 +4,6 @@ Belongs here: the text, in the strategy language, as the untrusted compiler take
 move is a declared parameter. Does not belong here: signals (`strategies.search.map_elites.signal_kernels`).
 """
 
-import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,8 @@ from features.bars import DEFAULT_TIMEFRAMES
 from strategies.language.strategy import Strategy
 from strategies.search.map_elites.genome import DIRECTIONS, FRESH_BARS, TRIGGERS, Genome, Test, read_name
 from strategies.search.map_elites.vocabulary import FeatureTerm
+from strategies.search.map_elites.written import SHORT, Declared, short_line, unique_name
 
-_SHORT: Final = "In short: "
 _EXITS: Final = ("hold", "stop", "target", "trail", "risk")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 _FOLLOWS = (
@@ -33,13 +32,7 @@ def name_of(genome: Genome, taken: Collection[str] = ()) -> str:
     verb = "follow" if genome.lead.side > 0 else "fade"
     side = "" if genome.direction == "both" else f"_{genome.direction}"
     stem = f"{verb}_{genome.lead.family}{side}_{'_'.join(genome.timeframes)}"
-    digest = hashlib.sha256(genome.key.encode()).hexdigest()
-    for length in range(4, 17):
-        name = f"{stem}_{digest[:length]}"
-        if name not in taken:
-            return name
-    msg = f"{stem}: every name of this strategy is taken; it has been designed before"
-    raise ValueError(msg)
+    return unique_name(stem, genome.key, taken)
 
 
 def rendered(genome: Genome, name: str) -> str:
@@ -51,8 +44,7 @@ def rendered(genome: Genome, name: str) -> str:
 @dataclass
 class _Text:
     genome: Genome
-    parameters: dict[str, str] = field(default_factory=dict)
-    slots: dict[str, tuple[str, int]] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
     lines: list[str] = field(default_factory=list)
     long: list[str] = field(default_factory=list)
     short: list[str] = field(default_factory=list)
@@ -72,12 +64,12 @@ class _Text:
             "",
             f"    Edge: {edge}.",
             f"    Fails: {fails}.",
-            f"    {_SHORT}{line_of(self.genome)}",
+            f"    {SHORT}{line_of(self.genome)}",
             '    """',
             "",
             f'    name = "{name}"',
             f"    timeframes = ({timeframes})",
-            *(f"    {key} = {param}" for key, param in self.parameters.items()),
+            *(f"    {key} = {param}" for key, param in self.declared.parameters.items()),
             "",
             "    def detect(self, f):",
             *(f"        {line}" for line in self.lines),
@@ -107,7 +99,9 @@ class _Text:
             above, below = f"crossed_above({value}, {high})", f"crossed_below({value}, {low})"
         long, short = (above, below) if test.side > 0 else (below, above)
         if test.trigger == "fresh":
-            memory = f"self.{self._parameter('memory', place, test.bars, FRESH_BARS[0], FRESH_BARS[-1], test.family)}"
+            memory = (
+                f"self.{self.declared.declare('memory', place, test.bars, FRESH_BARS[0], FRESH_BARS[-1], test.family)}"
+            )
             long, short = (
                 f"({long} & ~previous(happened({short}, {memory})))",
                 f"({short} & ~previous(happened({long}, {memory})))",
@@ -126,24 +120,14 @@ class _Text:
             self.lines.append(f'{local} = f["{prefix}{test.family}"]')
             return local
         low, high = _length_range(test.term, test.numbers)
-        key = self._parameter("bars", place, test.numbers[0], low, high, test.family)
+        key = self.declared.declare("bars", place, test.numbers[0], low, high, test.family)
         others = "".join(f", {number}" for number in test.numbers[1:])
         self.lines.append(f'{local} = f.feature("{prefix}{test.family}", self.{key}{others})')
         return local
 
     def _level(self, test: Test, place: int) -> str:
         term = test.term
-        return f"self.{self._parameter('level', place, test.level, term.low, term.high, test.family)}"
-
-    def _parameter(self, part: str, place: int, default: float, low: float, high: float, of: str = "") -> str:
-        """Declare the parameter of a part of the genome and return its name."""
-        stem = f"{of}_{part}" if of else part
-        key = f"{stem}_{place}" if stem in self.parameters else stem
-        whole = all(isinstance(number, int) for number in (default, low, high))
-        numbers = (default, low, high) if whole else tuple(map(float, (default, low, high)))
-        self.parameters[key] = f"Param({', '.join(map(repr, numbers))})"
-        self.slots[key] = (part, place)
-        return key
+        return f"self.{self.declared.declare('level', place, test.level, term.low, term.high, test.family)}"
 
     def _arguments(self) -> list[str]:
         g = self.genome
@@ -162,13 +146,13 @@ class _Text:
         for part, most in (("stop", 10.0), ("target", 15.0), ("trail", 10.0)):
             factor = getattr(g, part)
             if factor:
-                key = self._parameter("ranges", 0, factor, 0.5, most, part)
+                key = self.declared.declare("ranges", 0, factor, 0.5, most, part)
                 arguments.append(f"{part}=0.01 * self.{key} * f.natr_14")
         if g.hold:
-            key = self._parameter("hold", 0, g.hold, max(1, g.hold // 3), 3 * g.hold)
+            key = self.declared.declare("hold", 0, g.hold, max(1, g.hold // 3), 3 * g.hold)
             arguments.append(f"time_stop=self.{key}")
         if g.risk:
-            key = self._parameter("risk", 0, g.risk, g.risk / 4.0, g.risk * 4.0)
+            key = self.declared.declare("risk", 0, g.risk, g.risk / 4.0, g.risk * 4.0)
             arguments.append(f"size=minimum(self.{key} / f.realized_volatility_60, 1)")
         return arguments
 
@@ -234,18 +218,15 @@ def genome_of(strategy: Strategy) -> Genome | None:
 
     Levels go to the grid of their term. The line in the docstring is believed only where it gives the same text again.
     """
-    line = next(
-        (docstring_line for docstring_line in strategy.description.split("\n") if docstring_line.startswith(_SHORT)),
-        None,
-    )
-    genome = None if line is None else _parsed(line.removeprefix(_SHORT))
+    line = short_line(strategy.description)
+    genome = None if line is None else _parsed(line)
     if genome is None:
         return None
     text = _Text(genome)
     if text.whole(strategy.name).strip() != strategy.source().strip():
         return None
     for key, value in strategy.parameters.items():
-        genome = _with(genome, key, text.slots[key], value)
+        genome = _with(genome, key, text.declared.slots[key], value)
     return genome
 
 

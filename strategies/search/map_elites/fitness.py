@@ -12,34 +12,28 @@ ratio ignores how much capital is used, so smaller positions must improve it.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from backtester.evaluation.evaluate import largest_notional, unit_lanes
 from backtester.simulation import kernel
 from backtester.simulation.bar_arrays import to_micros
 from backtester.simulation.costs import Costs, MarginRules
 from backtester.simulation.lanes import KernelOutput, Lane, run_arrays
-from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, fall, hourly_returns, varies
+from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, fall, hourly_returns
 from backtester.statistics.score import score
-from backtester.statistics.windows import Window, walk_forward
 from features.array_types import FloatArray
 from features.bars import DEFAULT_TIMEFRAMES, HOUR_US
 from strategies.search.map_elites.genome import Genome
 from strategies.search.map_elites.signal_kernels import Columns, lane_signals
+from strategies.search.map_elites.styles import cell_of
+from strategies.search.map_elites.trials import HOPELESS, Cut, Rejected, Trial
 from strategies.search.panel import LaneKey, Panel
 
-FOLDS: Final = 6
-"""Folds of the inner part."""
-PURGE: Final = timedelta(hours=24)
-"""Kept free between the inner part and the check."""
-CHECK_SHARE: Final = 0.25
-"""Share of the search window that only the choice of finalists sees."""
 LEAST_TRADES: Final = 20
 """Fewest trades over the search window with which a trial has a fitness."""
 PART_PRICE: Final = 0.002
@@ -48,119 +42,9 @@ FEW_PRICE: Final = 0.3
 """Penalty for few trades: hourly Sharpe ratio, divided by the root of the number of trades."""
 IDLE_PRICE: Final = 0.1
 """Power of the mean size of a position by which fitness is multiplied: half the size must make it 7 % better."""
-HOPELESS: Final = -3.0
-"""t-value of net hourly returns of one symbol below which a genome is not run on the others."""
 MOST_ENTRIES: Final = 0.5
 """Share of the bars with an entry signal above which there is no timing."""
 _FREE: Final = Costs.free()
-
-
-Rows: TypeAlias = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """Where the search window's hours belong.
-
-    Parameters
-    ----------
-    folds : tuple of ndarray
-        Rows of hourly returns of the inner folds. Hours without bars are in none: they have no return.
-    inner, check, whole : ndarray
-        Rows of the inner part, of the check and of the whole window.
-    """
-
-    folds: tuple[Rows, ...]
-    inner: Rows
-    check: Rows
-    whole: Rows
-
-    @classmethod
-    def of(cls, window: Window, has_bars: npt.NDArray[np.bool_]) -> "Cut":
-        """Cut a search window, of whose hourly returns those are kept that have bars in their hour.
-
-        `has_bars` has shape (n_hours,).
-        """
-
-        def rows(part: Window) -> Rows:
-            piece = _rows(window, part)
-            kept: Rows = piece.start + np.flatnonzero(has_bars[piece])
-            return kept
-
-        (split,) = walk_forward(window, 1, purge=PURGE, first_train=window.length * (1.0 - CHECK_SHARE))
-        inner = split.train
-        folds = walk_forward(inner, FOLDS - 1)
-        first = Window(inner.start, folds[0].test.start)
-        pieces = [first, *(fold.test for fold in folds)]
-        return cls(tuple(rows(period) for period in pieces), rows(inner), rows(split.test), np.flatnonzero(has_bars))
-
-
-def _rows(window: Window, part: Window) -> slice:
-    """Return the hourly returns that begin and end inside a part."""
-    origin = to_micros(window.start)
-    first = -(-(to_micros(part.start) - origin) // HOUR_US)
-    return slice(first, (to_micros(part.end) - origin) // HOUR_US)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """Result of one full evaluation of a genome over the whole search window.
-
-    Parameters
-    ----------
-    genome : Genome
-        What was tried.
-    fitness : float
-        See the module; minus infinity with fewer than `LEAST_TRADES` trades.
-    cost_adjusted_fitness : float
-        Mean of the fitness and of the fitness without fees and slippage. It estimates what other levels and exits could
-        reach, since those decide how often costs are paid.
-    trades : int
-        Of the scored lanes.
-    score, sharpe : float, optional
-        Pooled score and annualised hourly Sharpe ratio, as `backtester.evaluation.pooling.pool` gives them.
-    trades_a_day : float
-        Trades a day and scored lane.
-    held_hours : float
-        Mean length of a trade.
-    returns : ndarray of shape (n_hours,)
-        Hourly pooled returns of the search window.
-    """
-
-    genome: Genome
-    fitness: float
-    cost_adjusted_fitness: float
-    trades: int
-    score: float | None
-    sharpe: float | None
-    trades_a_day: float
-    held_hours: float
-    returns: FloatArray
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A genome that the cascade stopped before its full evaluation.
-
-    Parameters
-    ----------
-    genome : Genome
-        What was tried.
-    stage : {'entries', 'symbol'}
-        Too few or too many entry signals, which reveals no return; or losing on the first symbol.
-    sharpe : float, optional
-        Annualised hourly Sharpe ratio on that symbol over the inner part, null at the first stage.
-    trades : int
-        Trades on that symbol.
-    cost_adjusted_fitness : float
-        As of a trial, on that symbol alone; minus infinity at the first stage.
-    """
-
-    genome: Genome
-    stage: str
-    sharpe: float | None = None
-    trades: int = 0
-    cost_adjusted_fitness: float = -math.inf
 
 
 class FitnessEvaluator:
@@ -172,6 +56,9 @@ class FitnessEvaluator:
         Of the search window.
     """
 
+    stages: Final = ("entries", "symbol")
+    """Too few or too many entry signals, which reveals no return; losing on the first symbol."""
+
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
         self._keys = [key for key in panel.lanes if key[1] in DEFAULT_TIMEFRAMES] or list(panel.lanes)
@@ -181,7 +68,16 @@ class FitnessEvaluator:
         self._start = to_micros(panel.window.start)
         self._default = MarginRules()
 
-    def run(self, genome: Genome, symbol: str) -> Trial | Rejected:
+    @property
+    def parts(self) -> Sequence[str]:
+        """The symbols, one of which a genome is run on first."""
+        return self.panel.symbols
+
+    def prepare(self, genomes: Sequence[Genome]) -> None:
+        """Compute the features that some genomes read."""
+        self.panel.require({name for genome in genomes for name in genome.features})
+
+    def run(self, genome: Genome, symbol: str) -> Trial[Genome] | Rejected[Genome]:
         """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all lanes."""
         columns = Columns.of(self.panel, genome)
         alone = self._alone(genome, columns, symbol)
@@ -195,7 +91,7 @@ class FitnessEvaluator:
         lanes = [packed.get(key) or self._lane(genome, columns, key) for key in self._keys]
         return self._scored(genome, self._run(genome, lanes))
 
-    def screen(self, genome: Genome, symbol: str) -> Rejected:
+    def screen(self, genome: Genome, symbol: str) -> Rejected[Genome]:
         """Run one genome on the scored lanes of `symbol` alone, for its cost_adjusted_fitness there."""
         alone = self._alone(genome, Columns.of(self.panel, genome), symbol)
         if isinstance(alone, Rejected):
@@ -211,7 +107,7 @@ class FitnessEvaluator:
 
     def _alone(
         self, genome: Genome, columns: Columns, symbol: str
-    ) -> Rejected | tuple[dict[LaneKey, Lane], KernelOutput]:
+    ) -> Rejected[Genome] | tuple[dict[LaneKey, Lane], KernelOutput]:
         """Run the scored lanes of one symbol, unless the signals alone rule the genome out."""
         keys = self.panel.lanes_of((symbol,), genome.timeframes)
         packed = {key: self._lane(genome, columns, key) for key in keys}
@@ -221,7 +117,7 @@ class FitnessEvaluator:
             return Rejected(genome, "entries")
         return packed, self._run(genome, list(packed.values()))
 
-    def full(self, genome: Genome) -> Trial:
+    def full(self, genome: Genome) -> Trial[Genome]:
         """Run one genome on all lanes without the cascade."""
         columns = Columns.of(self.panel, genome)
         lanes = [self._lane(genome, columns, key) for key in self._keys]
@@ -238,7 +134,7 @@ class FitnessEvaluator:
         signals = lane_signals(genome, columns, lane)
         return Lane(self.panel.market.bars_for(signals, lane.bars), signals, self.panel.costs, rules)
 
-    def _scored(self, genome: Genome, output: KernelOutput) -> Trial:
+    def _scored(self, genome: Genome, output: KernelOutput) -> Trial[Genome]:
         scored = [place for place, key in enumerate(self._keys) if key[1] in genome.timeframes]
         sums = output.sums[scored]
         trades = int(sums[:, kernel.S_TRADES].sum())
@@ -255,13 +151,12 @@ class FitnessEvaluator:
         fitness = self.fitness(returns, trades, genome, size)
         return Trial(
             genome=genome,
+            cell=cell_of(genome, trades / self._days / len(scored), float(held) / trades if trades else 0.0),
             fitness=fitness,
             cost_adjusted_fitness=(fitness + self.fitness(gross, trades, genome, size)) / 2.0,
             trades=trades,
             score=score(win_rate, average, sharpe, fall(equity)),
             sharpe=sharpe,
-            trades_a_day=trades / self._days / len(scored),
-            held_hours=float(held) / trades if trades else 0.0,
             returns=returns,
         )
 
@@ -289,9 +184,7 @@ class FitnessEvaluator:
         """
         if trades < LEAST_TRADES:
             return -math.inf
-        ratios = np.array([sharpe_of(returns[fold]) for fold in self.cut.folds])
-        error = float(ratios.std(ddof=1)) / math.sqrt(len(ratios))
-        earned = float(ratios.mean()) - error - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
+        earned = self.cut.lasting_sharpe(returns) - PART_PRICE * genome.size - FEW_PRICE / math.sqrt(trades)
         return earned - abs(earned) * (1.0 - math.pow(size, IDLE_PRICE))
 
 
@@ -305,12 +198,3 @@ def mean_size(lanes: Iterable[Lane]) -> float:
         sizes.append(np.ones(count) if column is None else np.broadcast_to(column, len(entering))[entering])
     every = np.concatenate(sizes) if sizes else np.empty(0)
     return float(every.mean()) if len(every) else 1.0
-
-
-def sharpe_of(returns: FloatArray) -> float:
-    """Return the Sharpe ratio of one hour; 0 without variance.
-
-    `returns` has shape (n_hours,).
-    """
-    mean, variance = float(returns.mean()), float(returns.var())
-    return mean / math.sqrt(variance) if varies(mean, variance) else 0.0

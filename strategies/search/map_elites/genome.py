@@ -9,7 +9,7 @@ of its first test is back at its centre. Every operation draws from the given ge
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -169,7 +169,7 @@ class GenomeFactory:
         tests = [self._test(rng, self._signed.draw(rng), timeframes)]
         while len(tests) < MOST_TESTS and rng.random() < 0.3:  # noqa: PLR2004
             tests.append(self._further(rng, timeframes))
-        direction = _pick(rng, ("both", "both", *DIRECTIONS))
+        direction = pick(rng, ("both", "both", *DIRECTIONS))
         return canonicalise(self._with_exits(rng, Genome(timeframes, direction, tuple(tests))))
 
     def survey(self, rng: Rng) -> list[Genome]:
@@ -216,7 +216,7 @@ class GenomeFactory:
         return canonicalise(child)
 
     def _changed(self, rng: Rng, g: Genome) -> Genome:
-        kind = _pick(
+        kind = pick(
             rng, ("level",) * 5 + ("lengths",) * 3 + ("trigger",) * 2 + ("test",) * 3 + ("exit",) * 5 + ("lane",)
         )
         if kind == "test":
@@ -298,13 +298,30 @@ class GenomeFactory:
         for term, numbers, context in order[:MOST_TESTS]:
             drawn = self._test(rng, term, usable)
             tests.append(replace(drawn, numbers=numbers or drawn.numbers, context=context))
-        return canonicalise(Genome(usable, "both", tuple(tests), hold=hold or _pick(rng, HOLD_BARS[1:])))
+        return canonicalise(Genome(usable, "both", tuple(tests), hold=hold or pick(rng, HOLD_BARS[1:])))
+
+    def neighbours(self, genome: Genome) -> list[Genome]:
+        """Return every genome one step away."""
+        return neighbours(genome, self.lanes)
+
+    def theme(self, genome: Genome) -> Hashable:
+        """Return the timeframes, and term and side of the first test."""
+        return genome.timeframes, genome.lead.family, genome.lead.side
+
+    def on_theme(self, rng: Rng, genome: Genome) -> Genome:
+        """Return a genome of one test on the theme of another, with random numbers and exits."""
+        return self.single(rng, genome.timeframes, genome.lead.term, genome.lead.side)
+
+    def kind(self, genome: Genome) -> Hashable:
+        """Return timeframes, and term, side, trigger and first length of the first test."""
+        lead = genome.lead
+        return genome.timeframes, lead.family, lead.side, lead.trigger, lead.numbers[:1]
 
     def _with_exits(self, rng: Rng, g: Genome) -> Genome:
         return replace(
             g,
-            exit_rule=_pick(rng, ("none", "none", "centre")),
-            hold=_pick(rng, HOLD_BARS[1:]),
+            exit_rule=pick(rng, ("none", "none", "centre")),
+            hold=pick(rng, HOLD_BARS[1:]),
             stop=_sometimes(rng, 0.2, STOPS),
             target=_sometimes(rng, 0.1, TARGETS),
             trail=_sometimes(rng, 0.1, TRAILS),
@@ -315,9 +332,9 @@ class GenomeFactory:
         context: Timeframe | Literal[""] = ""
         if term.family in IN_CONTEXT and CONTEXT not in timeframes and rng.random() < 0.15:  # noqa: PLR2004
             context = CONTEXT
-        numbers = _pick(rng, lengths_on(term, context or timeframes[-1])) if term.lengths else ()
+        numbers = pick(rng, lengths_on(term, context or timeframes[-1])) if term.lengths else ()
         level = 0.0 if term.truth else term.on_grid(rng.uniform(term.low, term.high))
-        side = 1 if term.truth else _pick(rng, (1, -1))
+        side = 1 if term.truth else pick(rng, (1, -1))
         test = Test(term.family, numbers, context, side, level)
         return _with_other_trigger(rng, test) if rng.random() < 0.6 else test  # noqa: PLR2004
 
@@ -326,7 +343,7 @@ class GenomeFactory:
         return self._test(rng, drawer.draw(rng), timeframes)
 
     def _with_other_tests(self, rng: Rng, g: Genome) -> Genome:
-        act = _pick(rng, ("add", "drop", "swap", "turn"))
+        act = pick(rng, ("add", "drop", "swap", "turn"))
         if act == "add" and len(g.tests) < MOST_TESTS:
             return replace(g, tests=(*g.tests, self._further(rng, g.timeframes)))
         if act == "drop" and len(g.tests) > 1:
@@ -341,11 +358,11 @@ class GenomeFactory:
     def _with_other_lengths(self, rng: Rng, test: Test, timeframes: tuple[Timeframe, ...]) -> Test:
         if not test.term.lengths:
             return _with_other_level(rng, test)
-        return replace(test, numbers=_pick(rng, lengths_on(test.term, test.context or timeframes[-1])))
+        return replace(test, numbers=pick(rng, lengths_on(test.term, test.context or timeframes[-1])))
 
     def _with_other_lanes(self, rng: Rng, g: Genome) -> Genome:
         if rng.random() < 0.4:  # noqa: PLR2004
-            return replace(g, direction=_pick(rng, DIRECTIONS))
+            return replace(g, direction=pick(rng, DIRECTIONS))
         timeframes = self.lanes[rng.choice(len(self.lanes), p=self._timeframe_odds)]
         # lengths that the new bars cannot warm up would only ever be unknown
         tests = tuple(
@@ -414,11 +431,11 @@ def neighbours(g: Genome, lanes: Sequence[tuple[Timeframe, ...]]) -> list[Genome
     for place, test in enumerate(g.tests):
         changed = _test_neighbours(test, g.timeframes)
         near += [replace(g, tests=(*g.tests[:place], value, *g.tests[place + 1 :])) for value in changed]
-    near += [replace(g, hold=value) for value in _beside(HOLD_BARS, g.hold)]
-    near += [replace(g, stop=value) for value in _beside(STOPS, g.stop)]
-    near += [replace(g, target=value) for value in _beside(TARGETS, g.target)]
-    near += [replace(g, trail=value) for value in _beside(TRAILS, g.trail)]
-    near += [replace(g, risk=value) for value in _beside(RISKS, g.risk)]
+    near += [replace(g, hold=value) for value in beside(HOLD_BARS, g.hold)]
+    near += [replace(g, stop=value) for value in beside(STOPS, g.stop)]
+    near += [replace(g, target=value) for value in beside(TARGETS, g.target)]
+    near += [replace(g, trail=value) for value in beside(TRAILS, g.trail)]
+    near += [replace(g, risk=value) for value in beside(RISKS, g.risk)]
     near.append(replace(g, exit_rule="none" if g.exit_rule == "centre" else "centre"))
     near += [replace(g, direction=value) for value in DIRECTIONS if value != g.direction]
     near += [replace(g, timeframes=value) for value in lanes if value != g.timeframes]
@@ -435,16 +452,16 @@ def _test_neighbours(test: Test, timeframes: tuple[Timeframe, ...]) -> list[Test
     lengths = lengths_on(term, test.context or timeframes[-1])
     for place, number in enumerate(test.numbers):
         values = sorted({value[place] for value in lengths})
-        moved = [(*test.numbers[:place], value, *test.numbers[place + 1 :]) for value in _beside(values, number)]
+        moved = [(*test.numbers[:place], value, *test.numbers[place + 1 :]) for value in beside(values, number)]
         near += [replace(test, numbers=value) for value in moved if value in lengths]
     if term.signed:
         near += [replace(test, trigger=trigger, bars=0) for trigger in TRIGGERS[:2] if trigger != test.trigger]
-        bars = _beside(FRESH_BARS, test.bars) if test.trigger == "fresh" else FRESH_BARS[1::2]
+        bars = beside(FRESH_BARS, test.bars) if test.trigger == "fresh" else FRESH_BARS[1::2]
         near += [replace(test, trigger="fresh", bars=value) for value in bars]
     return near
 
 
-def _beside(values: Sequence[Drawn], now: Drawn) -> list[Drawn]:
+def beside(values: Sequence[Drawn], now: Drawn) -> list[Drawn]:
     """Return the values beside the present one, and the first, which is none where there may be none."""
     if now not in values:
         return [values[0], values[len(values) // 2]]
@@ -476,43 +493,59 @@ def _with_other_level(rng: Rng, test: Test) -> Test:
     reach = (term.high - term.low) * (0.08 if rng.random() < 0.6 else 0.3)  # noqa: PLR2004
     moved = term.on_grid(test.level + rng.normal(0.0, reach))
     if moved == test.level:
-        moved = term.on_grid(test.level + term.step * _pick(rng, (1, -1)))
+        moved = term.on_grid(test.level + term.step * pick(rng, (1, -1)))
     return replace(test, level=moved)
 
 
 def _with_other_trigger(rng: Rng, test: Test) -> Test:
     if not test.term.signed:
         return replace(test, trigger="level", bars=0)
-    trigger = _pick(rng, (*TRIGGERS, "fresh", "fresh"))
-    return replace(test, trigger=trigger, bars=_pick(rng, FRESH_BARS) if trigger == "fresh" else 0)
+    trigger = pick(rng, (*TRIGGERS, "fresh", "fresh"))
+    return replace(test, trigger=trigger, bars=pick(rng, FRESH_BARS) if trigger == "fresh" else 0)
 
 
 def _with_other_exit(rng: Rng, g: Genome) -> Genome:
-    part = _pick(rng, ("hold", "hold", "hold", "leave", "stop", "target", "trail", "risk", "risk"))
+    part = pick(rng, ("hold", "hold", "hold", "leave", "stop", "target", "trail", "risk", "risk"))
     if part == "hold":
-        return replace(g, hold=_neighbour(rng, HOLD_BARS, g.hold))
+        return replace(g, hold=neighbour(rng, HOLD_BARS, g.hold))
     if part == "leave":
         return replace(g, exit_rule="centre" if g.exit_rule == "none" else "none")
     if part == "stop":
-        return replace(g, stop=_neighbour(rng, STOPS, g.stop))
+        return replace(g, stop=neighbour(rng, STOPS, g.stop))
     if part == "target":
-        return replace(g, target=_neighbour(rng, TARGETS, g.target))
+        return replace(g, target=neighbour(rng, TARGETS, g.target))
     if part == "trail":
-        return replace(g, trail=_neighbour(rng, TRAILS, g.trail))
-    return replace(g, risk=_neighbour(rng, RISKS, g.risk))
+        return replace(g, trail=neighbour(rng, TRAILS, g.trail))
+    return replace(g, risk=neighbour(rng, RISKS, g.risk))
 
 
-def _neighbour(rng: Rng, values: Sequence[Drawn], now: Drawn) -> Drawn:
-    """Return a value near the present one, or sometimes any."""
+def neighbour(rng: Rng, values: Sequence[Drawn], now: Drawn) -> Drawn:
+    """Return a value near the present one, or sometimes any.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of everything drawn.
+    values : sequence
+        Those that there are, in order.
+    now : object
+        The present one.
+
+    Returns
+    -------
+    object
+        One of the values, the present one too.
+    """
     if rng.random() < 0.3 or now not in values:  # noqa: PLR2004
-        return _pick(rng, values)
-    place = values.index(now) + _pick(rng, (-2, -1, 1, 2))
+        return pick(rng, values)
+    place = values.index(now) + pick(rng, (-2, -1, 1, 2))
     return values[min(max(place, 0), len(values) - 1)]
 
 
-def _pick(rng: Rng, values: Sequence[Drawn]) -> Drawn:
+def pick(rng: Rng, values: Sequence[Drawn]) -> Drawn:
+    """Return one of some values, each as likely."""
     return values[int(rng.integers(len(values)))]
 
 
 def _sometimes(rng: Rng, share: float, values: Sequence[float]) -> float:
-    return _pick(rng, values[1:]) if rng.random() < share else 0.0
+    return pick(rng, values[1:]) if rng.random() < share else 0.0

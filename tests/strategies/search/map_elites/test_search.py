@@ -15,12 +15,15 @@ from blofin_resources.market.registry import open_market
 from features.bars import DEFAULT_TIMEFRAMES, Timeframe
 from features.feature_manager import FeatureManager
 from features.market import Market
+from strategies.language.strategy import Strategy
 from strategies.registry import load_library
 from strategies.search.map_elites.code_generation import genome_of, line_of, name_of, rendered
-from strategies.search.map_elites.fitness import IDLE_PRICE, LEAST_TRADES, FitnessEvaluator, Trial
+from strategies.search.map_elites.fitness import IDLE_PRICE, LEAST_TRADES, FitnessEvaluator
 from strategies.search.map_elites.genome import Genome, GenomeFactory, Test, without
-from strategies.search.map_elites.search import TRIALS, Designs, design
+from strategies.search.map_elites.loop import TRIALS, Designs
+from strategies.search.map_elites.search import design
 from strategies.search.map_elites.signal_kernels import signals_of
+from strategies.search.map_elites.trials import Trial
 from strategies.search.objective import _hours
 from strategies.search.panel import Panel
 from strategies.untrusted.compiler import compile_strategy
@@ -50,11 +53,11 @@ def panel(market: Market) -> Panel:
 
 
 @pytest.fixture(scope="module")
-def found(panel: Panel) -> Designs:
+def found(panel: Panel) -> Designs[Genome, Strategy]:
     return searched(panel)
 
 
-def searched(panel: Panel, threads: int = 1, seed: int = 3) -> Designs:
+def searched(panel: Panel, threads: int = 1, seed: int = 3) -> Designs[Genome, Strategy]:
     return design(panel, load_library()[:8], budget=100, seed=seed, finalists=5, threads=threads)
 
 
@@ -107,7 +110,7 @@ def test_the_cascade_changes_no_result(panel: Panel) -> None:
     assert full >= 3
 
 
-def test_finalists_are_different_readable_and_named(found: Designs, panel: Panel) -> None:
+def test_finalists_are_different_readable_and_named(found: Designs[Genome, Strategy], panel: Panel) -> None:
     assert len(found.finalists) == 5
     assert len({each.cell for each in found.finalists}) == 5
     held = [panel.positions(each.strategy) for each in found.finalists]
@@ -154,13 +157,13 @@ def test_the_text_behind_names_and_digests_stays() -> None:
     assert name_of(genome) == "follow_rsi_5m_93f5"
 
 
-def test_names_that_are_taken_are_not_given(found: Designs, panel: Panel) -> None:
+def test_names_that_are_taken_are_not_given(found: Designs[Genome, Strategy], panel: Panel) -> None:
     taken = {each.strategy.name for each in found.finalists}
     again = design(panel, load_library()[:8], budget=100, seed=3, finalists=5, taken=taken)
     assert not taken & {each.strategy.name for each in again.finalists}
 
 
-def test_every_try_is_counted(found: Designs) -> None:
+def test_every_try_is_counted(found: Designs[Genome, Strategy]) -> None:
     assert found.trials.schema == TRIALS
     assert found.evaluations == found.trials.filter(stage="full").height == 100
     assert found.rejected["symbol"] == found.trials.filter(stage="symbol").height
@@ -168,7 +171,7 @@ def test_every_try_is_counted(found: Designs) -> None:
     assert 0 < found.coverage < 1
 
 
-def test_the_same_whatever_the_number_of_threads(found: Designs, market: Market) -> None:
+def test_the_same_whatever_the_number_of_threads(found: Designs[Genome, Strategy], market: Market) -> None:
     other = searched(Panel.read(FeatureManager(market.source(), END), SYMBOLS, WINDOW), threads=2)
     assert [each.strategy.source() for each in other.finalists] == [each.strategy.source() for each in found.finalists]
     assert other.trials.equals(found.trials)
@@ -177,7 +180,7 @@ def test_the_same_whatever_the_number_of_threads(found: Designs, market: Market)
     )
 
 
-def test_what_comes_after_the_window_changes_nothing(found: Designs, market: Market) -> None:
+def test_what_comes_after_the_window_changes_nothing(found: Designs[Genome, Strategy], market: Market) -> None:
     noised = market.noised(WINDOW.end, seed=1)
     other = searched(Panel.read(FeatureManager(noised.source(), END), SYMBOLS, WINDOW))
     assert other.trials.equals(found.trials)
