@@ -34,8 +34,8 @@ NEVER: Final = np.iinfo(np.int64).max
 """End of a symbol that has none."""
 LARGEST_VALUE: Final = 1e100
 """Scores beyond this are unknown: their sums would not be finite."""
-_KEPT: Final = 16
-"""Most volatilities and betas that are remembered, by their rows."""
+_KEPT: Final = 64
+"""Most volatilities and betas that are remembered, by their rows: those of each tranche of a few intervals."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _PRICES: Final = ("open", "high", "low", "close")
 
