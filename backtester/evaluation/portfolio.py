@@ -89,10 +89,11 @@ def combine_equity(curves: pl.DataFrame, start: datetime) -> Portfolio:
     ----------
     curves : DataFrame
         `name`, `ts` (full hours, UTC), `equity` (starting capital = 1), `with_bars` (whether a bar of the member closed
-        in the hour that ends there; null counts as yes): the same hours for every name. An hour in which no member has
-        bars has no return, not one of zero.
+        in the hour that ends there; null counts as yes): from `start` on the same hours for every name. An hour in
+        which no member has bars has no return, not one of zero.
     start : datetime
-        Begin of the window, where every member has its starting capital.
+        Begin of the window, where every member has its starting capital. A curve that begins earlier is cut there: its
+        PnL before does not count.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def combine_equity(curves: pl.DataFrame, start: datetime) -> Portfolio:
     if curves.is_empty():
         msg = "nothing to combine: curves is empty; pass the equity of at least one member"
         raise ValueError(msg)
+    curves = _from(curves, start)
     wide = curves.sort("ts").pivot("name", index="ts", values="equity", maintain_order=True)
     names = tuple(sorted(set(curves["name"])))
     uneven = [name for name in names if wide[name].null_count()]
@@ -122,6 +124,18 @@ def combine_equity(curves: pl.DataFrame, start: datetime) -> Portfolio:
         max_drawdown=fall(combined),
         sharpe=Moments.of(returns[0]).annual_sharpe(HOURS_PER_YEAR),
     )
+
+
+def _from(curves: pl.DataFrame, start: datetime) -> pl.DataFrame:
+    """Return curves from a time on, those that begin earlier with the capital that they had then taken as 1."""
+    earlier = curves.filter(pl.col("ts") < start)
+    if earlier.is_empty():
+        return curves
+    then = curves.filter(pl.col("ts") <= start).sort("ts").group_by("name").agg(held=pl.col("equity").last())
+    cut = curves.filter(pl.col("ts") >= start).join(then, on="name", how="left", maintain_order="left")
+    began = pl.col("name").is_in(earlier["name"].unique().to_list())
+    rebased = pl.when(began).then(pl.col("equity") - pl.col("held") + 1.0).otherwise(pl.col("equity"))
+    return cut.with_columns(equity=rebased).select(curves.columns)
 
 
 def _correlation(returns: FloatArray) -> FloatArray:

@@ -24,7 +24,7 @@ LEAST_LONG_HOLDOUT: Final = timedelta(days=28)
 """A long holdout is never shorter: with fewer days it holds too few trades."""
 LONG_SEARCH_REACH: Final = LONG_HOLDOUT_PART * LONG_HOLDOUT_LENGTH
 """How far before the as-of the search window of long holdings begins: a fifth is the holdout, as with short ones."""
-HOLDOUT_NAME: Final = f"{HOLDOUT_LENGTH.days}d"
+HOLDOUT_NAME: Final = "holdout"
 """Name of that window in tables, such as `research.strategy_scores`."""
 LEAST_SEARCH: Final = timedelta(days=7)
 """Shortest search window after warm-up; below it a cycle reports 'not run'."""

@@ -17,7 +17,6 @@ import dagster as dg
 import polars as pl
 
 from backtester.statistics.seeds import derived_seed
-from backtester.statistics.windows import Window
 from blofin_assets.drift.assets import drift_tests
 from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, STRATEGY_CYCLE
@@ -26,7 +25,7 @@ from blofin_assets.shared.vocabulary import Author, Kind, LifecycleState, Propos
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
 from blofin_assets.strategy_cycle.proposals import Proposal, TrialRow, proposal_rows, search_trial_rows, strategy_rows
-from blofin_assets.strategy_cycle.search_window import forget_panel, search_panel, windows_of
+from blofin_assets.strategy_cycle.search_window import forget_panel, panel_of, windows_of
 from blofin_assets.strategy_cycle.tuning import attempted
 from blofin_resources.dagster_resources import ClockResource, EvolutionResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
@@ -76,15 +75,12 @@ def drift_retuning(
     store, run_id = warehouse.open(), context.run.run_id
     request = _request(context.run)
     if request["kind"] == Kind.MODEL:
-        window, done = (
-            None,
-            [
-                _Done(_row(request, row, as_of, RetuneState.AWAITS_CYCLE, _next_training(as_of)))
-                for row in request["drifted"]
-            ],
-        )
+        done = [
+            _Done(_row(request, row, as_of, RetuneState.AWAITS_CYCLE, _next_training(as_of)))
+            for row in request["drifted"]
+        ]
     else:
-        window, done = _tuned(store, market, evolution, request, as_of, run_id)
+        done = _tuned(store, market, evolution, request, as_of, run_id)
     forget_panel()
     rows = pl.DataFrame([retune.row for retune in done], infer_schema_length=None).with_columns(
         pl.col("as_of").cast(TS)
@@ -93,7 +89,7 @@ def drift_retuning(
     with store.transaction(run_id) as tx:
         tx.replace("research.retunes", rows, request=request["request"])
         if request["kind"] == Kind.STRATEGY:
-            _store_challengers(tx, store, done, as_of, window, snapshot)
+            _store_challengers(tx, store, done, as_of, snapshot)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": rows.height, "retunes": table_preview(rows), "snapshot": tx.snapshot}
     )
@@ -115,21 +111,23 @@ def _tuned(
     request: dict[str, Any],
     as_of: datetime,
     run_id: str,
-) -> tuple[Window | None, list[_Done]]:
-    """Tune each strategy in the search window of the last cycle."""
+) -> list[_Done]:
+    """Tune each strategy in its search window of the last cycle."""
     cycle = _cadence(STRATEGY_CYCLE).floor(as_of)
     windows = windows_of(store, market.symbols, cycle)
     records = {record.key: record for record in load_population(store, as_of)}
-    idle = windows.reason or ("" if evolution.tuning_budget else "BLOFIN_TUNING_BUDGET is 0")
+    idle = "" if evolution.tuning_budget else "BLOFIN_TUNING_BUDGET is 0"
     done = []
     for row in request["drifted"]:
         record = records.get((row["name"], row["version"]))
         spent = int(store.read(_ATTEMPTS, [row["name"], Author.DRIFT, _next_holdout(as_of)]).item())
         why = idle or _too_late(store, row["name"], _next_holdout(as_of)) or _hindrance(record, spent)
-        if why or record is None or windows.search is None:
+        if not why and record is not None:
+            why = windows.of(record.strategy.timeframes).reason
+        if why or record is None:
             done.append(_Done(_row(request, row, as_of, RetuneState.NOT_RUN, why)))
             continue
-        panel = search_panel(store, market.symbols, windows.search, run_id)
+        panel = panel_of(store, market.symbols, windows, record.strategy, run_id)
         versions = [key[1] for key in records if key[0] == row["name"]]
         result = tune(
             panel, record.strategy, budget=evolution.tuning_budget, known=versions,
@@ -138,8 +136,8 @@ def _tuned(
         proposal = replace(attempted(record, result, spent + 1, 0.0, row["reason"]), designer=Author.DRIFT)
         state = RetuneState.TUNED if proposal.state == ProposalState.SOUND else RetuneState.UNCHANGED
         outcome = _row(request, row, as_of, state, proposal.changes or proposal.refusal or "", proposal.version)
-        done.append(_Done(outcome, proposal, tuple(TrialRow.of(tried) for tried in result.tried)))
-    return windows.search, done
+        done.append(_Done(outcome, proposal, tuple(TrialRow.of(tried, panel.window) for tried in result.tried)))
+    return done
 
 
 def _too_late(store: Warehouse, name: str, holdout_end: datetime) -> str:
@@ -167,12 +165,10 @@ def _hindrance(record: StrategyRecord | None, spent: int) -> str:
     )
 
 
-def _store_challengers(
-    tx: Any, store: Warehouse, done: list[_Done], as_of: datetime, window: Window | None, snapshot: int
-) -> None:
+def _store_challengers(tx: Any, store: Warehouse, done: list[_Done], as_of: datetime, snapshot: int) -> None:
     """Store the trials and the challengers for the next holdout, and mark the strategies that drifted as tuning."""
     challengers = [retune.proposal for retune in done if retune.proposal is not None]
-    if not challengers or window is None:
+    if not challengers:
         return
     holdout_end, names = _next_holdout(as_of), sorted(str(challenger.name) for challenger in challengers)
     others = int(store.read(_OTHERS, [Author.DRIFT, holdout_end, names]).item())
@@ -181,9 +177,8 @@ def _store_challengers(
         "research.proposals", proposals, as_of=holdout_end, stage=Stage.TUNING, designer=Author.DRIFT, name=names
     )
     tx.append("research.strategies", strategy_rows(challengers, as_of), key=["name", "version"])
-    tries = search_trial_rows(
-        [tried for retune in done for tried in retune.tried], Author.TUNER, as_of, (window.start, window.end), snapshot
-    )
+    every = [tried for retune in done for tried in retune.tried]
+    tries = search_trial_rows(every, Author.TUNER, as_of, snapshot)
     tx.append("research.trials", tries, key=["id"])
     events = pl.DataFrame(
         [

@@ -8,13 +8,13 @@ No look-ahead: designers read the search window and the lessons that may be used
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
 from backtester.statistics.seeds import derived_seed
-from backtester.statistics.windows import Window
 from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.fence import Failed, fenced
 from blofin_assets.shared.llm_session import LlmSession
@@ -23,12 +23,19 @@ from blofin_assets.shared.vocabulary import Author, LifecycleState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
-from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, proposals_first
+from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by, proposals_first
 from blofin_assets.strategy_cycle.population import TICK, load_population
 from blofin_assets.strategy_cycle.prompt_context import emphasis, lessons, market_state, purposes
 from blofin_assets.strategy_cycle.proposals import run_row
 from blofin_assets.strategy_cycle.search_designer import Searched, search_for
-from blofin_assets.strategy_cycle.search_window import forget_panel, search_panel, validation_market, windows_of
+from blofin_assets.strategy_cycle.search_window import (
+    HoldingWindows,
+    forget_panel,
+    panel_of,
+    search_panel,
+    validation_market,
+    windows_of,
+)
 from blofin_assets.strategy_cycle.tuning import stored, strategy_tuning
 from blofin_resources.dagster_resources import (
     ClaudeResource,
@@ -74,24 +81,24 @@ def strategy_designs(
     """New strategies by each designer, with equal budgets of in-sample evaluations."""
     as_of = cycle_as_of(context, clock, day_start)
     store, run_id = warehouse.open(), context.run.run_id
-    window = windows_of(store, market.symbols, as_of)
+    windows = windows_of(store, market.symbols, as_of)
     budget = evolution.search_budget
-    idle = window.reason or ("BLOFIN_SEARCH_BUDGET is 0" if not budget else "")
-    if window.search is None or idle:
+    idle = windows.short.reason or ("BLOFIN_SEARCH_BUDGET is 0" if not budget else "")
+    if windows.short.search is None or idle:
         runs = [
             run_row(Stage.DESIGN, designer, as_of, state=StageState.NOT_RUN, budget=budget, detail=idle)
             for designer in DESIGNERS
         ]
-        return stored(store, Stage.DESIGN, as_of, [], runs, {}, None, run_id)
-    panel = search_panel(store, market.symbols, window.search, run_id)
+        return stored(store, Stage.DESIGN, as_of, [], runs, {}, run_id)
+    panel = search_panel(store, market.symbols, windows.short.search, run_id)
     asker = LlmSession(claude.open(store, clock), as_of, run_id)
-    judge = _judge(store, panel, window.search, as_of, market.seed)
-    prompt = _prompts(store, panel, window.search, as_of)
+    judge = _judge(store, market, windows, run_id)
+    prompt = _prompts(store, panel, as_of)
     by_claude, tries = design_all(
         asker, judge, prompt, budget=budget, seed=derived_seed(market.seed, as_of, Author.CLAUDE, size=4)
     )
     names = {*judge.taken, *(proposal.name for proposal in by_claude if proposal.name)}
-    seeds = [record.strategy for record in incumbents(store, as_of)]
+    seeds = [record.strategy for record in incumbents(store, windows)]
     searched = fenced(
         search_for, panel, seeds, names, budget=budget, seed=derived_seed(market.seed, as_of, Author.SEARCH, size=4),
         emphasis=emphasis(store, as_of),
@@ -110,7 +117,7 @@ def strategy_designs(
         ),
     ]  # fmt: skip
     both = {Author.CLAUDE: tries, Author.SEARCH: by_search.tries}
-    return stored(store, Stage.DESIGN, as_of, proposals, runs, both, window.search, run_id)
+    return stored(store, Stage.DESIGN, as_of, proposals, runs, both, run_id)
 
 
 @stage_asset(
@@ -139,8 +146,12 @@ def strategy_finalists(
         if (proposal.name, proposal.version) not in judged
     ]
     windows = windows_of(store, market.symbols, as_of)
-    data = validation_market(store, market.symbols, windows.holdout.start, waiting) if waiting else None
-    events = judged_rows(waiting, data, as_of, market.seed)
+    parts = []
+    for own in (windows.short, windows.long):
+        group = [strategy for strategy in waiting if windows.of(strategy.timeframes) is own]
+        data = validation_market(store, market.symbols, own.holdout.start, group) if group else None
+        parts.append(judged_rows(group, data, as_of, market.seed))
+    events = pl.concat(parts)
     refused = set(events.filter(pl.col("event") == LifecycleState.REFUSED).select("name", "version").iter_rows())
     refused |= {key for key, event in judged.items() if event == LifecycleState.REFUSED}
     kept = [proposal for proposal in chosen if (proposal.name, proposal.version) not in refused]
@@ -170,30 +181,27 @@ def strategy_finalists(
     )
 
 
-def _judge(store: Warehouse, panel: Panel, window: Window, as_of: datetime, seed: int) -> Judge:
-    def market(reader: Strategy) -> Market:
-        return validation_market(store, panel.symbols, window.end, [reader])
+def _judge(store: Warehouse, market: MarketResource, windows: HoldingWindows, run_id: str) -> Judge:
+    panel = partial(panel_of, store, market.symbols, windows, run_id=run_id)
 
-    return Judge(panel, market, _taken(store, panel, as_of), seed, LIMITS)
+    def data(reader: Strategy) -> Market:
+        return validation_market(store, market.symbols, windows.of(reader.timeframes).holdout.start, [reader])
+
+    return Judge(market.symbols, panel, data, _taken(store, panel, windows), market.seed, LIMITS)
 
 
-def _taken(store: Warehouse, panel: Panel, as_of: datetime) -> Mapping[str, Positions]:
+def _taken(store: Warehouse, panel: Callable[[Strategy], Panel], windows: HoldingWindows) -> Mapping[str, Positions]:
     """Return every name in use, with the positions of the incumbents in the search window."""
-    names: dict[str, Positions] = {record.strategy.name: {} for record in load_population(store, as_of - TICK)}
+    before = load_population(store, windows.short.as_of - TICK)
+    names: dict[str, Positions] = {record.strategy.name: {} for record in before}
     return {
         **names,
-        **{record.strategy.name: _positions(panel, record.strategy) for record in incumbents(store, as_of)},
+        **{record.strategy.name: held_by(panel, record.strategy) for record in incumbents(store, windows)},
     }
 
 
-def _positions(panel: Panel, strategy: Strategy) -> Positions:
-    """Return a strategy's positions in the search window; none if it cannot be run."""
-    held = fenced(panel.positions, strategy)
-    return {} if isinstance(held, Failed) else held
-
-
-def _prompts(store: Warehouse, panel: Panel, window: Window, as_of: datetime) -> Callable[[str], Prompt]:
-    state = market_state(store, panel.symbols, window.end)
+def _prompts(store: Warehouse, panel: Panel, as_of: datetime) -> Callable[[str], Prompt]:
+    state = market_state(store, panel.symbols, panel.window.end)
     strategies: list[Strategy] = [record.strategy for record in load_population(store, as_of - TICK)]
     learnt, existing = lessons(store, as_of), purposes(strategies)
 

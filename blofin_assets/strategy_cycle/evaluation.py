@@ -19,7 +19,7 @@ from blofin_assets.shared.asset import lineage, stage_asset
 from blofin_assets.shared.backtest_rows import backtest_rows, equity_rows, pooled_of, trade_rows, trial_rows
 from blofin_assets.shared.candle_cache import feature_manager
 from blofin_assets.shared.coverage import require_market_data
-from blofin_assets.shared.fence import OF_ALL
+from blofin_assets.shared.fence import OF_ALL, each_alone
 from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.partitions import TWO_DAYS, day_start, two_days
 from blofin_assets.shared.trial_ledger import configuration, count_searched, count_trials
@@ -30,9 +30,11 @@ from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluat
 from blofin_assets.strategy_cycle.evidence import evidence_rows, mark_known
 from blofin_assets.strategy_cycle.library import GROUP, validated, verdicts
 from blofin_assets.strategy_cycle.population import Key, StrategyRecord
+from blofin_assets.strategy_cycle.search_window import windows_of
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.market import is_synthetic
+from blofin_resources.queries import query
 from features.bars import TS
 
 STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
@@ -41,9 +43,6 @@ STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
 _ATTEMPT: Final = (
     "SELECT name, version, max(attempt) AS attempt FROM research.proposals "
     "WHERE as_of = ? AND stage = 'tuning' AND version IS NOT NULL GROUP BY name, version ORDER BY name, version"
-)
-_KNOWN: Final = (
-    "SELECT name, max(knows_until) AS knows_until FROM research.strategies WHERE created_at <= ? GROUP BY name"
 )
 _PROMPTS: Final = (
     "SELECT name AS strategy_name, version, '*' AS symbol, design_prompt FROM research.strategies "
@@ -64,14 +63,19 @@ def strategy_backtests(
     """The holdout backtest: deployed strategies and finalists, each run once on the unseen days before the as-of."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    require_market_data(store, market.symbols, as_of - HOLDOUT_LENGTH, as_of)
-    snapshot, start = store.snapshot_id(), as_of - HOLDOUT_LENGTH
     records = evaluation_set(store, as_of)
     sound = validated([record.strategy for record in records], verdicts(store, as_of))
-    run = evaluate(
-        sound, feature_manager(store, as_of), market.symbols, start, as_of, costs=Costs(),
-        rules=margin_rules(store, market.symbols, as_of), on_error="report", fatal=OF_ALL,
-    )  # fmt: skip
+    windows = windows_of(store, market.symbols, as_of)
+    starts = {(each.name, each.version): windows.of(each.timeframes).holdout.start for each in sound}
+    require_market_data(store, market.symbols, min((as_of - HOLDOUT_LENGTH, *starts.values())), as_of)
+    snapshot = store.snapshot_id()
+    run: list[Evaluation] = []
+    for start in sorted(set(starts.values()), reverse=True):
+        run += evaluate(
+            [each for each in sound if starts[each.name, each.version] == start], feature_manager(store, as_of),
+            market.symbols, start, as_of, costs=Costs(), rules=margin_rules(store, market.symbols, as_of),
+            on_error="report", fatal=OF_ALL,
+        )  # fmt: skip
     failed = {(evaluation.name, evaluation.version): evaluation.error for evaluation in run if evaluation.error}
     if len(failed) == len(run):
         msg = f"no strategy could be run on the holdout: {'; '.join(failed.values()) or 'there is none'}"
@@ -83,15 +87,24 @@ def strategy_backtests(
         as_of,
     )
     noted = noted.vstack(_events(LifecycleNote.FAILED, failed, as_of))
-    trials = count_trials(
-        store, Kind.STRATEGY, start, as_of, {configuration(evaluation, Kind.STRATEGY) for evaluation in evaluations}
-    )
     searched = count_searched(store, Kind.STRATEGY, as_of)
-    evidence, unproven = evidence_rows(
-        evaluations, Kind.STRATEGY, as_of, trials=trials, seed=market.seed, searched=searched
-    )
-    if not is_synthetic(market.market):
-        evidence = mark_known(evidence, store.read(_KNOWN, [as_of]), start)
+    known = store.read(query("strategy_cycle/known_to_authors"), {"as_of": as_of, "holdout": HOLDOUT_LENGTH})
+    if is_synthetic(market.market):
+        known = known.with_columns(knows_until=pl.lit(None, TS))
+
+    def judged(start: datetime) -> tuple[pl.DataFrame, Mapping[Key, str], int]:
+        group = [each for each in evaluations if starts[each.name, each.version] == start]
+        configurations = {configuration(each, Kind.STRATEGY) for each in group}
+        trials = count_trials(store, Kind.STRATEGY, start, as_of, configurations)
+        found, without = evidence_rows(group, Kind.STRATEGY, as_of, trials=trials, seed=market.seed, searched=searched)
+        return mark_known(found, known, start), without, trials
+
+    by_window = each_alone(sorted({starts[each.name, each.version] for each in evaluations}, reverse=True), judged)
+    if not by_window.done:
+        raise BlofinError("; ".join(why for _, why in by_window.failed))
+    evidence = pl.concat([rows for _, (rows, _, _) in by_window.done], how="vertical_relaxed")
+    unproven = {key: why for _, (_, without, _) in by_window.done for key, why in without.items()}
+    unproven |= {key: why for start, why in by_window.failed for key, own in starts.items() if own == start}
     rows = backtest_rows(evaluations, as_of, snapshot)
     results = _told(rows, records, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
     with store.transaction(context.run.run_id) as tx:
@@ -111,7 +124,7 @@ def strategy_backtests(
             "copies": ", ".join(f"{name} repeats {original}" for (name, _), original in copies.items()) or "none",
             "failed": "; ".join(f"{name}: {why}" for (name, _), why in failed.items()) or "none",
             "without_evidence": "; ".join(f"{name}: {why}" for (name, _), why in unproven.items()) or "none",
-            "trials": trials,
+            "trials": "; ".join(f"{(as_of - start).days} days: {count}" for start, (_, _, count) in by_window.done),
             "search_trials": searched,
             "trades": sum(pooled_of(evaluation).trades for evaluation in evaluations),
             "snapshot": tx.snapshot,

@@ -92,7 +92,8 @@ def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> 
     evidence : DataFrame
         Rows of `research.evidence`.
     known : DataFrame
-        `name` and `knows_until`, the end of what its authors may know (UTC); null without a model.
+        `name`; `knows_until`, the end of what a model knew when it was trained; `told_until`, that of what the prompt
+        of a design told it (both UTC). Null without a model.
     start : datetime
         Start of the holdout (UTC).
 
@@ -101,11 +102,12 @@ def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> 
     DataFrame
         With `author_may_know`, null where no model had a part; what is marked is not supported.
     """
+    told = pl.col("told_until") > start
     marked = evidence.join(known, on="name", how="left", maintain_order="left").with_columns(
-        author_may_know=pl.col("knows_until") > start
+        author_may_know=pl.when(told).then(told).otherwise(pl.col("knows_until") > start)
     )
     unknown = pl.col("author_may_know").fill_null(value=False).not_()
-    return marked.with_columns(supported=pl.col("supported") & unknown).drop("knows_until")
+    return marked.with_columns(supported=pl.col("supported") & unknown).drop("knows_until", "told_until")
 
 
 def _risk(results: Sequence[PooledResult]) -> OverfittingRisk:

@@ -4,15 +4,16 @@ Belongs here: scoring the incumbents in the search window. Does not belong here:
 (`evaluation`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 
 from backtester.evaluation.ranking import ranked
-from backtester.statistics.windows import HOLDOUT_LENGTH, SEARCH_REACH, Window
+from backtester.statistics.windows import SEARCH_REACH, Window
 from blofin_assets.features.assets import FEATURE_ASSETS
 from blofin_assets.shared.asset import lineage, stage_asset, table_preview
 from blofin_assets.shared.coverage import require_market_data
@@ -26,7 +27,7 @@ from blofin_assets.strategy_cycle.proposals import (
     TrialRow,
     search_trial_rows,
 )
-from blofin_assets.strategy_cycle.search_window import search_panel, windows_of
+from blofin_assets.strategy_cycle.search_window import HoldingWindows, panel_of, windows_of
 from blofin_resources.dagster_resources import (
     ClockResource,
     MarketResource,
@@ -41,6 +42,9 @@ from strategies.search.panel import Panel
 
 STEPS_BACK: Final = -(-SEARCH_REACH // TWO_DAYS)
 """From the start of the search window to the as-of, in steps of the 48-hour grid, rounded up."""
+
+SEARCH_NAMES: Final = "search_"
+"""Beginning of the names of search windows in tables."""
 
 _OUT: Final = frozenset({LifecycleState.ARCHIVED, LifecycleState.REFUSED})
 
@@ -58,46 +62,51 @@ def strategy_scores(
     """In-sample scores of all strategies; the bottom 20 % are tuned or replaced."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    window = windows_of(store, market.symbols, as_of)
-    if window.search is None:
-        return dg.MaterializeResult(metadata={"dagster/row_count": 0, "search_window": window.reason})
-    require_market_data(store, market.symbols, window.search.start, as_of)
-    panel = search_panel(store, market.symbols, window.search, context.run.run_id)
+    windows = windows_of(store, market.symbols, as_of)
+    if windows.short.search is None:
+        return dg.MaterializeResult(metadata={"dagster/row_count": 0, "search_window": windows.short.reason})
+    played = [record.strategy for record in incumbents(store, windows)]
+    searches = [own.search for own in (windows.of(strategy.timeframes) for strategy in played) if own.search]
+    require_market_data(store, market.symbols, min((each.start for each in searches), default=as_of), as_of)
     snapshot = store.snapshot_id()
-    judged, failed = _judged(panel, [record.strategy for record in incumbents(store, as_of)])
-    tries = [TrialRow.of(scored) for scored in judged]
+    judged, failed = _judged(partial(panel_of, store, market.symbols, windows, run_id=context.run.run_id), played)
     with store.transaction(context.run.run_id) as tx:
         tx.replace(
             "research.strategy_scores",
-            _score_rows(judged, as_of, window.search),
+            pl.concat([_score_rows([scored], as_of, window) for scored, window in judged]),
             as_of=as_of,
-            window=window_name(window.search),
+            window=sorted({window_name(window) for _, window in judged}),
         )
-        tx.append(
-            "research.trials",
-            search_trial_rows(tries, Author.LIBRARY, as_of, (window.search.start, window.search.end), snapshot),
-            key=["id"],
-        )
+        tries = [TrialRow.of(scored, window) for scored, window in judged]
+        tx.append("research.trials", search_trial_rows(tries, Author.LIBRARY, as_of, snapshot), key=["id"])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(judged),
-            "search_window": f"{window.search.start:%Y-%m-%d %H:%M} to {window.search.end:%Y-%m-%d %H:%M} UTC",
-            "ranking": table_preview(_table(judged)),
+            "search_window": "; ".join(
+                f"{each.start:%Y-%m-%d %H:%M} to {each.end:%Y-%m-%d %H:%M} UTC" for each in dict.fromkeys(searches)
+            ),
+            "ranking": table_preview(_table([scored for scored, _ in judged])),
             "failed": "; ".join(f"{name}: {why}" for name, why in failed.items()) or "none",
             "snapshot": tx.snapshot,
         }
     )
 
 
-def incumbents(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
-    """Return the strategies that are scored in a search window: those not archived when the holdout starts.
+def incumbents(store: Warehouse, windows: HoldingWindows) -> list[StrategyRecord]:
+    """Return the strategies that are scored in a search window: those not archived when their holdout starts.
 
     Each name appears once: the version that was deployed then, else the library's. A proposal that missed the final
     was never validated and is no incumbent.
     """
-    judged = verdicts(store, as_of)
+    judged = verdicts(store, windows.short.as_of)
     by_name: dict[str, StrategyRecord] = {}
-    for record in load_population(store, as_of - HOLDOUT_LENGTH):
+    before = (
+        record
+        for own in (windows.short, windows.long)
+        for record in load_population(store, own.holdout.start)
+        if windows.of(record.strategy.timeframes) is own
+    )
+    for record in before:
         if record.state in _OUT or judged.get(record.key) == LifecycleState.REFUSED:
             continue
         if record.source != Source.LIBRARY and record.key not in judged:
@@ -110,15 +119,22 @@ def incumbents(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
     return [record for record in records if record.key in allowed]
 
 
-def _judged(panel: Panel, strategies: Sequence[Strategy]) -> tuple[list[Scored], dict[str, str]]:
-    """Score strategies in the search window; return the results, and the error by name of those that failed.
+def _judged(
+    panel: Callable[[Strategy], Panel], strategies: Sequence[Strategy]
+) -> tuple[list[tuple[Scored, Window]], dict[str, str]]:
+    """Score strategies, each in its search window; return results and windows, and by name the errors of the others.
 
     Raises
     ------
     BlofinError
         If all failed.
     """
-    scored = each_alone(strategies, lambda strategy: evaluate_objective(panel, strategy))
+
+    def scored_in(strategy: Strategy) -> tuple[Scored, Window]:
+        own = panel(strategy)
+        return evaluate_objective(own, strategy), own.window
+
+    scored = each_alone(strategies, scored_in)
     failed = {strategy.name: reason for strategy, reason in scored.failed}
     if not scored.done:
         msg = f"no strategy could be run on the search window: {'; '.join(failed.values()) or 'there is none'}"
@@ -128,7 +144,7 @@ def _judged(panel: Panel, strategies: Sequence[Strategy]) -> tuple[list[Scored],
 
 def window_name(window: Window) -> str:
     """Return the name of a search window; scores on the holdout have another, and share all other key columns."""
-    return f"search_{window.length.days}d"
+    return f"{SEARCH_NAMES}{window.length.days}d"
 
 
 def _table(judged: Sequence[Scored]) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from backtester.statistics.windows import CycleWindows, Window
+from backtester.statistics.windows import Window
 from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.fence import each_alone
@@ -28,7 +28,7 @@ from blofin_assets.strategy_cycle.population import load_population
 from blofin_assets.strategy_cycle.prompt_context import Taught, usable_from
 from blofin_assets.strategy_cycle.proposals import cut
 from blofin_assets.strategy_cycle.ranking import strategy_ranking
-from blofin_assets.strategy_cycle.search_window import windows_of
+from blofin_assets.strategy_cycle.search_window import HoldingWindows, windows_of
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
@@ -48,46 +48,47 @@ _SCHEMA: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def distil(store: Warehouse, windows: CycleWindows) -> pl.DataFrame:
+def distil(store: Warehouse, windows: HoldingWindows) -> pl.DataFrame:
     """Return `research.knowledge_entries` of one cycle.
 
     Parameters
     ----------
     store : Warehouse
         Proposals, outcomes and ranking of the cycle are read.
-    windows : CycleWindows
+    windows : HoldingWindows
         Of the cycle.
     """
-    as_of = windows.as_of
+    as_of = windows.short.as_of
     proposals = store.read(_PROPOSALS, [as_of])
     outcomes = {(row["name"], row["version"]): row for row in store.read(_OUTCOMES, [as_of]).iter_rows(named=True)}
-    reads = {
-        record.key: families_of(record.strategy) for record in load_population(store, as_of) if record.key in outcomes
-    }
+    made = {record.key: record.strategy for record in load_population(store, as_of)}
 
     def learnt(row: Mapping[str, Any]) -> dict[str, Any] | None:
         key = (row["name"], row["version"])
-        outcome = outcomes.get(key)
+        outcome, strategy = outcomes.get(key), made.get(key)
+        own = windows.short if strategy is None else windows.of(strategy.timeframes)
         if outcome is not None:
-            taught = _taught(outcome, reads.get(key, []))
+            taught = _taught(outcome, [] if strategy is None else families_of(strategy))
             return _entry(
                 as_of,
-                windows.holdout,
+                own.holdout,
                 Category.CHANGE,
                 row["name"],
                 _outcome_text(row, outcome),
                 row["designer"],
                 taught,
             )
-        if row["state"] == ProposalState.REFUSED and windows.search is not None:
-            return _entry(as_of, windows.search, Category.LESSON, row["name"], _refused(row), row["designer"])
+        if row["state"] == ProposalState.REFUSED and own.search is not None:
+            return _entry(as_of, own.search, Category.LESSON, row["name"], _refused(row), row["designer"])
         return None
 
     entries = each_alone(proposals.iter_rows(named=True), learnt)
     rows = [entry for _, entry in entries.done if entry is not None]
     results = ranked_results(store, as_of)
     if results.height:
-        rows.append(_entry(as_of, windows.holdout, Category.PERFORMANCE, None, _performance(results), Author.RANKING))
+        rows.append(
+            _entry(as_of, windows.short.holdout, Category.PERFORMANCE, None, _performance(results), Author.RANKING)
+        )
     unique = {row["id"]: row for row in rows}
     return pl.DataFrame(list(unique.values()), schema=_SCHEMA)
 

@@ -16,6 +16,7 @@ from blofin_assets.shared.vocabulary import Author, ProposalState
 from blofin_assets.strategy_cycle.proposals import Proposal, TrialRow, seen_in_search
 from blofin_assets.strategy_cycle.search_window import sample_of
 from blofin_resources.claude import Answer
+from blofin_resources.errors import BlofinError
 from features.engine import needs
 from features.market import Market
 from strategies.language.strategy import Strategy, StrategyError
@@ -53,8 +54,10 @@ class Judge:
 
     Attributes
     ----------
-    panel : Panel
-        Of the search window.
+    symbols : sequence of str
+        What may be traded and read.
+    panel : callable
+        Returns the panel of the search window that is a strategy's own; raises `BlofinError` where there is none.
     market : callable
         Returns the market on which a strategy is validated, with all that it reads.
     taken : mapping of str to Positions
@@ -65,7 +68,8 @@ class Judge:
         Limits of the child process.
     """
 
-    panel: Panel
+    symbols: Sequence[str]
+    panel: Callable[[Strategy], Panel]
     market: Callable[[Strategy], Market]
     taken: Mapping[str, Positions]
     seed: int
@@ -77,14 +81,19 @@ class Judge:
         Raises
         ------
         StrategyError
-            If it does not compile, if its name is taken, if it reads an unknown symbol or model, or if it fails in
-            the child process; the message gives the reason.
+            If it does not compile, if its name is taken, if it reads an unknown symbol or model, if its bars have
+            no search window, or if it fails in the child process; the message gives the reason.
         """
         strategy = compile_strategy(code, "your strategy")
         if strategy.name in self.taken:
             msg = f"the name {strategy.name} is taken; choose another"
             raise StrategyError(msg)
-        require_known(strategy, self.panel.symbols)
+        try:
+            self.panel(strategy)
+        except BlofinError as error:
+            msg = f"{error}; write it on 5m or 60m"
+            raise StrategyError(msg) from error
+        require_known(strategy, self.symbols)
         verdict = first_evaluation(strategy.source(), sample_of(self.market(strategy)), self.limits, seed=self.seed)
         if not verdict.accepted:
             raise StrategyError(verdict.reason)
@@ -107,11 +116,12 @@ class Judge:
             raise StrategyError(
                 "; ".join(f"{finding.check} on {finding.timeframe}: {finding.detail}" for finding in findings)
             )
-        scored = evaluate_objective(self.panel, strategy)
+        panel = self.panel(strategy)
+        scored = evaluate_objective(panel, strategy)
         if not scored.pooled.trades:
             msg = "it made no trades in the search window"
             raise StrategyError(msg)
-        same = find_duplicate(self.panel.positions(strategy), self.taken)
+        same = find_duplicate(panel.positions(strategy), self.taken)
         if same is not None:
             msg = f"it trades like {same[0]}; design something different"
             raise StrategyError(msg)
@@ -186,9 +196,14 @@ def design_all(
         tries += tried
         for proposal in new:
             if proposal.name and proposal.strategy:
-                held = fenced(judge_of.panel.positions, proposal.strategy)
-                names[proposal.name] = {} if isinstance(held, Failed) else held
+                names[proposal.name] = held_by(judge_of.panel, proposal.strategy)
     return proposals, tries
+
+
+def held_by(panel: Callable[[Strategy], Panel], strategy: Strategy) -> Positions:
+    """Return a strategy's positions in its search window; none if it cannot be run."""
+    held = fenced(lambda: panel(strategy).positions(strategy))
+    return {} if isinstance(held, Failed) else held
 
 
 def _design(
@@ -229,8 +244,9 @@ def _judged(judge_of: Judge, code: str, share: int, seed: int) -> tuple[Scored, 
 
 def _tuned(judge_of: Judge, strategy: Strategy, share: int, seed: int) -> tuple[Scored, list[TrialRow]]:
     """Return the best version within a share of the budget if it passes validation as well, else the design itself."""
-    tuned = tune(judge_of.panel, strategy, budget=max(1, share), seed=seed)
-    tries = [TrialRow.of(scored) for scored in tuned.tried]
+    panel = judge_of.panel(strategy)
+    tuned = tune(panel, strategy, budget=max(1, share), seed=seed)
+    tries = [TrialRow.of(scored, panel.window) for scored in tuned.tried]
     if tuned.best is None or validate(
         tuned.best.strategy, judge_of.market(tuned.best.strategy), cuts=CUTS, seed=judge_of.seed
     ):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from backtester.statistics.windows import Window
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.vocabulary import Author, Kind, ProposalState, Purpose, Source, StageState
 from features.bars import TS
@@ -68,7 +69,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One evaluation in a search window, as the trial ledger counts it."""
+    """One evaluation in a search window, as the trial ledger counts it; `window` is that window."""
 
     name: str
     version: str
@@ -77,14 +78,17 @@ class TrialRow:
     score: float | None
     trades: int
     sharpe: float | None
+    window: Window
 
     @classmethod
-    def of(cls, scored: Scored) -> "TrialRow":
-        """Return the row of a scored strategy."""
+    def of(cls, scored: Scored, window: Window) -> "TrialRow":
+        """Return the row of a strategy that was scored in a search window."""
         strategy = scored.strategy
         params = json.dumps(strategy.parameters, sort_keys=True)
         pooled = scored.pooled
-        return cls(strategy.name, strategy.version, scored.lanes, params, pooled.score, pooled.trades, pooled.sharpe)
+        return cls(
+            strategy.name, strategy.version, scored.lanes, params, pooled.score, pooled.trades, pooled.sharpe, window
+        )
 
 
 def seen_in_search(scored: Scored) -> dict[str, Any]:
@@ -133,9 +137,7 @@ def strategy_rows(proposals: Iterable[Proposal], as_of: datetime) -> pl.DataFram
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), "knows_until": TS, "created_at": TS})
 
 
-def search_trial_rows(
-    tries: Iterable[TrialRow], author: Author, as_of: datetime, window: tuple[datetime, datetime], snapshot: int
-) -> pl.DataFrame:
+def search_trial_rows(tries: Iterable[TrialRow], author: Author, as_of: datetime, snapshot: int) -> pl.DataFrame:
     """Return the rows of `research.trials` for evaluations in a search window; repeated evaluations give one row.
 
     Parameters
@@ -146,8 +148,6 @@ def search_trial_rows(
         Who searched.
     as_of : datetime
         As-of of the cycle.
-    window : tuple of datetime
-        Start and end of the search window (UTC).
     snapshot : int
         Snapshot that the cycle read.
 
@@ -156,9 +156,9 @@ def search_trial_rows(
     DataFrame
         Columns of the table.
     """
-    start, end = window
     rows: dict[str, dict[str, Any]] = {}
     for trial in tries:
+        start, end = trial.window.start, trial.window.end
         key = row_id(
             "trial", Purpose.SEARCH, Kind.STRATEGY, author, as_of, trial.name, trial.version, trial.lanes, start
         )

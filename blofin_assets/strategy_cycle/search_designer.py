@@ -99,6 +99,7 @@ def search_for(
             row["score"],
             row["trades"],
             row["sharpe"],
+            panel.window,
         )
         for row in result.trials.iter_rows(named=True)
     ]

@@ -4,18 +4,19 @@ Belongs here: reading it once for all stages of a run. Does not belong here: the
 (`backtester.statistics.windows`).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
 
 import polars as pl
 
-from backtester.statistics.windows import CycleWindows, Window, cycle_windows
+from backtester.statistics.windows import CycleWindows, Window, cycle_windows, holds_long
 from blofin_assets.shared.candle_cache import feature_manager
 from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.prediction_source import predictions_for
+from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features.bars import Timeframe
 from features.market import Market
@@ -24,6 +25,12 @@ from strategies.search.panel import Panel
 
 WARMUP: Final = timedelta(hours=200)
 """History that the slowest standard feature needs: `sma_200` on 60m."""
+
+LONG_TIMEFRAMES: Final[tuple[Timeframe, ...]] = ("4h", "1d")
+"""Bars of the strategies that hold their positions for days."""
+
+LONG_WARMUP: Final = timedelta(hours=800)
+"""The same on 4h. On days it would be 200 days; what a strategy reads there is null until it is known."""
 
 VALIDATION_DAYS: Final[dict[Timeframe, timedelta]] = {
     "1m": timedelta(days=3),
@@ -41,8 +48,28 @@ SAMPLE_BARS: Final = 4_000
 _FIRST: Final = "SELECT min(day) AS day FROM market.coverage WHERE symbol IN (SELECT unnest(?))"
 
 
-def windows_of(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> CycleWindows:
-    """Return the search window and the holdout of a cycle; no search, with the reason, if the history is too short.
+@dataclass(frozen=True)
+class HoldingWindows:
+    """The windows of a cycle, by how long positions are held.
+
+    Attributes
+    ----------
+    short : CycleWindows
+        Of strategies on bars of up to an hour.
+    long : CycleWindows
+        Of strategies on 4h and 1d alone.
+    """
+
+    short: CycleWindows
+    long: CycleWindows
+
+    def of(self, timeframes: Iterable[Timeframe]) -> CycleWindows:
+        """Return the windows of a strategy that is scored on these timeframes."""
+        return self.long if holds_long(timeframes) else self.short
+
+
+def windows_of(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> HoldingWindows:
+    """Return the search windows and holdouts of a cycle; no search, with the reason, if the history is too short.
 
     Parameters
     ----------
@@ -55,15 +82,15 @@ def windows_of(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> Cyc
 
     Returns
     -------
-    CycleWindows
-        Both windows.
+    HoldingWindows
+        Search window and holdout of short and of long holdings.
     """
     first = store.read(_FIRST, [list(symbols)])["day"][0]
     begun = datetime.combine(first, time(), UTC) if first is not None else as_of
-    return cycle_windows(as_of, begun, WARMUP)
+    return HoldingWindows(cycle_windows(as_of, begun, WARMUP), cycle_windows(as_of, begun, LONG_WARMUP, long=True))
 
 
-def search_panel(store: Warehouse, symbols: Sequence[str], window: Window, run_id: str) -> Panel:
+def search_panel(store: Warehouse, symbols: Sequence[str], window: Window, run_id: str, *, long: bool = False) -> Panel:
     """Return the evaluation panel of a search window, read once per run because its stages share one process.
 
     Parameters
@@ -76,25 +103,67 @@ def search_panel(store: Warehouse, symbols: Sequence[str], window: Window, run_i
         The search window.
     run_id : str
         The run; another run reads the data again.
+    long : bool
+        Whether it is for strategies that hold for days: it has their bars alone.
 
     Returns
     -------
     Panel
         In-sample evaluator with cached features.
     """
-    return _panel(store, tuple(symbols), window, run_id)
+    return _panel(store, tuple(symbols), window, run_id, LONG_TIMEFRAMES if long else None)
+
+
+def panel_of(
+    store: Warehouse, symbols: Sequence[str], windows: HoldingWindows, strategy: Strategy, run_id: str
+) -> Panel:
+    """Return the evaluation panel of the search window that is a strategy's own.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where candles are stored.
+    symbols : sequence of str
+        Symbols of the cycle.
+    windows : HoldingWindows
+        Of the cycle.
+    strategy : Strategy
+        Its timeframes decide.
+    run_id : str
+        As for `search_panel`.
+
+    Returns
+    -------
+    Panel
+        In-sample evaluator with cached features.
+
+    Raises
+    ------
+    BlofinError
+        If the history is too short for such a window.
+    """
+    own = windows.of(strategy.timeframes)
+    if own.search is None:
+        msg = f"{strategy.name} on {', '.join(strategy.timeframes)}: {own.reason}; begin earlier with BLOFIN_START"
+        raise BlofinError(msg)
+    return search_panel(store, symbols, own.search, run_id, long=own is windows.long)
 
 
 def forget_panel() -> None:
-    """Free the memory of the last panel."""
+    """Free the memory of the last panels."""
     _panel.cache_clear()
 
 
-@lru_cache(maxsize=1)
-def _panel(store: Warehouse, symbols: tuple[str, ...], window: Window, _run_id: str) -> Panel:
-    return Panel.read(
-        feature_manager(store, window.end), symbols, window, rules=margin_rules(store, symbols, window.end)
-    )
+@lru_cache(maxsize=2)
+def _panel(
+    store: Warehouse,
+    symbols: tuple[str, ...],
+    window: Window,
+    _run_id: str,
+    timeframes: tuple[Timeframe, ...] | None,
+) -> Panel:
+    rules = margin_rules(store, symbols, window.end)
+    return Panel.read(feature_manager(store, window.end), symbols, window, timeframes=timeframes, rules=rules)
 
 
 def validation_market(store: Warehouse, symbols: Sequence[str], until: datetime, readers: Sequence[Strategy]) -> Market:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache, partial
 from typing import Any, Final
 
 import dagster as dg
@@ -18,14 +19,14 @@ import polars as pl
 
 from backtester.evaluation.ranking import ranked
 from backtester.statistics.seeds import derived_seed
-from backtester.statistics.windows import HOLDOUT_LENGTH, Window
+from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.fence import each_alone
 from blofin_assets.shared.llm_session import LlmSession
 from blofin_assets.shared.partitions import day_start, two_days
 from blofin_assets.shared.vocabulary import Author, ProposalState, StageState
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores, window_name
+from blofin_assets.strategy_cycle.in_sample import SEARCH_NAMES, incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP
 from blofin_assets.strategy_cycle.population import StrategyRecord
 from blofin_assets.strategy_cycle.prompt_context import lessons, market_state, search_results
@@ -38,7 +39,7 @@ from blofin_assets.strategy_cycle.proposals import (
     seen_in_search,
     strategy_rows,
 )
-from blofin_assets.strategy_cycle.search_window import search_panel, windows_of
+from blofin_assets.strategy_cycle.search_window import HoldingWindows, panel_of, windows_of
 from blofin_resources.claude import Answer
 from blofin_resources.dagster_resources import (
     ClaudeResource,
@@ -52,7 +53,7 @@ from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 from strategies.language.strategy import Strategy
 from strategies.llm.answers import Tuning
-from strategies.llm.prompts import tune_prompt
+from strategies.llm.prompts import Lesson, tune_prompt
 from strategies.quotas import ATTEMPTS, Stage, to_tune
 from strategies.search.objective import Scored, evaluate_objective
 from strategies.search.panel import Panel
@@ -80,25 +81,26 @@ def strategy_tuning(
     """In-sample parameter tuning of the bottom 20 %; improved versions may enter the holdout once."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    window = windows_of(store, market.symbols, as_of)
+    windows = windows_of(store, market.symbols, as_of)
     run_id = context.run.run_id
-    if window.search is None:
+    if windows.short.search is None:
         runs = [
-            run_row(Stage.TUNING, author, as_of, state=StageState.NOT_RUN, budget=0, detail=window.reason)
+            run_row(Stage.TUNING, author, as_of, state=StageState.NOT_RUN, budget=0, detail=windows.short.reason)
             for author in AUTHORS
         ]
-        return stored(store, Stage.TUNING, as_of, [], runs, {}, None, run_id)
-    panel = search_panel(store, market.symbols, window.search, run_id)
-    due, spent, attempts = _due(store, incumbents(store, as_of), as_of, window.search)
+        return stored(store, Stage.TUNING, as_of, [], runs, {}, run_id)
+    due, spent, attempts = _due(store, incumbents(store, windows), windows)
     proposals = [_exhausted(record, attempts.get(record.strategy.name, 0)) for record in spent]
     asker = LlmSession(claude.open(store, clock), as_of, run_id)
-    state = market_state(store, market.symbols, window.search.end)
+    state = cache(partial(market_state, store, market.symbols))
     tries: list[TrialRow] = []
 
     def attempted_on(record: StrategyRecord) -> tuple[Proposal, list[TrialRow]]:
         name, before = record.strategy.name, asker.cost_usd
         attempt = attempts.get(name, 0) + 1
-        first, answer = _suggested(store, panel, asker, record.strategy, state, attempt)
+        panel = panel_of(store, market.symbols, windows, record.strategy, run_id)
+        learnt = lessons(store, panel.window.end + HOLDOUT_LENGTH, name)
+        first, answer = _suggested(panel, asker, record.strategy, state(panel.window.end), learnt, attempt)
         result = tune(
             panel, record.strategy, budget=evolution.tuning_budget, seed=derived_seed(market.seed, as_of, name, size=4),
             first=first, known=_versions(store, name, as_of),
@@ -106,7 +108,7 @@ def strategy_tuning(
         diagnosis = answer.value.diagnosis if answer else None
         proposal = attempted(record, result, attempt, asker.cost_usd - before, diagnosis)
         proposal = replace(proposal, knows_until=answer.knows_until if answer else None)
-        return proposal, [TrialRow.of(scored) for scored in result.tried]
+        return proposal, [TrialRow.of(scored, panel.window) for scored in result.tried]
 
     tunings = each_alone(due if evolution.tuning_budget else (), attempted_on)
     for _, (proposal, tried) in tunings.done:
@@ -136,25 +138,30 @@ def strategy_tuning(
             spent=asker.spent(),
         ),
     ]
-    return stored(store, Stage.TUNING, as_of, proposals, runs, {Author.TUNER: tries}, window.search, run_id)
+    return stored(store, Stage.TUNING, as_of, proposals, runs, {Author.TUNER: tries}, run_id)
 
 
 def _due(
-    store: Warehouse, played: Sequence[StrategyRecord], as_of: datetime, window: Window
+    store: Warehouse, played: Sequence[StrategyRecord], windows: HoldingWindows
 ) -> tuple[list[StrategyRecord], list[StrategyRecord], dict[str, int]]:
     """Return the strategies to tune, those whose attempts are used up, and the attempts of each since activation.
 
     A strategy that drifted since the last cycle has already been tuned for this holdout.
     """
+    as_of = windows.short.as_of
     scores = store.read(
         "SELECT strategy AS name, score, trades AS total_trades FROM research.strategy_scores "
-        "WHERE as_of = ? AND \"window\" = ? AND symbol = '*'",
-        [as_of, window_name(window)],
+        "WHERE as_of = ? AND starts_with(\"window\", ?) AND symbol = '*'",
+        [as_of, SEARCH_NAMES],
     )
     so_far = tuning_attempts(store, as_of)
     attempts = {str(name): int(count) for name, count in so_far.select("name", "attempts").iter_rows()}
-    waiting = so_far.filter(pl.col("latest") > as_of - HOLDOUT_LENGTH)["name"].to_list()
     records = {record.strategy.name: record for record in played}
+    waiting = [
+        name
+        for name, latest in so_far.select("name", "latest").iter_rows()
+        if name in records and latest > windows.of(records[name].strategy.timeframes).holdout.start
+    ]
     fixed = [name for name, record in records.items() if not _tunable(record.strategy)]
     due, spent = to_tune(ranked(scores)["name"].to_list(), attempts, frozenset(waiting), frozenset(fixed))
     return [records[name] for name in due], [records[name] for name in spent], attempts
@@ -203,7 +210,12 @@ def _failed(record: StrategyRecord, attempt: int, reason: str) -> Proposal:
 
 
 def _suggested(
-    store: Warehouse, panel: Panel, asker: LlmSession, strategy: Strategy, state: list[dict[str, Any]], attempt: int
+    panel: Panel,
+    asker: LlmSession,
+    strategy: Strategy,
+    state: list[dict[str, Any]],
+    learnt: list[Lesson],
+    attempt: int,
 ) -> tuple[list[Values], Answer[Tuning] | None]:
     """Return the parameter sets that Claude suggests, and its answer; nothing without one."""
     if asker.over:
@@ -211,7 +223,7 @@ def _suggested(
     prompt = tune_prompt(
         strategy,
         results=search_results(panel, evaluate_objective(panel, strategy)),
-        lessons=lessons(store, asker.as_of, strategy.name),
+        lessons=learnt,
         market=state,
         attempt=attempt,
         costs=panel.costs,
@@ -283,7 +295,6 @@ def stored(
     proposals: Sequence[Proposal],
     runs: Sequence[dict[str, Any]],
     tries: Mapping[Author, Sequence[TrialRow]],
-    window: Window | None,
     run_id: str,
 ) -> dg.MaterializeResult[Any]:
     """Store a stage's proposals, designer runs and trials in one commit.
@@ -302,8 +313,6 @@ def stored(
         Rows of `research.designer_runs`.
     tries : mapping of Author to sequence of TrialRow
         Evaluations of each author.
-    window : Window or None
-        The search window; None without a search.
     run_id : str
         Run that writes.
 
@@ -320,10 +329,8 @@ def stored(
         tx.replace("research.proposals", rows, as_of=as_of, stage=stage, designer=designers)
         tx.replace("research.designer_runs", run_rows, as_of=as_of, stage=stage)
         tx.append("research.strategies", strategy_rows(proposals, as_of), key=["name", "version"])
-        if window is not None:
-            for author, trials in tries.items():
-                tried = search_trial_rows(trials, author, as_of, (window.start, window.end), snapshot)
-                tx.append("research.trials", tried, key=["id"])
+        for author, trials in tries.items():
+            tx.append("research.trials", search_trial_rows(trials, author, as_of, snapshot), key=["id"])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows.height,

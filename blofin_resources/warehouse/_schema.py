@@ -39,15 +39,18 @@ Snapshots from before a renaming hold the table by its former name; since then t
 
 FORMER_VALUES: Final = (
     (23, "research.strategy_scores", "window", """
-        CASE WHEN version IS NOT NULL AND "window" <> '7d' THEN 'search_' || "window" ELSE "window" END"""),
+        CASE WHEN version IS NULL THEN "window" WHEN "window" = '7d' THEN 'holdout' ELSE 'search_' || "window" END"""),
     (40, "research.trades", "pnl", "pnl - fees - funding"),
     (40, "research.forward_trades", "pnl", "pnl - fees - funding"),
     (101, "research.trials", "purpose", "CASE purpose WHEN 'exam' THEN 'holdout' ELSE purpose END"),
     (101, "research.forward_runs", "state", "CASE state WHEN 'followed' THEN 'tracked' ELSE state END"),
+    (130, "research.strategy_scores", "window", """
+        CASE WHEN version IS NOT NULL AND "window" = '7d' THEN 'holdout' ELSE "window" END"""),
 )  # fmt: skip
 """Migrations that changed stored values: their number, the table and column, and the value of today of a former row.
 
-Snapshots from before such a migration hold the former values.
+Snapshots from before such a migration hold the former values. Of several for one column the first is in force that the
+snapshot does not have, so each gives the value of today.
 """
 
 
@@ -110,11 +113,11 @@ def all_rows(held: Past, table: str, lake: str = "") -> str | None:
     former, renamed = (table, {}) if table in held.tables else FORMER_NAMES.get(table, (table, {}))
     if former not in held.tables:
         return None
-    values = ", ".join(
-        f"{value} AS {_sql.column(column)}"
-        for number, changed, column, value in FORMER_VALUES
-        if changed == table and number not in held.migrations and column in held.tables[former]
-    )
+    changes: dict[str, str] = {}
+    for number, changed, column, value in FORMER_VALUES:
+        if changed == table and number not in held.migrations and column in held.tables[former]:
+            changes.setdefault(column, value)
+    values = ", ".join(f"{value} AS {_sql.column(column)}" for column, value in changes.items())
     names = ", ".join(f"{_sql.column(old)} AS {_sql.column(new)}" for old, new in renamed.items())
     told = f"{f' REPLACE ({values})' if values else ''}{f' RENAME ({names})' if names else ''}"
     return f"SELECT *{told} FROM {f'{lake}.' if lake else ''}{_sql.name(former)}"

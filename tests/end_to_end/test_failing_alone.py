@@ -21,7 +21,7 @@ from support.warehouses import new_warehouse
 
 from backtester import Costs, SignalError, evaluate
 from backtester.resampling import aggregate
-from backtester.statistics.windows import HOLDOUT_LENGTH, CycleWindows, Window
+from backtester.statistics.windows import HOLDOUT_LENGTH, HOLDOUT_NAME, CycleWindows, Window
 from blofin_assets.cli.backtest import _found
 from blofin_assets.drift import inputs, performance
 from blofin_assets.drift.assets import drift_rows
@@ -42,18 +42,18 @@ from blofin_assets.shared.vocabulary import DriftAction
 from blofin_assets.strategy_cycle import evidence, knowledge
 from blofin_assets.strategy_cycle import llm_designer as designing
 from blofin_assets.strategy_cycle import population as load_population
-from blofin_assets.strategy_cycle.design import _positions
 from blofin_assets.strategy_cycle.evaluation_set import evaluation_set
 from blofin_assets.strategy_cycle.in_sample import _judged, _score_rows, window_name
 from blofin_assets.strategy_cycle.library import judged_rows
-from blofin_assets.strategy_cycle.llm_designer import Judge, design_all
+from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by
 from blofin_assets.strategy_cycle.ranking import rank_evaluated
-from blofin_assets.strategy_cycle.search_window import validation_market
+from blofin_assets.strategy_cycle.search_window import HoldingWindows, validation_market
 from blofin_resources.claude import Claude
 from blofin_resources.errors import BlofinError, MarketError, WarehouseError
 from blofin_resources.market.registry import open_market
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
+from features.market import Market
 from model_zoo.training.trainer import default_spec
 from strategies.language.strategy import Strategy
 from strategies.llm.prompts import Prompt, design_prompt
@@ -110,24 +110,33 @@ def panel(store: Warehouse) -> Panel:
     return Panel.read(feature_manager(store, END), SYMBOLS, WINDOW, timeframes=("5m",))
 
 
+def judge_on(panel: Panel, store: Warehouse) -> Judge:
+    """Return the checks of designs on a panel; no name is taken."""
+
+    def market(reader: Strategy) -> Market:
+        return validation_market(store, SYMBOLS, END, [reader])
+
+    return Judge(SYMBOLS, lambda _: panel, market, {}, 0, Limits())
+
+
 def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(panel: Panel) -> None:
     good, bad = compile_strategy(CODE), compile_strategy(CODE.replace('"follower"', '"broken"'))
     bad.signals = unfit  # type: ignore[method-assign]
-    judged, failed = _judged(panel, [bad, good])
-    assert [each.strategy.name for each in judged] == ["follower"]
+    judged, failed = _judged(lambda _: panel, [bad, good])
+    assert [(each.strategy.name, window) for each, window in judged] == [("follower", WINDOW)]
     assert failed == {"broken": WHY}
     with pytest.raises(BlofinError, match="no strategy could be run on the search window: signals of BTC-USDT"):
-        _judged(panel, [bad])
+        _judged(lambda _: panel, [bad])
     bad.signals = overflown  # type: ignore[method-assign]
-    judged, failed = _judged(panel, [good, bad])
+    judged, failed = _judged(lambda _: panel, [good, bad])
     assert (len(judged), failed) == (1, {"broken": "OverflowError: math range error"})
 
 
 def test_one_without_positions_keeps_no_design_from_being_looked_at(panel: Panel) -> None:
     good, bad = compile_strategy(CODE), compile_strategy(CODE.replace('"follower"', '"broken"'))
     bad.signals = overflown  # type: ignore[method-assign]
-    assert _positions(panel, good)
-    assert _positions(panel, bad) == {}
+    assert held_by(lambda _: panel, good)
+    assert held_by(lambda _: panel, bad) == {}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +200,7 @@ def test_a_design_that_fails_in_its_judging_is_refused_and_the_others_go_on(
         return tuned(given, strategy, **other)
 
     monkeypatch.setattr(designing, "tune", failing)
-    judge = Judge(panel, lambda reader: validation_market(store, SYMBOLS, END, [reader]), {}, 0, Limits())
+    judge = judge_on(panel, store)
     with FakeMessages([design(CODE), design(CODE), design(FADER)]) as server:
         client = Claude(
             store, key=SecretStr(KEY), budget_usd=50.0, base_url=server.url, deadline_seconds=20.0, clock=lambda: END
@@ -220,7 +229,7 @@ def test_a_design_that_fails_after_its_judging_leaves_the_others(
 
     monkeypatch.setattr(Panel, "positions", positions)
     failing(designing, "seen_in_search", lambda best: best.strategy.name == "follower", monkeypatch)
-    judge = Judge(panel, lambda reader: validation_market(store, SYMBOLS, END, [reader]), {}, 0, Limits())
+    judge = judge_on(panel, store)
     with FakeMessages([design(CODE), design(FADER)]) as server:
         client = Claude(
             store, key=SecretStr(KEY), budget_usd=50.0, base_url=server.url, deadline_seconds=20.0, clock=lambda: END
@@ -268,7 +277,7 @@ def test_a_design_that_reads_what_there_is_not_is_refused_and_the_others_go_on(s
     foreign = foreign.replace("self.bars), long_exit", "self.bars)), long_exit")
     modelled = CODE.replace("f.close >", '(f["model:trend"] > 0.5) & (f.close >')
     modelled = modelled.replace("self.bars), long_exit", "self.bars)), long_exit")
-    judge = Judge(panel, lambda reader: validation_market(store, SYMBOLS, END, [reader]), {}, 0, Limits())
+    judge = judge_on(panel, store)
     with FakeMessages([design(foreign), design(modelled), design(CODE)]) as server:
         client = Claude(
             store, key=SecretStr(KEY), budget_usd=50.0, base_url=server.url, deadline_seconds=20.0, clock=lambda: END
@@ -325,13 +334,18 @@ def test_a_challenger_whose_parent_is_gone_takes_the_holdout_without_it(platform
 
 
 def test_scores_of_a_short_search_window_outlive_those_of_the_holdout(store: Warehouse, panel: Panel) -> None:
-    judged, _ = _judged(panel, [compile_strategy(CODE)])
+    judged, _ = _judged(lambda _: panel, [compile_strategy(CODE)])
     short = Window(END - timedelta(days=7, hours=8), END)
-    searched = _score_rows(judged, END, short)
+    searched = _score_rows([scored for scored, _ in judged], END, short)
     with store.transaction("test") as tx:
         tx.replace("research.strategy_scores", searched, as_of=END, window=window_name(short))
-        tx.replace("research.strategy_scores", searched.with_columns(window=pl.lit("7d")), as_of=END, window="7d")
-    assert set(store.read('SELECT "window" FROM research.strategy_scores')["window"]) == {"search_7d", "7d"}
+        tx.replace(
+            "research.strategy_scores",
+            searched.with_columns(window=pl.lit(HOLDOUT_NAME)),
+            as_of=END,
+            window=HOLDOUT_NAME,
+        )
+    assert set(store.read('SELECT "window" FROM research.strategy_scores')["window"]) == {"search_7d", "holdout"}
 
 
 def test_a_broken_file_of_the_library_is_left_out_and_named(
@@ -546,7 +560,8 @@ def test_a_lesson_that_fails_leaves_the_others(platform: Platform, monkeypatch: 
     ]  # fmt: skip
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.proposals", pl.DataFrame(proposals).with_columns(pl.col(pl.Datetime).cast(TS)))
-    windows = CycleWindows(END, Window(END - HOLDOUT_LENGTH, END), WINDOW, "")
+    own = CycleWindows(END, Window(END - HOLDOUT_LENGTH, END), WINDOW, "")
+    windows = HoldingWindows(own, own)
     assert set(knowledge.distil(platform.warehouse, windows)["strategy"]) == {"follower", "fader"}
     failing(knowledge, "_refused", lambda row: row["name"] == "follower", monkeypatch)
     assert knowledge.distil(platform.warehouse, windows)["strategy"].to_list() == ["fader"]

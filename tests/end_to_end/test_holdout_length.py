@@ -1,10 +1,39 @@
 """One constant says how long the holdout is: made longer, nothing before it may see the days that it gained."""
 
+import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.platform import AS_OF, Make
+
+from blofin_assets.shared.cadences import CADENCES, MARKET_DATA, STRATEGY_CYCLE
+from blofin_assets.strategy_cycle import population
+from strategies.registry import LIBRARY, library_files
+
+SLOW = '''"""A trend of days."""
+
+from strategies import Param, Signal, Strategy
+from strategies.language import crossed_above, crossed_below
+
+
+class SlowTrend(Strategy):
+    """Follow the trend of four-hour bars.
+
+    Edge: trends of days. Fails: in ranges.
+    """
+
+    name = "slow_trend"
+    timeframes = ("4h",)
+    bars = Param(6, 4, 12)
+
+    def detect(self, f):
+        return Signal(
+            long_entry=crossed_above(f.close, f.sma(self.bars)), short_entry=crossed_below(f.close, f.sma(self.bars))
+        )
+'''
 
 TEN_DAYS = """
 import sys
@@ -13,7 +42,7 @@ from pathlib import Path
 
 import backtester.statistics.windows as windows
 
-windows.HOLDOUT_LENGTH, windows.HOLDOUT_NAME = timedelta(days=10), "10d"
+windows.HOLDOUT_LENGTH = timedelta(days=10)
 
 from support.platform import AS_OF, platforms
 
@@ -38,7 +67,7 @@ with platforms(Path(sys.argv[1])) as make:
     judged = store.read("SELECT DISTINCT window_start, window_end FROM research.strategy_backtest_results")
     assert judged.rows() == [(begins, cycle)], judged
     names = store.read('SELECT DISTINCT "window" FROM research.strategy_scores ORDER BY ALL')["window"].to_list()
-    assert len(names) == 2 and names[0] == "10d" and names[1].startswith("search_"), names
+    assert len(names) == 2 and names[0] == "holdout" and names[1].startswith("search_"), names
     told = store.read("SELECT DISTINCT usable_from FROM research.knowledge_entries WHERE window_end = ?", [cycle])
     assert told["usable_from"].to_list() == [cycle + TEN], told
     with store.transaction("old") as tx:
@@ -65,3 +94,33 @@ def test_a_longer_holdout_is_longer_everywhere(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().endswith("ten days everywhere")
+
+
+@pytest.mark.slow
+def test_who_holds_for_days_has_a_longer_holdout_and_is_searched_only_before_it(
+    make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for name in ("ema_crossover", "rsi_reversion"):
+        shutil.copy(LIBRARY / f"{name}.py", folder)
+    (folder / "slow_trend.py").write_text(SLOW)
+    monkeypatch.setattr(population, "library_files", lambda: library_files(folder))
+    days = timedelta(days=1)
+    platform = make_platform(start=(AS_OF - 76 * days).date().isoformat(), symbols="BTC-USDT", search_budget=0)
+    platform.run(jobs=(MARKET_DATA, STRATEGY_CYCLE))
+    store, cycle = platform.warehouse, next(each for each in CADENCES if each.job == STRATEGY_CYCLE).floor(AS_OF)
+    result = "research.strategy_backtest_results"
+    held = f"SELECT DISTINCT strategy_name, window_start, window_end FROM {result} ORDER BY ALL"
+    short, long = cycle - 7 * days, cycle - 28 * days
+    assert store.read(held).rows() == [
+        ("ema_crossover", short, cycle), ("rsi_reversion", short, cycle), ("slow_trend", long, cycle),
+    ]  # fmt: skip
+    tried = "SELECT name, max(window_end) FROM research.trials WHERE purpose = 'search' GROUP BY ALL ORDER BY ALL"
+    searched = store.read(tried)
+    assert searched.rows() == [("ema_crossover", short), ("rsi_reversion", short), ("slow_trend", long)]
+    windows = store.read('SELECT strategy, "window" FROM research.strategy_scores ORDER BY ALL').rows()
+    assert [name for _, name in windows].count("holdout") == 3
+    assert store.read("SELECT count(*) FROM research.evidence").item() == 3
+    hours = store.read("SELECT min(ts) AS first FROM research.active_set")["first"][0]
+    assert hours == short, "the active set is held together over the days that all have"

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from backtester.statistics.drift import LEAST_DAYS, LEAST_TRADES
 from backtester.statistics.e_process import CONFIRMS
-from backtester.statistics.windows import HOLDOUT_LENGTH
+from backtester.statistics.windows import HOLDOUT_LENGTH, LONG_HOLDOUT_LENGTH
 from blofin_resources.warehouse.description import table_columns
 
 _WORDS: Final = {
@@ -47,8 +47,8 @@ _WORDS: Final = {
     "report.due": "calls that a stage wanted to make; it makes none without a key or beyond the budget",
     "report.made": "calls that were sent to Claude",
     "report.answered": "calls with a usable answer",
-    "report.holdout_score": f"score on the holdout, the last {HOLDOUT_LENGTH.days} days before the cycle, which no "
-    "designer saw",
+    "report.holdout_score": f"score on the holdout, the last {HOLDOUT_LENGTH.days} days before the cycle (28 to "
+    f"{LONG_HOLDOUT_LENGTH.days} on 4h and 1d), which no designer saw",
 }
 
 

@@ -47,6 +47,17 @@ def test_equity_is_the_mean_and_correlations_are_those_of_returns(table: np.ndar
     assert held.total_pnl_pct == pytest.approx(100 * (combined[-1] - 1))
 
 
+def test_a_curve_that_begins_earlier_is_cut_where_the_window_begins(table: np.ndarray) -> None:
+    together, early = curves(table), curves(table[:, :1]).with_columns(pl.lit("early").alias("name"))
+    before = early.with_columns(pl.col("ts") - pl.duration(hours=len(table) - 1), pl.col("equity") - 1.0)
+    longer = pl.concat([before.filter(pl.col("ts") < START), early.with_columns(pl.col("equity") + 0.25)])
+    held = combine_equity(pl.concat([together, longer]), START)
+    assert held.equity["ts"].min() == START
+    same = combine_equity(pl.concat([together, early]), START)
+    assert held.equity["equity"].to_numpy() == pytest.approx(same.equity["equity"].to_numpy(), rel=1e-12)
+    assert held.sharpe == pytest.approx(same.sharpe, rel=1e-9)
+
+
 def test_pairs_are_each_named_once_and_null_where_one_never_moves(table: np.ndarray) -> None:
     still = np.column_stack([table[:, 0], np.ones(len(table)), table[:, 1]])
     held = combine_equity(curves(still), START)

@@ -6,20 +6,21 @@ from datetime import timedelta
 import polars as pl
 from support.platform import AS_OF, Platform
 
-from backtester.statistics.windows import Window
+from backtester.statistics.windows import cycle_windows
 from blofin_assets.drift.retuning import _hindrance, _too_late
 from blofin_assets.shared.cadences import STRATEGY_CYCLE
 from blofin_assets.shared.cycle_events import mark_done
 from blofin_assets.shared.vocabulary import Author, ProposalState
-from blofin_assets.strategy_cycle.in_sample import window_name
+from blofin_assets.strategy_cycle.in_sample import SEARCH_NAMES
 from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
 from blofin_assets.strategy_cycle.proposals import Proposal, proposal_rows
+from blofin_assets.strategy_cycle.search_window import HoldingWindows
 from blofin_assets.strategy_cycle.tuning import _due
 from features.bars import TS
 from strategies.quotas import Stage
 
 NEXT_CYCLE = AS_OF + timedelta(hours=48)
-SEARCHED = Window(NEXT_CYCLE - timedelta(days=35), NEXT_CYCLE - timedelta(days=7))
+WINDOWS = HoldingWindows(cycle_windows(NEXT_CYCLE), cycle_windows(NEXT_CYCLE, long=True))
 
 
 def tunable(platform: Platform) -> list[StrategyRecord]:
@@ -68,14 +69,14 @@ def test_who_was_tuned_for_drift_is_not_tuned_again_for_the_same_holdout(platfor
             "research.strategy_scores",
             pl.DataFrame(rows).with_columns(
                 stamp.alias("as_of"), stamp.alias("timestamp"), pl.lit("*").alias("symbol"),
-                pl.lit(window_name(SEARCHED)).alias("window"),
+                pl.lit(SEARCH_NAMES + "28d").alias("window"),
             ),
         )  # fmt: skip
-    before, _, _ = _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)
+    before, _, _ = _due(platform.warehouse, records, WINDOWS)
     assert before[0] is records[-1], "the worst first"
     propose(platform, records[-2], designer="tuner")  # of this cycle itself, made again
-    assert _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)[0] == before
+    assert _due(platform.warehouse, records, WINDOWS)[0] == before
     propose(platform, records[-1])
-    due, _, attempts = _due(platform.warehouse, records, NEXT_CYCLE, SEARCHED)
+    due, _, attempts = _due(platform.warehouse, records, WINDOWS)
     assert due == before[1:]
     assert attempts == {records[-1].strategy.name: 1}

@@ -41,7 +41,13 @@ def test_a_holdout_that_the_author_may_know_supports_nothing() -> None:
     names = ["library", "knew", "knew_the_last_hour", "came_after", "weak"]
     evidence = pl.DataFrame({"name": names, "version": "1", "supported": [True, True, True, True, False]})
     hour = timedelta(hours=1)
-    known = pl.DataFrame({"name": names, "knows_until": [None, START + 9 * hour, START + hour, START, START + hour]})
+    known = pl.DataFrame(
+        {
+            "name": names,
+            "knows_until": [None, START + 9 * hour, START + hour, START, START + hour],
+            "told_until": [None, None, START - hour, START, None],
+        }
+    )
     marked = mark_known(evidence, known, START)
     assert marked["name"].to_list() == names
     assert marked["author_may_know"].to_list() == [None, True, True, False, True]

@@ -1,15 +1,17 @@
 """The population: who exists at a time, in which state, and that text from rows is compiled and never imported."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
 from support.fake_messages import GOOD_DESIGN
 from support.platform import AS_OF, Platform
 
+from backtester.statistics.windows import cycle_windows
 from blofin_assets.strategy_cycle.in_sample import incumbents
 from blofin_assets.strategy_cycle.population import StrategyRecord, active, load_population, lost
+from blofin_assets.strategy_cycle.search_window import HoldingWindows
 from strategies.registry import load_library
 from strategies.untrusted.compiler import compile_strategy
 
@@ -30,6 +32,10 @@ def put(platform: Platform, code: str = GOOD_DESIGN, version: str | None = None,
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.strategies", pl.DataFrame([row]))
     return made.version
+
+
+def windows_at(as_of: datetime) -> HoldingWindows:
+    return HoldingWindows(cycle_windows(as_of), cycle_windows(as_of, long=True))
 
 
 def happen(platform: Platform, version: str, *events: tuple[str, int]) -> None:
@@ -73,10 +79,12 @@ def test_a_proposal_that_took_no_holdout_is_not_in_play_in_later_cycles(platform
         tx.append("research.strategy_lifecycle", pl.DataFrame(library).with_columns(pl.lit(AS_OF).alias("begins_at")))
     version = put(platform)
     later = AS_OF + 4 * STEP  # its first holdout is past
-    assert [each.source for each in incumbents(platform.warehouse, later)] == ["library"] * len(library)
+    assert [each.source for each in incumbents(platform.warehouse, windows_at(later))] == ["library"] * len(library)
     happen(platform, version, ("candidate", 0), ("validated", 0))
-    assert [each.source for each in incumbents(platform.warehouse, later)].count("designed") == 1
-    assert "range_fade" not in {each.strategy.name for each in incumbents(platform.warehouse, AS_OF + 3 * STEP)}
+    assert [each.source for each in incumbents(platform.warehouse, windows_at(later))].count("designed") == 1
+    assert "range_fade" not in {
+        each.strategy.name for each in incumbents(platform.warehouse, windows_at(AS_OF + 3 * STEP))
+    }
 
 
 def test_what_comes_back_is_active_from_then_on(platform: Platform) -> None:
@@ -101,3 +109,20 @@ def test_rows_that_make_no_such_version_are_not_in_the_population(
     ((key, why),) = lost(platform.warehouse, AS_OF).items()
     assert key == ("range_fade", version)
     assert reason in why
+
+
+def test_who_holds_for_days_is_in_play_by_the_state_when_its_own_longer_holdout_began(platform: Platform) -> None:
+    library = [{"name": each.name, "version": each.version, "event": "validated"} for each in load_library()]
+    slow = GOOD_DESIGN.replace('timeframes = ("5m", "60m")', 'timeframes = ("4h",)')
+    made = compile_strategy(slow)
+    row = {"source": "designed", "author": "claude", "code": slow, "parameters": "{}", "created_at": AS_OF}
+    with platform.warehouse.transaction("test") as tx:
+        tx.append("research.strategy_lifecycle", pl.DataFrame(library).with_columns(pl.lit(AS_OF).alias("begins_at")))
+        tx.append("research.strategies", pl.DataFrame([{"name": made.name, "version": made.version, **row}]))
+    happen(platform, made.version, ("candidate", 0), ("validated", 0), ("active", 0))
+
+    def played(days: int) -> set[str]:
+        return {each.strategy.name for each in incumbents(platform.warehouse, windows_at(AS_OF + timedelta(days=days)))}
+
+    assert made.name not in played(89)
+    assert made.name in played(90)

@@ -406,7 +406,7 @@ Values = list[Any]
 FORMER_VALUES: dict[str, tuple[dict[str, Any], str, Values, Values]] = {
     "research.forward_runs": (RAN, "state", ["followed", "lost"], ["tracked", "lost"]),
     "research.forward_trades": (TRADED | LEDGER, "pnl", [5.0, -3.0], [4.0, -4.0]),
-    "research.strategy_scores": ({"symbol": "*", "timestamp": DAY}, "window", ["7d", "28d"], ["7d", "search_28d"]),
+    "research.strategy_scores": ({"symbol": "*", "timestamp": DAY}, "window", ["7d", "28d"], ["holdout", "search_28d"]),
     "research.trades": (TRADED, "pnl", [5.0, -3.0], [4.0, -4.0]),
     "research.trials": (TRIED, "purpose", ["exam", "search", None], ["holdout", "search", None]),
 }
@@ -477,7 +477,7 @@ def test_renamed_tables_keep_their_rows_and_older_queries_keep_working(upgraded:
 
 
 def test_changed_values_are_read_as_those_of_today(upgraded: Upgraded) -> None:
-    changed = [(table, column) for _, table, column, _ in _schema.FORMER_VALUES]
+    changed = {(table, column) for _, table, column, _ in _schema.FORMER_VALUES}
     assert sorted(changed) == sorted((table, column) for table, (_, column, _, _) in FORMER_VALUES.items())
     new, scratch, snapshot = upgraded
     for table, (_, column, former, today) in FORMER_VALUES.items():
