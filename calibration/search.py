@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import beta
 
 from backtester.simulation.costs import Costs
-from backtester.statistics.overfitting import SharpeEvidence, sharpe_evidence
+from backtester.statistics.overfitting import SharpeEvidence, effective_trials, sharpe_evidence
 from backtester.statistics.windows import Window, cycle_windows
 from features.array_types import FloatArray
 from features.feature_manager import FeatureManager
@@ -168,8 +168,11 @@ def run_holdout(
     panel = Panel.read(manager, symbols, window, costs=costs)
     runs = [panel.run(strategy, evidence=True) for strategy in strategies]
     errors = [run.gross_se for run in runs if run.gross_se is not None]
+    there = np.any([run.pooled.present for run in runs], axis=0)
+    tries = len(runs) + earlier
+    worth = effective_trials(np.column_stack([run.returns[there] for run in runs]), tries)
     return {
-        run.name: sharpe_evidence(run.pooled.present_returns, run.episodes, len(runs) + earlier, errors)
+        run.name: sharpe_evidence(run.pooled.present_returns, run.episodes, tries, errors, effective=worth)
         for run in runs
         if run.episodes is not None
     }

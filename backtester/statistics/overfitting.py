@@ -1,14 +1,16 @@
 """How likely a Sharpe ratio is luck, given the number of trials.
 
-Belongs here: probabilistic and deflated Sharpe ratio, independent episodes of trades, minimum track-record length, the
-probability of backtest overfitting. Does not belong here: counting the trials (the trial ledger does), replays
-(`backtester.evaluation.robustness`).
+Belongs here: probabilistic and deflated Sharpe ratio, the effective number of trials, independent episodes of trades,
+minimum track-record length, the probability of backtest overfitting, StepM. Does not belong here: counting the trials
+(the trial ledger does), replays (`backtester.evaluation.robustness`).
 
 Every Sharpe ratio here is of one period, not annualised, and every kurtosis is 3 for a normal.
 
 Sources: Bailey & López de Prado, "The Sharpe Ratio Efficient Frontier" (2012) and "The Deflated Sharpe Ratio" (2014);
 Mertens (2002); Newey & West (1987); Lo (2002); Bailey, Borwein, López de Prado & Zhu, "The Probability of Backtest
-Overfitting" (2017). How often the ratios err is measured by `calibration/run_sharpe.py`.
+Overfitting" (2017); López de Prado, Lipton & Zoonekynd, "How to Use the Sharpe Ratio" (2026, SSRN 5520741); Page,
+"Average entropy of a subsystem" (1993); Romano & Wolf, "Stepwise multiple testing as formalized data snooping" (2005).
+How often the ratios err is measured by `calibration/run_sharpe.py`.
 """
 
 import math
@@ -40,6 +42,11 @@ LEAST_OF_EACH: Final = 3
 """Fewest winners, and fewest losers, among them: a kind of loss that never occurred is in no standard error."""
 LAGS: Final = 4
 """Largest lag of the Newey-West error."""
+STEPM_LEVEL: Final = 0.05
+"""Probability that StepM calls any worthless column superior, at most."""
+STEPM_DRAWS: Final = 1_000
+STEPM_BLOCK: Final = 12
+"""Mean length in hours of the blocks that its bootstrap draws."""
 _MOST_PERSISTENT: Final = 0.9
 _INSIDE: Final = ("stop", "trail", "target", "liquidation")
 """Exits that happen inside their bar; all others happen at its open."""
@@ -177,12 +184,97 @@ def probabilistic_sharpe(returns: FloatArray, episodes: FloatArray, benchmark: f
     return None if z is None else float(student.cdf(z, len(episodes) - 1))
 
 
-def expected_max_sharpe(trials: int, variance: float) -> float:
+def effective_trials(returns: FloatArray, trials: int) -> float:
+    """Return how many independent trials some correlated ones are worth, by the eigenvalues of their correlations.
+
+    The effective rank of the correlation matrix, exp(-sum p ln p) with p the eigenvalues over their sum, is the number
+    of equal eigenvalues with the same entropy: 1 for copies of one strategy, k for k unrelated ones. Correlations that
+    are estimated from n returns differ by chance, which lowers the logarithm by k / 2n if k <= n (Page 1993); that is
+    added again. The share of the rank in the number of columns is that of the effective in all trials.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_returns, n_columns)
+        Returns of those trials of which they are known, over one window. Columns that never move are left out.
+    trials : int
+        All trials, 1 or more.
+
+    Returns
+    -------
+    float
+        From the square root of `trials` to `trials`; `trials` where fewer than two columns move.
+
+    Notes
+    -----
+    The more trials, the more of them are alike, so the share of a part is rather too large for the whole.
+
+    References
+    ----------
+    Roy & Vetterli (2007), "The effective rank"; López de Prado, Lipton & Zoonekynd (2026).
+
+    Examples
+    --------
+    >>> moves = np.random.default_rng(1).normal(size=(168, 20))
+    >>> copies = np.repeat(moves[:, :1], 20, axis=1)
+    >>> round(effective_trials(moves, 100)), round(effective_trials(copies, 100))
+    (100, 10)
+    """
+    moving = returns[:, varies(returns.mean(axis=0), returns.var(axis=0))] if returns.size else returns
+    n, k = moving.shape if moving.ndim == _PAIR else (0, 0)
+    if k < _PAIR:
+        return float(trials)
+    share = np.linalg.eigvalsh(np.corrcoef(moving, rowvar=False)).clip(0.0) / k
+    share = share[share > 0.0]
+    small, large = min(k, n), max(k, n)
+    entropy = -float(share @ np.log(share)) + small / (2.0 * large) + max(math.log(k / n), 0.0)
+    return float(np.clip(math.exp(entropy) / k * trials, math.sqrt(trials), trials))
+
+
+def superior(returns: FloatArray, seed: int) -> list[bool]:
+    """Return which columns earn more than nothing by StepM, a bootstrap of all of them together.
+
+    The probability that it names any column whose true mean is zero or less is 5 % at most, whatever the dependence
+    between columns.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_returns, n_columns)
+        Hourly returns, a column a configuration.
+    seed : int
+        Of the stationary bootstrap: 1,000 draws in blocks of twelve hours on average.
+
+    Returns
+    -------
+    list of bool
+        One a column; false for one that never moves.
+
+    References
+    ----------
+    Romano & Wolf (2005).
+    """
+    from arch.bootstrap import StepM  # noqa: PLC0415 - brings pandas and statsmodels, which nothing else here needs
+
+    moving = varies(returns.mean(axis=0), returns.var(axis=0))
+    named = [False] * returns.shape[1]
+    if not moving.any():
+        return named
+    test = StepM(
+        np.zeros(len(returns)), -returns[:, moving], size=STEPM_LEVEL, block_size=STEPM_BLOCK, reps=STEPM_DRAWS,
+        bootstrap="stationary", studentize=True, seed=seed,
+    )  # fmt: skip
+    test.compute()
+    places = np.flatnonzero(moving)
+    for column in test.superior_models:
+        named[int(places[int(str(column))])] = True
+    return named
+
+
+def expected_max_sharpe(trials: float, variance: float) -> float:
     """Return the Sharpe ratio that the best of `trials` worthless strategies is expected to show.
 
     Parameters
     ----------
-    trials : int
+    trials : float
         Number of independent trials, 1 or more; for one the result is 0.
     variance : float
         Variance of the Sharpe ratios of the trials.
@@ -204,7 +296,7 @@ def expected_max_sharpe(trials: int, variance: float) -> float:
     if trials <= 1:
         return 0.0
     first, second = norm.ppf(1.0 - 1.0 / trials), norm.ppf(1.0 - 1.0 / (trials * math.e))
-    return math.sqrt(variance) * float((1.0 - EULER_GAMMA) * first + EULER_GAMMA * second)
+    return math.sqrt(variance) * max(float((1.0 - EULER_GAMMA) * first + EULER_GAMMA * second), 0.0)
 
 
 def min_track_record(z: float, count: int, degrees: float = math.inf, confidence: float = SUPPORTED) -> float | None:
@@ -279,6 +371,8 @@ class SharpeEvidence:
     ----------
     sharpe, se : float, optional
         Of one period, and its standard error (Newey-West, never below that of independent returns).
+    error : float, optional
+        The largest of `sharpe_errors`, never below `se`.
     count, skew, kurtosis
         Of the returns.
     episodes, winners, losers : int
@@ -288,11 +382,13 @@ class SharpeEvidence:
         three winners or three losers.
     trials : int
         Number of configurations ever run on any overlapping holdout.
+    effective : float
+        Number of independent ones that they are worth (`effective_trials`).
     variance : float, optional
         Variance of the trials' ratios if all are worthless: the larger of `se` squared and the mean square of the
         standard errors of the zero-cost ratios.
     expected_max : float, optional
-        Expected ratio of the best of `trials` worthless trials.
+        Expected ratio of the best of `effective` worthless trials.
     deflated : float, optional
         Probability that the true ratio is above zero, given that choice; null where `probabilistic` is.
     min_track_record : float, optional
@@ -307,6 +403,7 @@ class SharpeEvidence:
 
     sharpe: float | None
     se: float | None
+    error: float | None
     count: int
     skew: float
     kurtosis: float
@@ -315,6 +412,7 @@ class SharpeEvidence:
     losers: int
     probabilistic: float | None
     trials: int
+    effective: float
     variance: float | None
     expected_max: float | None
     deflated: float | None
@@ -339,7 +437,12 @@ class SharpeEvidence:
 
 
 def sharpe_evidence(
-    returns: FloatArray, episodes: FloatArray, trials: int, zero_cost_errors: Sequence[float] | FloatArray = ()
+    returns: FloatArray,
+    episodes: FloatArray,
+    trials: int,
+    zero_cost_errors: Sequence[float] | FloatArray = (),
+    *,
+    effective: float | None = None,
 ) -> SharpeEvidence:
     """Evaluate the Sharpe ratio of hourly pooled holdout returns.
 
@@ -353,6 +456,8 @@ def sharpe_evidence(
         Configurations ever run on any overlapping holdout, this one included.
     zero_cost_errors : sequence of float
         Standard errors of the ratios (of one hour) of the same holdout's configurations at zero cost; NaN is left out.
+    effective : float, optional
+        Number of independent trials that they are worth (`effective_trials`); `trials` where it is not known.
 
     Returns
     -------
@@ -378,15 +483,17 @@ def sharpe_evidence(
     if trials < 1:
         msg = f"trials is {trials}; pass 1 or more, since the configuration itself is a trial"
         raise ValueError(msg)
-    moments, se = Moments.of(returns), sharpe_se_newey_west(returns, LAGS)
+    moments, se, every = Moments.of(returns), sharpe_se_newey_west(returns, LAGS), sharpe_errors(returns)
     errors = np.asarray(zero_cost_errors, dtype=np.float64)
     errors = errors[np.isfinite(errors)]
     variance = None if se is None else max(se * se, float(np.mean(errors**2)) if len(errors) else 0.0)
-    luck = None if variance is None else expected_max_sharpe(trials, variance)
+    worth = float(trials) if effective is None else effective
+    luck = None if variance is None else expected_max_sharpe(worth, variance)
     z = sharpe_z(returns, episodes)
     return SharpeEvidence(
         sharpe=moments.sharpe,
         se=se,
+        error=None if every is None else float(every.max()),
         count=moments.count,
         skew=moments.skew,
         kurtosis=moments.kurtosis,
@@ -395,6 +502,7 @@ def sharpe_evidence(
         losers=int((episodes < 0.0).sum()),
         probabilistic=probabilistic_sharpe(returns, episodes),
         trials=trials,
+        effective=worth,
         variance=variance,
         expected_max=luck,
         deflated=None if luck is None else probabilistic_sharpe(returns, episodes, luck),

@@ -367,7 +367,8 @@ def _beside(pooled: PooledResult, evidence: Evidence, sharpe: SharpeEvidence) ->
         f"buy and hold of the same lanes: {held.total_pnl_pct:+.2f} %; beta {beta}, alpha a year {alpha}",
         f"break-even slippage a side: {_break_even(pooled, evidence)}",
         f"random timing p = {timing}",
-        f"deflated Sharpe ratio {_or_dash(sharpe.deflated, '.3f')} after {sharpe.trials} tries: {label}",
+        f"deflated Sharpe ratio {_or_dash(sharpe.deflated, '.3f')} after {sharpe.trials} tries, taken as independent: "
+        + label,
         f"episodes of trades: {episodes}",
     ]
     return "\n".join([*lines, evidence.volume.warning] if evidence.volume.warning else lines)

@@ -4,6 +4,7 @@ Belongs here: gathering the evidence of evaluations that share one holdout. Does
 (`backtester.evaluation.robustness`, `backtester.statistics.overfitting`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,18 +15,23 @@ import polars as pl
 from backtester import Evaluation, PooledResult
 from backtester.evaluation.robustness import Evidence, gather
 from backtester.evaluation.standard_metrics import EVIDENCE, stored
+from backtester.statistics.metrics import HOURS_PER_YEAR
 from backtester.statistics.overfitting import (
     BLOCKS,
     OverfittingRisk,
     SharpeEvidence,
+    effective_trials,
     episodes_of,
     overfitting_risk,
     sharpe_evidence,
+    superior,
 )
+from backtester.statistics.seeds import derived_seed
 from blofin_assets.shared.backtest_rows import pooled_of
-from blofin_assets.shared.fence import each_alone
+from blofin_assets.shared.fence import Failed, each_alone, fenced
 from blofin_assets.strategy_cycle.population import Key
 from blofin_resources.errors import BlofinError
+from features.array_types import FloatArray
 from features.bars import TS
 
 
@@ -67,8 +73,17 @@ def evidence_rows(
     """
     gathered = each_alone(evaluations, lambda evaluation: gather(evaluation, seed=seed))
     errors = [evidence.zero_cost_se for _, evidence in gathered.done if evidence.zero_cost_se is not None]
-    risk = _risk([pooled_of(evaluation) for evaluation in evaluations])
-    rated = each_alone(gathered.done, lambda of: _row(*of, _judged(of[0], trials, errors), risk))
+    moves = _moves([pooled_of(evaluation) for evaluation in evaluations])
+    risk, effective = _risk(moves), effective_trials(moves, trials)
+    second = fenced(superior, moves, derived_seed(seed, as_of, "StepM", size=4))
+    named = None if isinstance(second, Failed) else dict(zip(map(_key, evaluations), second, strict=True))
+    rated = each_alone(
+        gathered.done,
+        lambda of: {
+            **_row(*of, _judged(of[0], trials, errors, effective), risk),
+            "step_m": None if named is None else named[_key(of[0])],
+        },
+    )
     failed = [*gathered.failed, *((evaluation, why) for (evaluation, _), why in rated.failed)]
     if not rated.done:
         msg = f"there is no evidence of any result: {'; '.join(why for _, why in failed)}"
@@ -78,7 +93,7 @@ def evidence_rows(
         pl.lit(kind).alias("kind"),
         pl.lit(searched, dtype=pl.Int64).alias("search_trials"),
     )
-    return rows, {(evaluation.name, evaluation.version): why for evaluation, why in failed}
+    return rows, {_key(evaluation): why for evaluation, why in failed}
 
 
 def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> pl.DataFrame:
@@ -110,16 +125,26 @@ def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> 
     return marked.with_columns(supported=pl.col("supported") & unknown).drop("knows_until", "told_until")
 
 
-def _risk(results: Sequence[PooledResult]) -> OverfittingRisk:
-    """Return the PBO of results over one window, from the hours with bars; null if there are too few."""
+def _key(evaluation: Evaluation) -> Key:
+    return evaluation.name, evaluation.version
+
+
+def _moves(results: Sequence[PooledResult]) -> FloatArray:
+    """Return the returns of results over one window in the hours with bars, shape (n_hours, n_results)."""
     there = np.any([result.present for result in results], axis=0)
-    if np.count_nonzero(there) < 2 * BLOCKS:
+    return np.column_stack([result.returns[there] for result in results])
+
+
+def _risk(moves: FloatArray) -> OverfittingRisk:
+    """Return the PBO of hourly returns; null if there are too few."""
+    if len(moves) < 2 * BLOCKS:
         return OverfittingRisk(None, None, 0, 0, np.empty(0))
-    return overfitting_risk(np.column_stack([result.returns[there] for result in results]))
+    return overfitting_risk(moves)
 
 
-def _judged(evaluation: Evaluation, trials: int, errors: Sequence[float]) -> SharpeEvidence:
-    return sharpe_evidence(pooled_of(evaluation).present_returns, episodes_of(evaluation.scored_trades), trials, errors)
+def _judged(evaluation: Evaluation, trials: int, errors: Sequence[float], effective: float) -> SharpeEvidence:
+    episodes = episodes_of(evaluation.scored_trades)
+    return sharpe_evidence(pooled_of(evaluation).present_returns, episodes, trials, errors, effective=effective)
 
 
 def _row(evaluation: Evaluation, evidence: Evidence, sharpe: SharpeEvidence, risk: OverfittingRisk) -> dict[str, Any]:
@@ -128,6 +153,8 @@ def _row(evaluation: Evaluation, evidence: Evidence, sharpe: SharpeEvidence, ris
         "name": evaluation.name,
         "version": evaluation.version,
         "trials": sharpe.trials,
+        "effective_trials": sharpe.effective,
+        "sharpe_error": None if sharpe.error is None else sharpe.error * math.sqrt(HOURS_PER_YEAR),
         "psr": sharpe.probabilistic,
         "dsr": sharpe.deflated,
         "supported": sharpe.supported,

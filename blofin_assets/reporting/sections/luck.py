@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from blofin_assets.reporting.document import Document, Part, Share
+from blofin_assets.reporting.document import Document, Number, Part, Share
 from blofin_assets.reporting.section import Point, ReportData, Rule, Section
 from blofin_assets.reporting.sections.strategies import StrategiesPart
 from blofin_resources.warehouse import Warehouse
@@ -27,11 +27,13 @@ class Overfitting(Part):
     """The number of trials behind the best strategy, and the probability of overfitting."""
 
     trials: int | None
+    effective_trials: Number = None
     search_trials: int | None
     trials_today: dict[str, int]
     pbo: Share
     pbo_columns: int | None
     supported: int | None
+    step_m: int | None = None
 
 
 class LuckPart(Part):
@@ -52,7 +54,9 @@ def _build(data: ReportData, trials: pl.DataFrame) -> LuckPart:
         return _without(tries)
     row = {"search_trials": None, **evidence.row(0, named=True)}
     supported = evidence.filter(pl.col("supported")).height
-    return LuckPart(overfitting=Overfitting.of(row, trials_today=tries, supported=supported))
+    second = evidence["step_m"].drop_nulls()
+    named = int(second.sum()) if second.len() else None
+    return LuckPart(overfitting=Overfitting.of(row, trials_today=tries, supported=supported, step_m=named))
 
 
 def _without(tries: dict[str, int]) -> LuckPart:

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from backtester.simulation.lanes import TRADE_SCHEMA
 from backtester.statistics.metrics import Moments, sharpe_se
 from backtester.statistics.overfitting import (
+    effective_trials,
     episodes_of,
     expected_max_sharpe,
     min_track_record,
@@ -24,6 +25,7 @@ from backtester.statistics.overfitting import (
     sharpe_evidence,
     sharpe_se_newey_west,
     sharpe_z,
+    superior,
 )
 from calibration.run_sharpe import MOST_FALSE, WORTHLESS, WORTHY, share
 
@@ -259,3 +261,44 @@ def test_copies_and_idle_columns_are_dropped() -> None:
     base = rng.normal(0.0, 1.0, (168, 3))
     more = np.column_stack([base, base[:, 0] * 2.0, np.zeros(168), -base[:, 1]])
     assert overfitting_risk(more).columns == 4
+
+
+def test_as_many_trials_as_are_unrelated_count() -> None:
+    moves = np.random.default_rng(3).normal(size=(168, 60))
+    assert effective_trials(moves, 60) == pytest.approx(60.0, rel=0.01)
+    twins = np.repeat(moves[:, :30], 2, axis=1)
+    assert effective_trials(twins, 60) == pytest.approx(30.0, rel=0.2)
+    assert effective_trials(twins, 60) >= 30.0, "what is not known is counted"
+    copies = np.repeat(moves[:, :1], 60, axis=1)
+    assert effective_trials(copies, 60) == pytest.approx(math.sqrt(60.0))
+    assert effective_trials(moves, 240) == pytest.approx(240.0, rel=0.01), "all trials by the share of those known"
+    still = np.hstack([moves[:, :1], np.zeros((168, 5))])
+    assert effective_trials(still, 9) == 9.0
+    assert effective_trials(np.empty((0, 0)), 9) == 9.0
+    many = np.random.default_rng(4).normal(size=(168, 400))
+    assert effective_trials(many, 400) == pytest.approx(400.0, rel=0.02)
+
+
+def test_the_deflated_ratio_is_after_the_effective_trials() -> None:
+    returns = np.random.default_rng(1).normal(0.2, 1.0, 168)
+    episodes = returns[:168].reshape(-1, 4).sum(axis=1)
+    raw, worth = sharpe_evidence(returns, episodes, 60), sharpe_evidence(returns, episodes, 60, effective=12.0)
+    assert (raw.effective, worth.effective, worth.trials) == (60.0, 12.0, 60)
+    assert worth.deflated == sharpe_evidence(returns, episodes, 12).deflated
+    assert worth.deflated is not None
+    assert raw.deflated is not None
+    assert worth.deflated > raw.deflated
+    errors = sharpe_errors(returns)
+    assert errors is not None
+    assert worth.error == errors.max()
+    assert expected_max_sharpe(1.1, 1.0) == 0.0
+
+
+@pytest.mark.slow
+def test_stepm_names_what_earns_and_nothing_else() -> None:
+    moves = np.random.default_rng(2).normal(size=(168, 12)) * 0.01
+    moves[:, 7] = 0.0
+    moves[:, 4] += 0.005
+    assert [place for place, named in enumerate(superior(moves, 1)) if named] == [4]
+    assert superior(moves, 1) == superior(moves, 1)
+    assert not any(superior(np.zeros((168, 3)), 1))

@@ -8,7 +8,7 @@ import polars as pl
 
 from backtester import PooledResult, evaluate
 from backtester.statistics.overfitting import BLOCKS, overfitting_risk
-from blofin_assets.strategy_cycle.evidence import _risk, mark_known
+from blofin_assets.strategy_cycle.evidence import _moves, _risk, mark_known
 from tests.backtester.toy import START, SYMBOLS, Momentum, ToyManager, toy_source
 
 
@@ -25,7 +25,7 @@ def test_hours_without_bars_are_in_no_half_of_the_time() -> None:
     present[:60] = present[132:] = True
     stopped = np.zeros((168, 6))
     stopped[present] = moves
-    told = _risk(results(stopped, present))
+    told = _risk(_moves(results(stopped, present)))
     assert told.logits.tolist() == overfitting_risk(moves).logits.tolist()
     assert told.logits.tolist() != overfitting_risk(stopped).logits.tolist()
 
@@ -33,8 +33,8 @@ def test_hours_without_bars_are_in_no_half_of_the_time() -> None:
 def test_too_few_hours_with_bars_say_nothing_and_stop_nothing() -> None:
     moves = np.random.default_rng(4).normal(0.0, 1e-3, (168, 6))
     present = np.arange(168) < 2 * BLOCKS
-    assert _risk(results(moves, present)).probability is not None
-    assert _risk(results(moves, np.arange(168) < 2 * BLOCKS - 1)).probability is None
+    assert _risk(_moves(results(moves, present))).probability is not None
+    assert _risk(_moves(results(moves, np.arange(168) < 2 * BLOCKS - 1))).probability is None
 
 
 def test_a_holdout_that_the_author_may_know_supports_nothing() -> None:
