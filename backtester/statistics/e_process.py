@@ -40,6 +40,7 @@ PRIOR_DAYS: Final = 90.0
 """Weight of the prior in the stake, in days, ..."""
 PRIOR_RATIO: Final = 3.0
 """... and the annual ratio of mean to deviation that it states, whatever the holdout said."""
+_HOURS: Final = 24
 _DEVIATIONS: Final = 10.0
 _WORST_DAYS: Final = 1.5
 _DAYS_PER_YEAR: Final = YEAR / timedelta(days=1)
@@ -62,6 +63,36 @@ class EProcess(NamedTuple):
     capital: FloatArray
     stake: FloatArray
     broken: NDArray[np.bool_]
+
+
+class Days(NamedTuple):
+    """What the days of a backtest were like, as fractions of fixed capital.
+
+    Attributes
+    ----------
+    deviation : float
+        Standard deviation of a daily net return.
+    worst, best : float
+        Smallest and largest daily net return.
+    """
+
+    deviation: float
+    worst: float
+    best: float
+
+
+def daily_returns(hours: FloatArray) -> FloatArray:
+    """Return the sums of each 24 hourly returns, shape (n_hours // 24,); hours left over at the start are dropped."""
+    sums: FloatArray = hours[len(hours) % _HOURS :].reshape(-1, _HOURS).sum(axis=1)
+    return sums
+
+
+def days_of(hours: FloatArray) -> Days | None:
+    """Return what the days were like that hourly net returns, shape (n_hours,), make; None if there is no whole day."""
+    daily = daily_returns(hours)
+    if not len(daily):
+        return None
+    return Days(float(np.std(hours)) * math.sqrt(_HOURS), float(daily.min()), float(daily.max()))
 
 
 def loss_bound(daily: FloatArray, deviation: float, largest_move: float) -> float:

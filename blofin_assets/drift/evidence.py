@@ -22,13 +22,14 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from backtester.statistics.e_process import confirmed, e_process, loss_bound, rank_weights
+from backtester.statistics.e_process import Days, confirmed, daily_returns, e_process, loss_bound, rank_weights
 from backtester.statistics.metrics import varies
 from blofin_assets.drift.assets import GROUP
 from blofin_assets.drift.performance import Run, holdout_returns
 from blofin_assets.forward.assets import forward_ledger
 from blofin_assets.shared.asset import lineage, stage_asset, table_preview
 from blofin_assets.shared.partitions import day_start, days
+from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.queries import query
@@ -137,16 +138,30 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
         chosen = {"symbols": list(symbols), "start": start}
         return float(store.read(query("drift/largest_move"), chosen)["move"][0] or 0.0)
 
-    returns = holdout_returns(store, sorted(records))
+    returns, searched = holdout_returns(store, sorted(records)), _searched(store, records)
     moved = {record: hours for record, hours in returns.items() if len(hours) and varies(hours.mean(), hours.var())}
     weights = _weights(store, moved)
     terms = {}
     for record, hours in moved.items():
         deviation = float(np.std(hours)) * math.sqrt(_HOURS)
-        daily = hours[len(hours) % _HOURS :].reshape(-1, _HOURS).sum(axis=1)
-        losses, gains = (loss_bound(side, deviation, largest_move(record[3])) for side in (daily, -daily))
+        before = searched.get(record, Days(0.0, 0.0, 0.0))
+        daily, scale = np.append(daily_returns(hours), before[1:]), max(deviation, before.deviation)
+        losses, gains = (loss_bound(side, scale, largest_move(record[3])) for side in (daily, -daily))
         terms[record] = Terms(deviation, losses, gains, float(np.mean(hours)) * _HOURS, weights[record])
     return terms
+
+
+def _searched(store: Warehouse, records: Iterable[Run]) -> dict[Run, Days]:
+    """Return what the days of each version's search windows before its activation were like, where that is stored."""
+    asked = pl.DataFrame(sorted(records), schema=dict(zip(_KEY, _SCHEMA.values(), strict=False)), orient="row")
+    days = store.read(query("drift/searched_days"))
+    found = (
+        asked.join(days, on=["name", "version"])
+        .filter(pl.col("kind") == Kind.STRATEGY, pl.col("as_of") <= pl.col("activated_at"))
+        .group_by(_KEY)
+        .agg(pl.col("deviation").max(), pl.col("worst").min(), pl.col("best").max())
+    )
+    return {_record(row[:4]): Days(*row[4:]) for row in found.select(*_KEY, *Days._fields).iter_rows()}
 
 
 def _weights(store: Warehouse, records: Iterable[Run]) -> dict[Run, float]:

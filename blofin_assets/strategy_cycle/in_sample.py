@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 
 from backtester.evaluation.ranking import ranked
+from backtester.statistics.e_process import Days, days_of
 from backtester.statistics.windows import SEARCH_REACH, Window
 from blofin_assets.features.assets import FEATURE_ASSETS
 from blofin_assets.shared.asset import lineage, stage_asset, table_preview
@@ -170,6 +171,11 @@ def _table(judged: Sequence[Scored]) -> pl.DataFrame:
     return ranked(pl.DataFrame(rows, schema=schema))
 
 
+def _days(scored: Scored) -> dict[str, float | None]:
+    days = days_of(scored.pooled.present_returns)
+    return {f"day_{name}": None if days is None else getattr(days, name) for name in Days._fields}
+
+
 def _score_rows(judged: Sequence[Scored], as_of: datetime, window: Window) -> pl.DataFrame:
     rows = [
         {
@@ -188,7 +194,10 @@ def _score_rows(judged: Sequence[Scored], as_of: datetime, window: Window) -> pl
             "max_drawdown_pct": scored.pooled.max_drawdown * 100,
             "score": scored.pooled.score,
             "as_of": as_of,
+            **_days(scored),
         }
         for scored in judged
     ]
-    return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("timestamp", "as_of").cast(TS))
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(
+        pl.col("timestamp", "as_of").cast(TS), pl.col("day_deviation", "day_worst", "day_best").cast(pl.Float64)
+    )

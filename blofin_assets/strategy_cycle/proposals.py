@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from backtester.statistics.e_process import days_of
 from backtester.statistics.windows import Window
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.vocabulary import Author, Kind, ProposalState, Purpose, Source, StageState
@@ -25,6 +26,7 @@ PROPOSALS: Final[dict[str, Any]] = {
     "fails_when": pl.String, "state": pl.String, "refusal": pl.String, "evaluations": pl.Int32,
     "search_score": pl.Float64, "search_trades": pl.Int32, "search_sharpe": pl.Float64, "objective": pl.Float64,
     "parent_search_score": pl.Float64, "parent_objective": pl.Float64, "cost_usd": pl.Float64,
+    "search_day_deviation": pl.Float64, "search_day_worst": pl.Float64, "search_day_best": pl.Float64,
 }  # fmt: skip
 _TRIALS: Final[dict[str, Any]] = {
     "id": pl.String, "as_of": TS, "kind": pl.String, "author": pl.String, "name": pl.String, "version": pl.String,
@@ -59,6 +61,9 @@ class Proposal:
     search_trades: int | None = None
     search_sharpe: float | None = None
     objective: float | None = None
+    search_day_deviation: float | None = None
+    search_day_worst: float | None = None
+    search_day_best: float | None = None
     parent_search_score: float | None = None
     parent_objective: float | None = None
     cost_usd: float = 0.0
@@ -94,7 +99,9 @@ class TrialRow:
 def seen_in_search(scored: Scored) -> dict[str, Any]:
     """Return the fields of `Proposal` that describe a version's in-sample result."""
     pooled = scored.pooled
+    days = days_of(pooled.present_returns)
     return {
+        **({} if days is None else {f"search_day_{name}": value for name, value in days._asdict().items()}),
         "search_score": pooled.score,
         "search_trades": pooled.trades,
         "search_sharpe": pooled.sharpe,

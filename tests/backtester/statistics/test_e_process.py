@@ -15,6 +15,8 @@ from backtester.statistics.e_process import (
     MEDIAN_DAYS,
     PRIOR_DAYS,
     confirmed,
+    daily_returns,
+    days_of,
     days_to_confirm,
     e_process,
     loss_bound,
@@ -198,3 +200,13 @@ def test_what_is_there_needs_no_day_and_what_never_comes_has_none() -> None:
     assert days_to_confirm(19.0, 0.0, 0.01, 0.1) is None
     near, far = days_to_confirm(10.0, 0.001, 0.01, 0.1), days_to_confirm(0.1, 0.001, 0.01, 0.1)
     assert near is not None and far is not None and near < far  # noqa: PT018 - one thought
+
+
+def test_days_are_sums_of_whole_days_from_the_end() -> None:
+    hours = np.arange(50.0)
+    assert daily_returns(hours).tolist() == [sum(range(2, 26)), sum(range(26, 50))]
+    found = days_of(np.where(np.arange(48) < 24, -1.0, 2.0) / 24)
+    assert found is not None
+    assert (found.worst, found.best) == pytest.approx((-1.0, 2.0))
+    assert found.deviation == pytest.approx(1.5 / 24 * 24**0.5)
+    assert days_of(np.ones(23)) is None

@@ -224,3 +224,37 @@ def daily_bars(moves: list[float]) -> pl.DataFrame:
         volume=pl.lit(1.0), quote_volume=pl.lit(100.0), contracts=pl.lit(1.0), minutes=pl.lit(1440),
         origin=pl.lit("sample"),
     )  # fmt: skip
+
+
+def test_the_bounds_rest_on_the_days_of_search_windows_before_activation_as_well(tracked: Platform) -> None:
+    shared = {"symbol": "*", "version": "1"}
+    days = [
+        ("good", ACTIVE, 0.002, -0.5, 0.3), ("good", ACTIVE - 2 * DAY, 0.001, -0.4, 0.4),
+        ("good", ACTIVE + 2 * DAY, 0.001, -0.9, 0.9), ("worse", ACTIVE, 0.2, -0.01, 0.01),
+    ]  # fmt: skip
+    rows = [
+        {
+            "strategy": name,
+            "as_of": at,
+            "timestamp": at,
+            "day_deviation": deviation,
+            "day_worst": worst,
+            "day_best": best,
+        }
+        for name, at, deviation, worst, best in days
+    ]
+    with tracked.warehouse.transaction("test") as tx:
+        scores = pl.DataFrame(rows).with_columns(pl.col("as_of", "timestamp").cast(TS), window=pl.lit("search_28d"))
+        tx.append(
+            "research.strategy_scores", scores.with_columns(pl.lit(text).alias(key) for key, text in shared.items())
+        )
+        proposal = {
+            "as_of": ACTIVE, "stage": "design", "designer": "search", "slot": 0, "name": "good", "version": "1",
+            "state": "sound", "evaluations": 1, "cost_usd": 0.0, "search_day_deviation": 0.001,
+            "search_day_worst": -0.6, "search_day_best": 0.1,
+        }  # fmt: skip
+        tx.append("research.proposals", pl.DataFrame([proposal]).with_columns(pl.col("as_of").cast(TS)))
+    written = write(tracked, ACTIVE + DAY).sort("name")
+    assert written["loss_bound"].to_list() == pytest.approx([1.5 * 0.6, 10 * 0.2])
+    assert written["gain_bound"].to_list() == pytest.approx([1.5 * 0.4, 10 * 0.2])
+    assert written["deviation"][1] < 0.01, "the scale of the prior is that of the holdout"
