@@ -28,14 +28,17 @@ from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.design import strategy_finalists
 from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluation_set
 from blofin_assets.strategy_cycle.evidence import evidence_rows, mark_known
+from blofin_assets.strategy_cycle.expected import expected_rows
 from blofin_assets.strategy_cycle.library import GROUP, validated, verdicts
-from blofin_assets.strategy_cycle.population import Key, StrategyRecord
+from blofin_assets.strategy_cycle.population import Key, StrategyRecord, load_population
 from blofin_assets.strategy_cycle.search_window import windows_of
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.market import is_synthetic
 from blofin_resources.queries import query
+from blofin_resources.warehouse import Warehouse
 from features.bars import TS
+from strategies.search.map_elites.sampling_weights import families_of
 
 STEPS_BACK: Final = -(-HOLDOUT_LENGTH // TWO_DAYS)
 """Length of the holdout in steps of the 48-hour grid, rounded up."""
@@ -105,6 +108,10 @@ def strategy_backtests(
     evidence = pl.concat([rows for _, (rows, _, _) in by_window.done], how="vertical_relaxed")
     unproven = {key: why for _, (_, without, _) in by_window.done for key, why in without.items()}
     unproven |= {key: why for start, why in by_window.failed for key, own in starts.items() if own == start}
+    evidence = evidence.join(
+        expected_rows(store, as_of, _measured(evaluations, evidence), _families(store, as_of)),
+        on=["name", "version"], how="left", maintain_order="left",
+    )  # fmt: skip
     rows = backtest_rows(evaluations, as_of, snapshot)
     results = _told(rows, records, store.read(_ATTEMPT, [as_of]), store.read(_PROMPTS, [as_of]))
     with store.transaction(context.run.run_id) as tx:
@@ -130,6 +137,27 @@ def strategy_backtests(
             "snapshot": tx.snapshot,
         }
     )
+
+
+def _measured(evaluations: Sequence[Evaluation], evidence: pl.DataFrame) -> pl.DataFrame:
+    """Return the holdout's ratios with their errors, as `expected_rows` reads them; what has no ratio is left out."""
+    errors = {(row["name"], row["version"]): row["sharpe_error"] for row in evidence.iter_rows(named=True)}
+    rows = [
+        (
+            each.name, each.version, pooled.start, pooled.end, pooled.sharpe, pooled.turnover,
+            errors.get((each.name, each.version)) or pooled.sharpe_se,
+        )
+        for each in evaluations
+        if (pooled := pooled_of(each)).sharpe is not None
+    ]  # fmt: skip
+    floats = dict.fromkeys(("sharpe", "turnover", "error"), pl.Float64)
+    schema: dict[str, Any] = {"name": pl.String, "version": pl.String, "window_start": TS, "window_end": TS, **floats}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _families(store: Warehouse, as_of: datetime) -> dict[Key, list[str]]:
+    """Return the families of features that each version reads; none for one whose code is gone."""
+    return {record.key: families_of(record.strategy) for record in load_population(store, as_of)}
 
 
 def _by_author(evaluations: Sequence[Evaluation], records: Sequence[StrategyRecord]) -> dict[str, list[Evaluation]]:

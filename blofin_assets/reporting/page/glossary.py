@@ -29,6 +29,11 @@ _WORDS: Final = {
     "order is known",
     "report.sharpe": "Sharpe ratio of hourly pooled returns, annualised over 365 days, ± its standard error; over a "
     "few days the error is large: read it first",
+    "report.expected_range": "Sharpe ratio to expect, annualised, and in brackets the interval that holds that of the "
+    "next 28 days with a probability of 80 %: from all holdouts of this strategy and its peers; a ratio of one "
+    "holdout is mostly luck. – before there are four holdouts that do not overlap. It does not affect the ranking",
+    "report.tries": "configurations run on overlapping holdouts, and the independent ones that they are worth by the "
+    "eigenvalues of their correlations, at least the square root: the deflated ratio is after the latter",
     "report.alpha": "annual return that holding the same lanes does not explain, fraction, ± its standard error",
     "report.gain": "baseline log-loss less the model's, nats, with its 90 % block-bootstrap interval; above 0 the "
     "model is better than the base rate",

@@ -69,7 +69,14 @@ class TopStrategy(_Measured):
 
     psr: Share
     dsr: Share
+    trials: int | None = None
+    effective_trials: Number = None
     supported: bool | None
+    step_m: bool | None = None
+    expected_sharpe: Number = None
+    expected_low: Number = None
+    expected_high: Number = None
+    expected_windows: int | None = None
     author_may_know: bool | None
     episodes: int | None
     winners: int | None
@@ -96,6 +103,17 @@ class TopStrategy(_Measured):
     def sharpe_range(self) -> str:
         """Sharpe ratio ± its standard error."""
         return formats.plus_minus(self.sharpe, self.sharpe_se, 1)
+
+    @property
+    def expected_range(self) -> str:
+        """Expected Sharpe ratio, and where that of the next month is to be expected."""
+        return _expected(self)
+
+    @property
+    def tries(self) -> str:
+        """Tries behind the deflated ratio, and the independent ones that they are worth."""
+        worth = "" if self.effective_trials is None else f", worth {formats.number(self.effective_trials, 0)}"
+        return f"{formats.number(self.trials, 0)}{worth}"
 
     @property
     def alpha_range(self) -> str:
@@ -129,6 +147,22 @@ class Ranked(Part):
     dsr: Share
     losers: int | None
     reason: str | None
+    expected_sharpe: Number = None
+    expected_low: Number = None
+    expected_high: Number = None
+    expected_windows: int | None = None
+
+    @property
+    def expected_range(self) -> str:
+        """Expected Sharpe ratio, and where that of the next month is to be expected."""
+        return _expected(self)
+
+
+def _expected(row: "TopStrategy | Ranked") -> str:
+    if row.expected_sharpe is None:
+        return "–"
+    low, high = formats.number(row.expected_low, 1), formats.number(row.expected_high, 1)
+    return f"{formats.number(row.expected_sharpe, 1)} ({low} to {high})"
 
 
 class LaneResult(Part):
@@ -181,6 +215,7 @@ _RANKING: Final = (
     ),
     Column("DSR", "dsr", "share", f"{EVIDENCE}.dsr"),
     Column("lost", "losers", "int", f"{EVIDENCE}.losers"),
+    Column("expected", "expected_range", "text", "report.expected_range"),
     Column("status", "status", "text", f"{RANKING}.status"),
     Column("author", "author", "text", "report.author"),
     Column("why", "reason"),
@@ -218,12 +253,16 @@ _LEADING: Final = (
     *_measured("total_pnl_pct", "score", "trades", "win_rate", "avg_pnl_pct"),
     Column("Sharpe", "sharpe_range", "text", "report.sharpe"),
     *_measured("max_drawdown"),
+    Column("expected Sharpe", "expected_range", "text", "report.expected_range"),
     *columns_of(EVIDENCE, ("deflated Sharpe", "dsr", "share")),
+    Column("after tries", "tries", "text", "report.tries"),
 )
 """Figures of each of the best strategies that are always visible."""
 _PLACED: Final = (
     *columns_of(
-        EVIDENCE, ("probabilistic", "psr", "share"), ("episodes", "episodes", "int"), ("lost episodes", "losers", "int")
+        EVIDENCE, ("probabilistic", "psr", "share"), ("StepM names it", "step_m", "yes"),
+        ("holdouts behind expected", "expected_windows", "int"), ("episodes", "episodes", "int"),
+        ("lost episodes", "losers", "int"),
     ),
     *_measured("declared_pnl_pct", "declared_drawdown", "declared_liquidations", "coverage"),
     *columns_of(EVIDENCE, ("random timing p", "timing_p", "n3"), ("number of shifts", "timing_shifts", "int")),
