@@ -22,6 +22,7 @@ from blofin_assets.market import checks as market_checks
 from blofin_assets.market import deep_assets, deep_checks
 from blofin_assets.ml_cycle import drift_response, ensembles, models
 from blofin_assets.ml_cycle import ranking as model_ranking
+from blofin_assets.replay import assets as replay_assets
 from blofin_assets.reporting import assets as report_assets
 from blofin_assets.reporting import checks as report_checks
 from blofin_assets.scheduling.conductor import close_dead_runs_sensor, conductor
@@ -47,7 +48,7 @@ MODULES: Final = (
     library, in_sample, tuning, design, evaluation, strategy_ranking, knowledge, portfolio,
     models, ensembles, drift_response, model_ranking,
     forward_assets, forward_checks, drift_assets, drift_checks, evidence, retuning,
-    report_assets, report_checks, maintenance,
+    report_assets, report_checks, replay_assets, maintenance,
 )  # fmt: skip
 """Modules of assets and checks, in the order of the data flow."""
 

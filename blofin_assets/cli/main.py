@@ -111,6 +111,23 @@ def reproduce(
 
 
 @app.command()
+def replay(
+    begin: Annotated[str, typer.Option("--from", help="First choice, such as 2025-05-01 (UTC).")],
+    end: Annotated[str, typer.Option("--to", help="End of the last stretch, such as 2025-06-01 (UTC).")],
+    every: Annotated[int, typer.Option(help="Days between two choices, a multiple of 2.")] = 2,
+    budget: Annotated[
+        int | None, typer.Option(help="Evaluations of the search at each choice.", show_default="BLOFIN_SEARCH_BUDGET")
+    ] = None,
+) -> None:
+    """Replay the desk on stored history: what following it would have made, choosing only by what was known."""
+    from datetime import timedelta
+
+    from blofin_assets.cli.replay import replay_desk
+
+    replay_desk(parse_moment(begin, "--from"), parse_moment(end, "--to"), timedelta(days=every), budget)
+
+
+@app.command()
 def step(
     symbol: Annotated[str, typer.Argument(help="Such as BTC-USDT.")],
     moment: Annotated[str, typer.Argument(help="UTC time of the step, as blofin status and the report name it.")],

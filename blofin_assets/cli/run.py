@@ -14,7 +14,7 @@ from rich.text import Text
 
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.cli.stages import shown_stages
-from blofin_assets.scheduling.plan import Plan, plan
+from blofin_assets.scheduling.plan import Plan, market_steps, plan
 from blofin_assets.scheduling.runner import Outcome, console, execute
 from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.cycle_events import superseded
@@ -57,6 +57,27 @@ def run_due(as_of: datetime, *, wait: bool = False) -> None:
     errors = _execute(due, session, out)
     _summarise(session, as_of, out)
     _complain(errors)
+
+
+def bring_market(session: Session, first: datetime, until: datetime, out: Console) -> None:
+    """Store the market between two times, as far as it is not stored.
+
+    Parameters
+    ----------
+    session : Session
+        Open warehouse.
+    first, until : datetime
+        The times (UTC); `BLOFIN_START` wins over the first.
+    out : Console
+        Where progress is shown.
+
+    Raises
+    ------
+    BlofinError
+        If the market's source does not answer or a check fails.
+    """
+    start = session.settings.start or first.date()
+    _complain(_execute(Plan(tuple(market_steps(until, start, session.progress))), session, out))
 
 
 def make_report(day: date, *, show: bool = False) -> None:

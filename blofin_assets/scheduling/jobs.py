@@ -51,6 +51,11 @@ REPORT_JOB: Final = dg.define_asset_job(
     selection=dg.AssetSelection.groups("reports"),
     description="The report of a UTC day, built when the day has ended.",
 )
+REPLAY_JOB: Final = dg.define_asset_job(
+    "replay",
+    selection=dg.AssetSelection.groups("replay"),
+    description="The desk replayed over a past that the run's configuration names; on no schedule.",
+)
 MAINTENANCE_JOB: Final = dg.define_asset_job(
     "maintenance",
     selection=dg.AssetSelection.groups("maintenance"),
@@ -66,5 +71,6 @@ JOBS: Final = [
     DRIFT_JOB,
     RETUNE_JOB,
     REPORT_JOB,
+    REPLAY_JOB,
     MAINTENANCE_JOB,
 ]

@@ -1,0 +1,75 @@
+"""`blofin replay`: the desk replayed, as a progress bar, tables and a page.
+
+Belongs here: the terminal side. Does not belong here: replaying (`blofin_assets.replay`).
+"""
+
+import os
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from blofin_assets.cli.run import bring_market
+from blofin_assets.cli.session import open_session
+from blofin_assets.definitions import build_resources
+from blofin_assets.replay.desk import ReplayPlan, choice_times
+from blofin_assets.replay.page import interval, percent, verdict
+from blofin_assets.replay.stages import replay
+from blofin_assets.replay.summary import SCALE, ReplaySummary
+from blofin_resources.settings import HISTORY
+
+
+def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | None) -> None:
+    """Replay the desk and print what following it would have made.
+
+    Parameters
+    ----------
+    begin, end, every
+        As for `choice_times`.
+    budget : int or None
+        Evaluations of the search at each choice; that of the settings if None.
+
+    Raises
+    ------
+    BlofinError
+        If there is no whole stretch, the market is not stored, or a cycle fails.
+    """
+    times = choice_times(begin, end, every)
+    session = open_session()
+    settings = session.settings if budget is None else session.settings.model_copy(update={"search_budget": budget})
+    out = Console()
+    bring_market(session, times[0] - HISTORY, times[-1], out)
+    resources = build_resources(settings)
+    plan = ReplayPlan(times, every, resources["market"], resources["evolution"])
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=out) as bars:
+        task = bars.add_task("stretches", total=len(plan.stretches))
+        summary, page = replay(
+            session.warehouse, plan, settings.market_id, f"replay-{uuid.uuid4()}", lambda _: bars.advance(task)
+        )
+    _show(summary, out)
+    shown = Path(os.path.relpath(page)) if page.is_relative_to(Path.cwd()) else page
+    out.print(f"page: {shown}", markup=False, soft_wrap=True)
+
+
+def _show(summary: ReplaySummary, out: Console) -> None:
+    span = f"{summary.begin:%Y-%m-%d} to {summary.end:%Y-%m-%d}"
+    table = Table(title=f"The desk replayed, {span}, a choice every {summary.every_days} days")
+    for name in ("held", "members", "a stretch (95 %)", "in all", "Sharpe"):
+        table.add_column(name, justify="left" if name == "held" else "right")
+    for held in summary.sets:
+        sharpe = "–" if held.sharpe is None else f"{held.sharpe:.2f}"
+        table.add_row(held.name, f"{held.members:.1f}", interval(held.net), percent(held.total_pct), sharpe)
+    out.print(table)
+    added = Table(title=f"What choosing added a stretch, each scaled to {100 * SCALE:.0f} % a day")
+    for name in ("active less all candidates", "mean (95 %)", "p"):
+        added.add_column(name, justify="left" if name.startswith("active") else "right")
+    for name, found in (("before costs", summary.gross), ("costs saved", summary.saved), ("net", summary.net)):
+        added.add_row(name, interval(found), "–" if found.p_value is None else f"{found.p_value:.3f}")
+    out.print(added)
+    out.print(verdict(summary), markup=False)
