@@ -150,7 +150,7 @@ def test_each_command_of_blofin_is_one_with_these_arguments(command: Command) ->
     assert isinstance(group, TyperGroup)
     name, *arguments = filled(command)
     subcommand = group.commands[name]
-    needed = [each for each in subcommand.params if each.param_type_name == "argument" and each.required]
+    needed = [each for each in subcommand.params if each.required]
     if not arguments and needed:  # named in a sentence
         return
     parsed = subcommand.make_context(name, list(arguments))
