@@ -29,7 +29,18 @@ from blofin_assets.scheduling.conductor import close_dead_runs_sensor, conductor
 from blofin_assets.scheduling.jobs import JOBS
 from blofin_assets.scheduling.notifications import notify_failures
 from blofin_assets.scheduling.schedules import SCHEDULES
-from blofin_assets.strategy_cycle import design, evaluation, in_sample, knowledge, library, portfolio, tuning
+from blofin_assets.strategy_cycle import (
+    book_evaluation,
+    book_library,
+    book_ranking,
+    design,
+    evaluation,
+    in_sample,
+    knowledge,
+    library,
+    portfolio,
+    tuning,
+)
 from blofin_assets.strategy_cycle import ranking as strategy_ranking
 from blofin_resources.dagster_resources import (
     ClaudeResource,
@@ -45,7 +56,8 @@ from blofin_resources.settings import Settings
 
 MODULES: Final = (
     market_assets, market_checks, deep_assets, deep_checks, feature_assets, feature_checks,
-    library, in_sample, tuning, design, evaluation, strategy_ranking, knowledge, portfolio,
+    library, in_sample, tuning, design, evaluation, strategy_ranking, knowledge,
+    book_library, book_evaluation, book_ranking, portfolio,
     models, ensembles, drift_response, model_ranking,
     forward_assets, forward_checks, drift_assets, drift_checks, evidence, retuning,
     report_assets, report_checks, replay_assets, maintenance,

@@ -21,6 +21,7 @@ from blofin_assets.scheduling.progress import WarehouseProgress
 from blofin_assets.shared.cadences import CADENCES, DRIFT, FORWARD, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.partitions import DAY, day_start
+from blofin_assets.strategy_cycle.book_ranking import books_now
 from blofin_resources.dagster_resources import AS_OF_TAG
 from blofin_resources.errors import MarketError, WarehouseError
 from blofin_resources.market.archive import ArchiveMarket
@@ -124,6 +125,7 @@ def collect_health(
         *_steps(store, settings, now),
         _gaps(store),
         _drift(store),
+        *([Item("books", True, *books_now(store))] if parse_rule(settings.universe) else []),
         _claude(store, settings, now),
         _runs(instance, progress, now) if instance is not None else _no_runs(unreadable),
         *([_daemon(instance, now)] if instance is not None else []),

@@ -17,6 +17,13 @@ class Stage(StrEnum):
 
     TUNING = "tuning"
     DESIGN = "design"
+    BOOK_TUNING = "book tuning"
+    BOOK_DESIGN = "book design"
+
+    @property
+    def tunes(self) -> bool:
+        """Whether its proposals are other parameters of something known."""
+        return self in {Stage.TUNING, Stage.BOOK_TUNING}
 
 
 FINALISTS: Final = 10

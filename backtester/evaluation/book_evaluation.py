@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from backtester.simulation import book_kernel as kernel
+from backtester.simulation.bar_arrays import from_micros
 from backtester.simulation.book_market import BookMarket, Contract
 from backtester.simulation.books import BookResult, BookRules, Tranche, net_of, returns_of, run_values_at
 from backtester.simulation.costs import LARGE_SHARE, Costs
@@ -23,7 +24,7 @@ from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.metrics import YEAR, Moments, alpha_and_beta, bars_per_year, max_drawdown
 from backtester.statistics.score import score
 from features.array_types import BoolArray, FloatArray, IntArray
-from features.bars import CANDLE_SCHEMA, Timeframe, bar_length
+from features.bars import CANDLE_SCHEMA, TS, Timeframe, bar_length
 from features.engine import compute
 from features.steps import Step, find_steps
 
@@ -99,6 +100,19 @@ class Capacity:
     largest: float | None
     above_limit: float | None
     without_volume: int
+
+    @property
+    def warning(self) -> str:
+        """One line where fills are too large for their bars, else ''."""
+        sentences = []
+        if self.above_limit:
+            sentences.append(
+                f"{self.above_limit:.1%} of the fills are above {LARGE_SHARE:.0%} of their bar's volume (largest "
+                f"{self.largest:.1%}): prices may be out of reach at this size"
+            )
+        if self.without_volume:
+            sentences.append(f"{self.without_volume} fills are in bars in which nothing was traded (volume 0)")
+        return "; ".join(sentences)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +191,29 @@ class BookEvaluation:
         result = self.result
         bars: BoolArray = result.market.there[result.begin :] | (result.returns != 0.0)
         return bars
+
+    def hourly(self) -> pl.DataFrame:
+        """Return the equity at full hours: `ts` (UTC), `equity` (starting capital = 1), `net_return`, `with_bars`.
+
+        The first row is the window's begin, where `net_return` and `with_bars` are null. A bar of several hours has one
+        row for each, with its return in the last. `net_return` is of the equity before the bar; `with_bars` says
+        whether any symbol has a bar over the hour.
+        """
+        result = self.result
+        hours = max(1, bar_length(result.market.timeframe) // timedelta(hours=1))
+        levels = np.concatenate([[1.0], result.equity / result.capital])
+        gained, places = np.zeros(hours * len(result.equity)), np.arange(hours * len(result.equity) + 1)
+        gained[hours - 1 :: hours] = result.returns
+        begin = from_micros(int(result.market.ts[result.begin]))
+        return pl.DataFrame(
+            {
+                "ts": [begin + place * timedelta(hours=1) for place in places.tolist()],
+                "equity": levels[places // hours],
+                "net_return": [None, *gained.tolist()],
+                "with_bars": [None, *np.repeat(self.there, hours).tolist()],
+            },
+            schema={"ts": TS, "equity": pl.Float64, "net_return": pl.Float64, "with_bars": pl.Boolean},
+        )
 
     def turnover(self) -> float:
         """Return the traded notional as a multiple of the equity at the time; the mean over the tranches."""

@@ -22,8 +22,8 @@ DEEP_HISTORY_JOB: Final = dg.define_asset_job(
 )
 STRATEGY_JOB: Final = dg.define_asset_job(
     STRATEGY_CYCLE,
-    selection=dg.AssetSelection.groups("strategies"),
-    description="Score all strategies on the holdout and rank them; every 48 hours.",
+    selection=dg.AssetSelection.groups("strategies", "books"),
+    description="Score all strategies and books on their holdouts and rank them; every 48 hours.",
 )
 ML_JOB: Final = dg.define_asset_job(
     ML_CYCLE,

@@ -5,7 +5,7 @@ Belongs here: counting trials on overlapping windows. Does not belong here: the 
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from backtester import Evaluation
@@ -72,24 +72,26 @@ def overlapping_trials(warehouse: Warehouse, kind: str, start: datetime, end: da
     return list(warehouse.read(query("shared/overlapping_trials"), window).iter_rows())
 
 
-def count_searched(warehouse: Warehouse, kind: str, as_of: datetime) -> int:
-    """Return the number of configurations that searches tried on any part of the 35 days before an as-of.
+def count_searched(warehouse: Warehouse, kind: str, as_of: datetime, reach: timedelta = SEARCH_REACH) -> int:
+    """Return the number of configurations that searches tried on any part of the days before an as-of.
 
     Parameters
     ----------
     warehouse : Warehouse
         Where the ledger is.
     kind : str
-        strategy, model or ensemble.
+        strategy, model, ensemble or book.
     as_of : datetime
         Later trials do not count (UTC).
+    reach : timedelta
+        How far back a search reaches.
 
     Returns
     -------
     int
         Distinct names, versions and sets of lanes.
     """
-    return int(warehouse.read(_SEARCHED, [kind, as_of, as_of - SEARCH_REACH]).item())
+    return int(warehouse.read(_SEARCHED, [kind, as_of, as_of - reach]).item())
 
 
 def lanes_of(evaluation: Evaluation) -> str:

@@ -18,6 +18,11 @@ class Kind(StrEnum):
     BOOK = "book"
 
 
+def by_version(kind: str) -> bool:
+    """Return whether what is of a kind is followed by its version; models and ensembles are by their name."""
+    return kind in {Kind.STRATEGY, Kind.BOOK}
+
+
 class Author(StrEnum):
     """Who wrote a strategy, chose its parameters, or asked for a trial."""
 

@@ -24,7 +24,7 @@ from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
 from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by, proposals_first
-from blofin_assets.strategy_cycle.population import TICK, load_population
+from blofin_assets.strategy_cycle.population import STRATEGIES, TICK, load_population
 from blofin_assets.strategy_cycle.prompt_context import emphasis, lessons, market_state, purposes
 from blofin_assets.strategy_cycle.proposals import run_row
 from blofin_assets.strategy_cycle.search_designer import Searched, search_for
@@ -59,7 +59,7 @@ DESIGNERS: Final = (Author.CLAUDE, Author.SEARCH)
 
 _SOUND: Final = (
     "SELECT stage, designer, slot, name, version, parent_version, objective, parent_objective FROM research.proposals "
-    "WHERE as_of = ? AND state = 'sound' ORDER BY stage, designer, slot"
+    "WHERE as_of = ? AND state = 'sound' AND stage IN (SELECT unnest(?)) ORDER BY stage, designer, slot"
 )
 
 
@@ -133,7 +133,7 @@ def strategy_finalists(
     """Candidates for the holdout: at most ten, each tested once, chosen in sample and checked for look-ahead."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    sound = store.read(_SOUND, [as_of])
+    sound = store.read(_SOUND, [as_of, STRATEGIES.stages])
     forget_panel()
     judged = verdicts(store, as_of)
     strategies = {record.key: record.strategy for record in load_population(store, as_of)}
@@ -162,7 +162,7 @@ def strategy_finalists(
         pl.concat_str(pl.lit("finalist: "), "stage", pl.lit(" by "), "designer").alias("reason"),
     )  # fmt: skip
     with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.finalists", rows, as_of=as_of)
+        tx.replace("research.finalists", rows, as_of=as_of, stage=STRATEGIES.stages)
         tx.append("research.strategy_lifecycle", events, key=["name", "version", "event"])
         tx.append("research.strategy_lifecycle", candidates, key=["name", "version", "event"])
     return dg.MaterializeResult(

@@ -29,7 +29,7 @@ from blofin_assets.strategy_cycle.design import strategy_finalists
 from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluation_set
 from blofin_assets.strategy_cycle.evidence import evidence_rows, mark_known
 from blofin_assets.strategy_cycle.expected import expected_rows
-from blofin_assets.strategy_cycle.library import GROUP, validated, verdicts
+from blofin_assets.strategy_cycle.library import GROUP, noted_events, validated, verdicts
 from blofin_assets.strategy_cycle.population import Key, StrategyRecord, load_population
 from blofin_assets.strategy_cycle.search_window import windows_of
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
@@ -84,12 +84,12 @@ def strategy_backtests(
         msg = f"no strategy could be run on the holdout: {'; '.join(failed.values()) or 'there is none'}"
         raise BlofinError(msg)
     evaluations, copies = drop_duplicates([evaluation for evaluation in run if not evaluation.error])
-    noted = _events(
+    noted = noted_events(
         LifecycleNote.DUPLICATE,
         {key: f"its positions repeat those of {original}" for key, original in copies.items()},
         as_of,
     )
-    noted = noted.vstack(_events(LifecycleNote.FAILED, failed, as_of))
+    noted = noted.vstack(noted_events(LifecycleNote.FAILED, failed, as_of))
     searched = count_searched(store, Kind.STRATEGY, as_of)
     known = store.read(query("strategy_cycle/known_to_authors"), {"as_of": as_of, "holdout": HOLDOUT_LENGTH})
     if is_synthetic(market.market):
@@ -179,9 +179,3 @@ def _told(
     key = ["strategy_name", "version"]
     joined = results.join(states, on=key, how="left").join(numbers, on=key, how="left")
     return joined.join(prompts, on=[*key, "symbol"], how="left")
-
-
-def _events(event: LifecycleNote, reasons: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:
-    rows = [(*key, event, reason) for key, reason in reasons.items()]
-    schema = dict.fromkeys(("name", "version", "event", "reason"), pl.String)
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.lit(as_of).cast(TS).alias("begins_at"))

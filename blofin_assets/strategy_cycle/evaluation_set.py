@@ -1,4 +1,4 @@
-"""The strategies that a cycle evaluates on its holdout.
+"""What a cycle evaluates on its holdout.
 
 Belongs here: their order of precedence, and dropping duplicates. Does not belong here: running the backtests
 (`evaluation`).
@@ -12,36 +12,67 @@ from typing import Final
 from backtester import Evaluation
 from blofin_assets.shared.backtest_rows import pooled_of
 from blofin_assets.shared.vocabulary import LifecycleState, Source
-from blofin_assets.strategy_cycle.population import TICK, Key, StrategyRecord, load_population
+from blofin_assets.strategy_cycle.population import (
+    STRATEGIES,
+    TICK,
+    Key,
+    StrategyRecord,
+    VersionRecord,
+    Versions,
+    W,
+    load_versions,
+)
 from blofin_resources.warehouse import Warehouse
 from strategies.validation.duplicates import Positions, find_duplicate, positions
 
-_FINALISTS: Final = "SELECT name, version, parent_version FROM research.finalists WHERE as_of = ? ORDER BY place"
+_FINALISTS: Final = (
+    "SELECT name, version, parent_version FROM research.finalists "
+    "WHERE as_of = ? AND stage IN (SELECT unnest(?)) ORDER BY place"
+)
 
 
-_EXHAUSTED: Final = "SELECT name, version FROM research.proposals WHERE as_of = ? AND state = 'exhausted'"
+_EXHAUSTED: Final = "SELECT name, version FROM research.proposals WHERE as_of = ? AND state = 'exhausted' AND stage = ?"
 
 
 def evaluation_set(store: Warehouse, as_of: datetime) -> list[StrategyRecord]:
-    """Return the strategies that a cycle evaluates on its holdout, in order of precedence.
+    """Return the strategies that a cycle evaluates on its holdout; see `chosen_for_holdout`."""
+    return chosen_for_holdout(store, as_of, STRATEGIES)
 
-    They are the deployed strategies, the library's candidates, the parents of tuned versions and the finalists. Of
+
+def chosen_for_holdout(store: Warehouse, as_of: datetime, of: Versions[W]) -> list[VersionRecord[W]]:
+    """Return what a cycle evaluates of a kind on its holdout, in order of precedence.
+
+    They are the deployed versions, the library's candidates, the parents of tuned versions and the finalists. Of
     duplicates, the first stays. Versions whose tuning attempts are exhausted are left out, and so are those that can no
     longer be compiled; a tuned version whose parent was lost meanwhile is evaluated without it.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where versions, events and finalists are read.
+    as_of : datetime
+        As-of of the cycle (UTC).
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    list of VersionRecord
+        Each with its state before the cycle.
     """
-    everyone = {record.key: record for record in load_population(store, as_of)}
-    before = {record.key: record for record in load_population(store, as_of - TICK)}
-    exhausted = set(store.read(_EXHAUSTED, [as_of]).iter_rows())
+    everyone = {record.key: record for record in load_versions(store, as_of, of)}
+    before = {record.key: record for record in load_versions(store, as_of - TICK, of)}
+    exhausted = set(store.read(_EXHAUSTED, [as_of, of.tuning]).iter_rows())
     running = [record for record in before.values() if record.running]
     candidates = [
         record
         for record in before.values()
         if record.source == Source.LIBRARY and record.state == LifecycleState.CANDIDATE
     ]
-    chosen = list(store.read(_FINALISTS, [as_of]).iter_rows())
+    chosen = list(store.read(_FINALISTS, [as_of, of.stages]).iter_rows())
     parents = [everyone[name, parent] for name, _, parent in chosen if (name, parent) in everyone]
     finalists = [everyone[name, version] for name, version, _ in chosen if (name, version) in everyone]
-    records: dict[Key, StrategyRecord] = {}
+    records: dict[Key, VersionRecord[W]] = {}
     for record in [*running, *candidates, *parents, *finalists]:
         if record.key not in exhausted:
             records.setdefault(record.key, before.get(record.key, replace(record, state=LifecycleState.CANDIDATE)))

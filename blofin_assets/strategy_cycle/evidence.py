@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtester import Evaluation, PooledResult
+from backtester import BookEvaluation, Costs, Evaluation, PooledResult
 from backtester.evaluation.robustness import Evidence, gather
 from backtester.evaluation.standard_metrics import EVIDENCE, stored
-from backtester.statistics.metrics import HOURS_PER_YEAR
+from backtester.statistics.metrics import HOURS_PER_YEAR, Moments
 from backtester.statistics.overfitting import (
     BLOCKS,
+    LAGS,
     OverfittingRisk,
     SharpeEvidence,
     effective_trials,
     episodes_of,
     overfitting_risk,
     sharpe_evidence,
+    sharpe_se_newey_west,
     superior,
 )
 from backtester.statistics.seeds import derived_seed
 from blofin_assets.shared.backtest_rows import pooled_of
+from blofin_assets.shared.book_rows import BookRun
 from blofin_assets.shared.fence import Failed, each_alone, fenced
+from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.strategy_cycle.population import Key
 from blofin_resources.errors import BlofinError
 from features.array_types import FloatArray
@@ -85,15 +89,74 @@ def evidence_rows(
         },
     )
     failed = [*gathered.failed, *((evaluation, why) for (evaluation, _), why in rated.failed)]
-    if not rated.done:
-        msg = f"there is no evidence of any result: {'; '.join(why for _, why in failed)}"
+    rows = _labelled([row for _, row in rated.done], kind, as_of, searched, [why for _, why in failed])
+    return rows, {_key(evaluation): why for evaluation, why in failed}
+
+
+def book_evidence_rows(
+    runs: Sequence[BookRun], as_of: datetime, *, trials: int, seed: int, searched: int | None = None
+) -> tuple[pl.DataFrame, Mapping[Key, str]]:
+    """Return `research.evidence` for books on one holdout; see `evidence_rows`.
+
+    Parameters
+    ----------
+    runs : sequence of BookRun
+        Over the same window.
+    as_of : datetime
+        End of the holdout.
+    trials : int
+        Configurations ever run on an overlapping window, these included.
+    seed : int
+        Of the second opinion's bootstrap.
+    searched : int, optional
+        Configurations that searches tried before the holdout.
+
+    Returns
+    -------
+    tuple of DataFrame and mapping of Key to str
+        Rows of the table; for each name and version without a row, the reason.
+
+    Raises
+    ------
+    BlofinError
+        If no result has evidence.
+
+    Notes
+    -----
+    Ratios rest on hourly returns. There is no random timing of a book, and its market is the equal-weighted average of
+    the universe instead of its lanes.
+    """
+    gathered = each_alone(runs, _zero_cost_returns)
+    errors = [se for _, free in gathered.done if (se := sharpe_se_newey_west(free, LAGS)) is not None]
+    hourly = [run.evaluation.hourly().slice(1) for run in runs]
+    there = np.any([frame["with_bars"].to_numpy() for frame in hourly], axis=0)
+    moves = np.column_stack([frame["net_return"].to_numpy()[there] for frame in hourly])
+    risk, effective = _risk(moves), effective_trials(moves, trials)
+    second = fenced(superior, moves, derived_seed(seed, as_of, Kind.BOOK, "StepM", size=4))
+    named = None if isinstance(second, Failed) else dict(zip((_book_key(run) for run in runs), second, strict=True))
+    rated = each_alone(
+        gathered.done,
+        lambda of: {
+            **_book_row(*of, trials, errors, risk, effective),
+            "step_m": None if named is None else named[_book_key(of[0])],
+        },
+    )
+    failed = [*gathered.failed, *((run, why) for (run, _), why in rated.failed)]
+    rows = _labelled([row for _, row in rated.done], Kind.BOOK, as_of, searched, [why for _, why in failed])
+    return rows, {_book_key(run): why for run, why in failed}
+
+
+def _labelled(
+    rows: Sequence[dict[str, Any]], kind: str, as_of: datetime, searched: int | None, failed: Sequence[str]
+) -> pl.DataFrame:
+    if not rows:
+        msg = f"there is no evidence of any result: {'; '.join(failed)}"
         raise BlofinError(msg)
-    rows = pl.DataFrame([row for _, row in rated.done], infer_schema_length=None).with_columns(
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(
         pl.lit(as_of).cast(TS).alias("as_of"),
         pl.lit(kind).alias("kind"),
         pl.lit(searched, dtype=pl.Int64).alias("search_trials"),
     )
-    return rows, {_key(evaluation): why for evaluation, why in failed}
 
 
 def mark_known(evidence: pl.DataFrame, known: pl.DataFrame, start: datetime) -> pl.DataFrame:
@@ -129,6 +192,10 @@ def _key(evaluation: Evaluation) -> Key:
     return evaluation.name, evaluation.version
 
 
+def _book_key(run: BookRun) -> Key:
+    return run.book.name, run.book.version
+
+
 def _moves(results: Sequence[PooledResult]) -> FloatArray:
     """Return the returns of results over one window in the hours with bars, shape (n_hours, n_results)."""
     there = np.any([result.present for result in results], axis=0)
@@ -152,19 +219,7 @@ def _row(evaluation: Evaluation, evidence: Evidence, sharpe: SharpeEvidence, ris
     return {
         "name": evaluation.name,
         "version": evaluation.version,
-        "trials": sharpe.trials,
-        "effective_trials": sharpe.effective,
-        "sharpe_error": None if sharpe.error is None else sharpe.error * math.sqrt(HOURS_PER_YEAR),
-        "psr": sharpe.probabilistic,
-        "dsr": sharpe.deflated,
-        "supported": sharpe.supported,
-        "episodes": sharpe.episodes,
-        "winners": sharpe.winners,
-        "losers": sharpe.losers,
-        "expected_max_sharpe": sharpe.expected_max,
-        "min_track_record_hours": sharpe.min_track_record,
-        "pbo": risk.probability,
-        "pbo_columns": risk.columns,
+        **_luck(sharpe, risk),
         "timing_p": None if evidence.timing is None else evidence.timing.p,
         "timing_shifts": None if evidence.timing is None else evidence.timing.shifts,
         **stored(pooled, EVIDENCE),
@@ -178,4 +233,65 @@ def _row(evaluation: Evaluation, evidence: Evidence, sharpe: SharpeEvidence, ris
         "volume_share_median": volume.median,
         "volume_share_largest": volume.largest,
         "volume_warning": volume.warning or None,
+    }
+
+
+def _luck(sharpe: SharpeEvidence, risk: OverfittingRisk) -> dict[str, Any]:
+    """Return the columns that say how much of a ratio may be luck."""
+    return {
+        "trials": sharpe.trials,
+        "effective_trials": sharpe.effective,
+        "sharpe_error": None if sharpe.error is None else sharpe.error * math.sqrt(HOURS_PER_YEAR),
+        "psr": sharpe.probabilistic,
+        "dsr": sharpe.deflated,
+        "supported": sharpe.supported,
+        "episodes": sharpe.episodes,
+        "winners": sharpe.winners,
+        "losers": sharpe.losers,
+        "expected_max_sharpe": sharpe.expected_max,
+        "min_track_record_hours": sharpe.min_track_record,
+        "pbo": risk.probability,
+        "pbo_columns": risk.columns,
+    }
+
+
+def _hourly_returns(evaluation: BookEvaluation) -> FloatArray:
+    hours = evaluation.hourly().slice(1)
+    returns: FloatArray = hours.filter("with_bars")["net_return"].to_numpy()
+    return returns
+
+
+def _zero_cost_returns(run: BookRun) -> FloatArray:
+    """Return the hourly returns of a book that pays neither fees nor slippage."""
+    free = run.market.prepared.backtest(
+        run.book, start=run.market.start, costs=Costs(taker_fee=0.0, slippage=0.0),
+        capital=run.evaluation.result.capital,
+    )  # fmt: skip
+    return _hourly_returns(free)
+
+
+def _book_row(
+    run: BookRun,
+    free: FloatArray,
+    trials: int,
+    errors: Sequence[float],
+    risk: OverfittingRisk,
+    effective: float,
+) -> dict[str, Any]:
+    trades = run.evaluation.result.trades.select(
+        "entry_ts", "exit_ts", pl.lit(run.book.timeframe).alias("timeframe"), pl.col("reason").alias("exit_reason"),
+        pl.col("net").alias("pnl"),
+    )  # fmt: skip
+    returns = _hourly_returns(run.evaluation)
+    sharpe = sharpe_evidence(returns, episodes_of(trades), trials, errors, effective=effective)
+    metrics, (size,) = run.evaluation.metrics(), run.evaluation.capacity((run.evaluation.result.capital,))
+    return {
+        "name": run.book.name,
+        "version": run.book.version,
+        **_luck(sharpe, risk),
+        "zero_cost_sharpe": Moments.of(free).sharpe,
+        **{name: metrics[name] for name in ("alpha", "alpha_se", "beta")},
+        "volume_share_median": size.median,
+        "volume_share_largest": size.largest,
+        "volume_warning": size.warning or None,
     }

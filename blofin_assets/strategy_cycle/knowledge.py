@@ -24,7 +24,7 @@ from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.library import (
     GROUP,
 )
-from blofin_assets.strategy_cycle.population import load_population
+from blofin_assets.strategy_cycle.population import STRATEGIES, load_population
 from blofin_assets.strategy_cycle.prompt_context import Taught, usable_from
 from blofin_assets.strategy_cycle.proposals import cut
 from blofin_assets.strategy_cycle.ranking import strategy_ranking
@@ -39,8 +39,14 @@ from strategies.search.map_elites.sampling_weights import families_of
 SHOWN: Final = 3
 """Number of best and of worst strategies that the lesson of a holdout names."""
 
-_PROPOSALS: Final = "SELECT * EXCLUDE (run_id) FROM research.proposals WHERE as_of = ? ORDER BY stage, designer, slot"
-_OUTCOMES: Final = "SELECT * EXCLUDE (run_id) FROM research.holdout_outcomes WHERE as_of = ? ORDER BY name, version"
+_PROPOSALS: Final = (
+    "SELECT * EXCLUDE (run_id) FROM research.proposals WHERE as_of = ? AND stage IN (SELECT unnest(?)) "
+    "ORDER BY stage, designer, slot"
+)
+_OUTCOMES: Final = (
+    "SELECT * EXCLUDE (run_id) FROM research.holdout_outcomes WHERE as_of = ? AND stage IN (SELECT unnest(?)) "
+    "ORDER BY name, version"
+)
 _SCHEMA: Final[dict[str, Any]] = {
     "id": pl.String, "timestamp": TS, "category": pl.String, "strategy": pl.String, "symbol": pl.String,
     "content": pl.String, "source": pl.String, "metadata": pl.String, "as_of": TS, "window_start": TS,
@@ -59,8 +65,9 @@ def distil(store: Warehouse, windows: HoldingWindows) -> pl.DataFrame:
         Of the cycle.
     """
     as_of = windows.short.as_of
-    proposals = store.read(_PROPOSALS, [as_of])
-    outcomes = {(row["name"], row["version"]): row for row in store.read(_OUTCOMES, [as_of]).iter_rows(named=True)}
+    proposals = store.read(_PROPOSALS, [as_of, STRATEGIES.stages])
+    finals = store.read(_OUTCOMES, [as_of, STRATEGIES.stages])
+    outcomes = {(row["name"], row["version"]): row for row in finals.iter_rows(named=True)}
     made = {record.key: record.strategy for record in load_population(store, as_of)}
 
     def learnt(row: Mapping[str, Any]) -> dict[str, Any] | None:

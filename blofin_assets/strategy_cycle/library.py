@@ -21,7 +21,7 @@ from blofin_assets.shared.fence import Failed, each_alone, fenced
 from blofin_assets.shared.partitions import day_start, two_days
 from blofin_assets.shared.vocabulary import Author, LifecycleNote, LifecycleState, Source
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.population import loaded_library
+from blofin_assets.strategy_cycle.population import STRATEGIES, Key, Versions, W, loaded_library
 from blofin_assets.strategy_cycle.search_window import validation_market
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
@@ -37,8 +37,7 @@ CUTS: Final = 4
 """Random times at which the causality test cuts the data, in addition to the critical ones."""
 
 _JUDGED: Final = (
-    "SELECT DISTINCT name, version, event FROM research.strategy_lifecycle "
-    "WHERE event IN ('validated', 'refused') AND begins_at <= ?"
+    "SELECT DISTINCT name, version, event FROM {} WHERE event IN ('validated', 'refused') AND begins_at <= ?"
 )
 
 
@@ -155,13 +154,51 @@ def _findings(waiting: Sequence[Strategy], data: Market, seed: int) -> list[tupl
     return [*(row for _, row in alone.done), *((one, f"it cannot be validated: {why}") for one, why in alone.failed)]
 
 
-def verdicts(store: Warehouse, as_of: datetime) -> dict[tuple[str, str], str]:
-    """Return the verdict on each (name, version) up to an as-of: `validated` or `refused`."""
-    return {(name, version): event for name, version, event in store.read(_JUDGED, [as_of]).iter_rows()}
+def verdicts(store: Warehouse, as_of: datetime, of: Versions[Any] = STRATEGIES) -> dict[Key, str]:
+    """Return the verdict on each version of a kind.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where events are read.
+    as_of : datetime
+        Later verdicts are ignored (UTC).
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    dict of Key to str
+        `validated` or `refused`.
+    """
+    rows = store.read(_JUDGED.format(of.lifecycle), [as_of]).iter_rows()
+    return {(name, version): event for name, version, event in rows}
 
 
-def validated(library: Sequence[Strategy], judged: Mapping[tuple[str, str], str]) -> list[Strategy]:
-    """Return the strategies that may be ranked.
+def noted_events(event: LifecycleNote, reasons: Mapping[Key, str], as_of: datetime) -> pl.DataFrame:
+    """Return lifecycle rows that note the same of several versions.
+
+    Parameters
+    ----------
+    event : LifecycleNote
+        What is noted.
+    reasons : mapping of Key to str
+        Why, for each version.
+    as_of : datetime
+        As-of of the cycle (UTC).
+
+    Returns
+    -------
+    DataFrame
+        Rows of a lifecycle.
+    """
+    rows = [(*key, event, reason) for key, reason in reasons.items()]
+    schema = dict.fromkeys(("name", "version", "event", "reason"), pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.lit(as_of).cast(TS).alias("begins_at"))
+
+
+def validated(library: Sequence[W], judged: Mapping[Key, str]) -> list[W]:
+    """Return the versions that may be ranked.
 
     Raises
     ------
@@ -170,6 +207,6 @@ def validated(library: Sequence[Strategy], judged: Mapping[tuple[str, str], str]
     """
     unjudged = [strategy.name for strategy in library if (strategy.name, strategy.version) not in judged]
     if unjudged:
-        msg = f"{', '.join(unjudged)}: not validated yet; materialise strategy_validation of this cycle first"
+        msg = f"{', '.join(unjudged)}: not validated yet; materialise the validation of this cycle first"
         raise BlofinError(msg)
     return [strategy for strategy in library if judged[strategy.name, strategy.version] == LifecycleNote.VALIDATED]

@@ -4,9 +4,8 @@ Belongs here: the asset, and the rows that follow from the results on the holdou
 ranks (`backtester.evaluation.ranking`), running the holdout (`evaluation`).
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +15,6 @@ import polars as pl
 from backtester.evaluation.ranking import last_fifth, ranked
 from backtester.statistics.windows import HOLDOUT_NAME
 from blofin_assets.shared.asset import stage_asset, table_preview
-from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.cadences import STRATEGY_CYCLE
 from blofin_assets.shared.cycle_events import require_cycle_order
 from blofin_assets.shared.partitions import day_start, two_days
@@ -25,7 +23,17 @@ from blofin_assets.shared.vocabulary import Kind, LifecycleNote, LifecycleState,
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.evaluation import strategy_backtests
 from blofin_assets.strategy_cycle.library import GROUP
-from blofin_assets.strategy_cycle.population import TICK, Key, StrategyRecord, load_population, loaded_library, lost
+from blofin_assets.strategy_cycle.older_tables import config_rows, score_rows
+from blofin_assets.strategy_cycle.population import (
+    STRATEGIES,
+    TICK,
+    Key,
+    VersionRecord,
+    Versions,
+    load_versions,
+    loaded_versions,
+    lost,
+)
 from blofin_resources.dagster_resources import ClockResource, WarehouseResource
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
@@ -34,29 +42,26 @@ from features.bars import TS
 ACTIVE: Final = 20
 """Number of active strategies; the rank alone decides."""
 
-_FINALISTS: Final = "SELECT * EXCLUDE (run_id) FROM research.finalists WHERE as_of = ? ORDER BY place"
-_PROPOSALS: Final = (
-    "SELECT * EXCLUDE (run_id) FROM research.proposals WHERE as_of = ? AND stage = 'tuning' ORDER BY slot"
+_FINALISTS: Final = (
+    "SELECT * EXCLUDE (run_id) FROM research.finalists WHERE as_of = ? AND stage IN (SELECT unnest(?)) ORDER BY place"
 )
-_UNRANKED: Final = (
-    "SELECT name, version, reason FROM research.strategy_lifecycle WHERE begins_at = ? AND event IN (SELECT unnest(?))"
-)
+_PROPOSALS: Final = "SELECT * EXCLUDE (run_id) FROM research.proposals WHERE as_of = ? AND stage = ? ORDER BY slot"
+_UNRANKED: Final = "SELECT name, version, reason FROM {} WHERE begins_at = ? AND event IN (SELECT unnest(?))"
 
 
-_BEGUN: Final = [LifecycleState.ACTIVE, LifecycleState.ARCHIVED, LifecycleState.TUNING]
+BEGUN: Final = [LifecycleState.ACTIVE, LifecycleState.ARCHIVED, LifecycleState.TUNING]
 """States that a ranking can start."""
+
+_SHOWN: Final = (
+    "rank", "name", "version", "score", "total_trades", "total_pnl_pct", "sharpe", "sharpe_se", "win_rate",
+    "coverage", "declared_pnl_pct", "ruined",
+)  # fmt: skip
 
 _EVENTS: Final[dict[str, Any]] = {**dict.fromkeys(("name", "version", "event", "reason"), pl.String), "begins_at": TS}
 _OUTCOMES: Final[dict[str, Any]] = {
     "as_of": TS, **dict.fromkeys(("stage", "designer", "name", "version"), pl.String), "score": pl.Float64,
     "trades": pl.Int32, "sharpe": pl.Float64, "parent_score": pl.Float64, "rank": pl.Int32, "dsr": pl.Float64,
     "supported": pl.Boolean, "accepted": pl.Boolean, "replaces": pl.String, "reason": pl.String,
-}  # fmt: skip
-_CONFIGS: Final[dict[str, Any]] = {
-    "id": pl.String, "timestamp": TS, "as_of": TS, "accepted": pl.Boolean,
-    **dict.fromkeys(
-        ("strategy", "version", "previous_version", "config_json", "previous_json", "source", "note"), pl.String
-    ),
 }  # fmt: skip
 
 
@@ -68,45 +73,78 @@ class Ranking:
     ----------
     table : DataFrame
         The ranking with its numbers, best first, for display.
-    rows, events, outcomes, configs, scores : DataFrame
-        Rows of `research.ranking_history`,
-        `strategy_lifecycle`, `holdout_outcomes`, `strategy_configs`, `strategy_scores`.
+    rows, events, outcomes : DataFrame
+        Rows of `research.ranking_history`, of the kind's lifecycle, and of `holdout_outcomes`.
+    configs, scores : DataFrame
+        Rows of `strategy_configs` and `strategy_scores`; empty for other kinds.
     """
 
     table: pl.DataFrame
     rows: pl.DataFrame
     events: pl.DataFrame
     outcomes: pl.DataFrame
-    configs: pl.DataFrame
-    scores: pl.DataFrame
+    configs: pl.DataFrame = field(default_factory=pl.DataFrame)
+    scores: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def rank_evaluated(store: Warehouse, as_of: datetime) -> Ranking:
-    """Rank the results of a cycle's holdout and return all rows that follow."""
+    """Rank the strategies of a cycle by their holdout and return all rows that follow."""
     results = pooled_results(store, as_of)
-    finalists = store.read(_FINALISTS, [as_of])
-    proposals = store.read(_PROPOSALS, [as_of])
-    before = {record.key: record for record in load_population(store, as_of - TICK)}
+    ranking = rank_versions(store, as_of, STRATEGIES, results, ACTIVE)
+    return replace(
+        ranking,
+        configs=config_rows(store, ranking.outcomes.iter_rows(named=True), _proposals(store, as_of, STRATEGIES), as_of),
+        scores=score_rows(results, ranking.rows, as_of),
+    )
+
+
+def rank_versions(
+    store: Warehouse,
+    as_of: datetime,
+    of: Versions[Any],
+    results: pl.DataFrame,
+    most: int,
+) -> Ranking:
+    """Rank what a cycle ran of a kind, and return the rows that follow for every kind.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where lives are read.
+    as_of : datetime
+        As-of of the cycle.
+    of : Versions
+        The kind.
+    results : DataFrame
+        `name`, `version`, `score`, `total_trades`, `sharpe`, `dsr`, `supported` on the holdout.
+    most : int
+        Number of active versions.
+
+    Returns
+    -------
+    Ranking
+        Without `configs` and `scores`.
+    """
+    finalists, proposals = store.read(_FINALISTS, [as_of, of.stages]), _proposals(store, as_of, of)
+    before = {record.key: record for record in load_versions(store, as_of - TICK, of)}
     newcomers = set(finalists.select("name", "version").iter_rows())
     kept, beaten = _one_version_each(results, newcomers, before)
     table = ranked(kept)
-    rows = _ranking_rows(table, as_of)
-    unmade = {key: why for key, why in lost(store, as_of).items() if key in newcomers}
-    gone = {**unmade, **beaten, **_gone(store, before, proposals, rows, beaten, as_of)}
+    rows = _ranking_rows(table, as_of, of.kind, most)
+    unmade = {key: why for key, why in lost(store, as_of, of).items() if key in newcomers}
+    gone = {**unmade, **beaten, **_gone(store, of, before, proposals, rows, beaten, as_of)}
     placed = {(row["name"], row["version"]): row for row in rows.iter_rows(named=True)}
     outcomes = _outcomes(results, finalists, placed, gone, before, as_of)
-    shown = (
-        "rank", "name", "version", "score", "total_trades", "total_pnl_pct", "sharpe", "sharpe_se", "win_rate",
-        "coverage", "declared_pnl_pct", "ruined",
-    )  # fmt: skip
     return Ranking(
-        table.select(shown),
+        table.select(name for name in _SHOWN if name in table.columns),
         rows,
         _events(rows, gone, before, proposals, as_of),
         pl.DataFrame(outcomes, schema=_OUTCOMES),
-        _configs(store, outcomes, proposals, as_of),
-        _scores(results, rows, as_of),
     )
+
+
+def _proposals(store: Warehouse, as_of: datetime, of: Versions[Any]) -> pl.DataFrame:
+    return store.read(_PROPOSALS, [as_of, of.tuning])
 
 
 def pooled_results(store: Warehouse, as_of: datetime) -> pl.DataFrame:
@@ -117,9 +155,25 @@ def pooled_results(store: Warehouse, as_of: datetime) -> pl.DataFrame:
     return store.read(query("strategy_cycle/pooled_results"), {"as_of": as_of}).rename({"strategy_name": "name"})
 
 
-def active_before(store: Warehouse, as_of: datetime) -> set[Key]:
-    """Return the versions that were active just before a time."""
-    return set(store.read(query("strategy_cycle/active_before"), {"as_of": as_of}).iter_rows())
+def active_before(store: Warehouse, as_of: datetime, of: Versions[Any] = STRATEGIES) -> set[Key]:
+    """Return the versions of a kind that were active just before a time.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where events are read.
+    as_of : datetime
+        The time (UTC).
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    set of Key
+        Names and versions.
+    """
+    sql = query("strategy_cycle/active_before").replace(STRATEGIES.lifecycle, of.lifecycle)
+    return set(store.read(sql, {"as_of": as_of}).iter_rows())
 
 
 def best_numbers(table: pl.DataFrame) -> dict[str, Any]:
@@ -132,7 +186,7 @@ def best_numbers(table: pl.DataFrame) -> dict[str, Any]:
 
 
 def _one_version_each(
-    results: pl.DataFrame, newcomers: set[Key], before: Mapping[Key, StrategyRecord]
+    results: pl.DataFrame, newcomers: set[Key], before: Mapping[Key, VersionRecord[Any]]
 ) -> tuple[pl.DataFrame, dict[Key, str]]:
     """Return the best version of each name, and for each other version the reason why it is not ranked.
 
@@ -160,17 +214,17 @@ def _one_version_each(
     return results.filter(pl.Series(mask, dtype=pl.Boolean)), out
 
 
-def _ranking_rows(table: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+def _ranking_rows(table: pl.DataFrame, as_of: datetime, kind: Kind, most: int) -> pl.DataFrame:
     last = last_fifth(table["name"].to_list())
     return table.select(
         pl.lit(as_of).alias("as_of"),
-        pl.lit(Kind.STRATEGY).alias("kind"),
+        pl.lit(kind).alias("kind"),
         "rank",
         "name",
         "version",
         "score",
         pl.col("total_trades").alias("trades"),
-        pl.when(pl.col("rank") <= ACTIVE)
+        pl.when(pl.col("rank") <= most)
         .then(pl.lit(LifecycleState.ACTIVE))
         .otherwise(pl.lit(LifecycleState.ARCHIVED))
         .alias("status"),
@@ -180,7 +234,8 @@ def _ranking_rows(table: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
 
 def _gone(
     store: Warehouse,
-    before: Mapping[Key, StrategyRecord],
+    of: Versions[Any],
+    before: Mapping[Key, VersionRecord[Any]],
     proposals: pl.DataFrame,
     rows: pl.DataFrame,
     beaten: Mapping[Key, str],
@@ -193,12 +248,14 @@ def _gone(
     }
     reasons |= {
         (row[0], row[1]): row[2]
-        for row in store.read(_UNRANKED, [as_of, [LifecycleNote.DUPLICATE, LifecycleNote.FAILED]]).iter_rows()
+        for row in store.read(
+            _UNRANKED.format(of.lifecycle), [as_of, [LifecycleNote.DUPLICATE, LifecycleNote.FAILED]]
+        ).iter_rows()
     }
     ranked = set(rows.select("name", "version").iter_rows())
-    unmade, broken = lost(store, as_of - TICK), loaded_library()[1]
+    unmade, broken = lost(store, as_of - TICK, of), loaded_versions(of)[1]
     gone = {}
-    for key in active_before(store, as_of) - ranked - set(beaten):
+    for key in active_before(store, as_of, of) - ranked - set(beaten):
         unloaded = broken.get(key[0], "its code is no longer in the library")
         usual = unloaded if key not in before else "it could not be ranked"
         gone[key] = reasons.get(key) or unmade.get(key) or usual
@@ -209,7 +266,7 @@ def _gone(
 def _events(
     rows: pl.DataFrame,
     gone: Mapping[Key, str],
-    before: Mapping[Key, StrategyRecord],
+    before: Mapping[Key, VersionRecord[Any]],
     proposals: pl.DataFrame,
     as_of: datetime,
 ) -> pl.DataFrame:
@@ -241,7 +298,7 @@ def _outcomes(
     finalists: pl.DataFrame,
     placed: Mapping[Key, Mapping[str, Any]],
     gone: Mapping[Key, str],
-    before: Mapping[Key, StrategyRecord],
+    before: Mapping[Key, VersionRecord[Any]],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
     """Return the outcome of each finalist; replaced strategies are assigned from the lowest rank up."""
@@ -280,7 +337,7 @@ def _outcomes(
 
 
 def _outcome(
-    row: Mapping[str, Any], rank: Mapping[str, Any], gone: Mapping[Key, str], before: Mapping[Key, StrategyRecord]
+    row: Mapping[str, Any], rank: Mapping[str, Any], gone: Mapping[Key, str], before: Mapping[Key, VersionRecord[Any]]
 ) -> str:
     """Return the outcome of a finalist in words; it says so if the version that it was tuned from no longer exists."""
     name, parent = row["name"], row["parent_version"]
@@ -289,66 +346,6 @@ def _outcome(
     if parent is None or (name, parent) in before:
         return reason
     return f"{reason}; version {parent}, from which it was tuned, no longer exists for comparison"
-
-
-def _configs(
-    store: Warehouse, outcomes: Iterable[Mapping[str, Any]], proposals: pl.DataFrame, as_of: datetime
-) -> pl.DataFrame:
-    """Return old and new parameters of every tuned finalist; null for a version that no longer compiles."""
-    proposed = {(row["name"], row["version"]): row for row in proposals.iter_rows(named=True)}
-    everyone = {
-        record.key: json.dumps(record.strategy.parameters, sort_keys=True) for record in load_population(store, as_of)
-    }  # a version that no longer compiles has none
-    rows = []
-    for outcome in outcomes:
-        row = proposed.get((outcome["name"], outcome["version"]))
-        if row is None:
-            continue
-        verdict = "accepted" if outcome["accepted"] else "not accepted"
-        rows.append(
-            {
-                "id": row_id("config", as_of, outcome["name"], outcome["version"]),
-                "timestamp": as_of,
-                "as_of": as_of,
-                "accepted": outcome["accepted"],
-                "strategy": outcome["name"],
-                "version": outcome["version"],
-                "previous_version": row["parent_version"],
-                "config_json": everyone.get((outcome["name"], outcome["version"])),
-                "previous_json": everyone.get((outcome["name"], row["parent_version"])),
-                "source": row["designer"],
-                "note": f"{row['changes']}; {verdict}: {outcome['reason']}",
-            }
-        )
-    return pl.DataFrame(rows, schema=_CONFIGS)
-
-
-def _scores(results: pl.DataFrame, rows: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Return `research.strategy_scores` in the form of the older system: a row per strategy and symbol."""
-    status = rows.select("name", "version", "status")
-    wins = (pl.col("win_rate").fill_null(0.0) * pl.col("total_trades")).round().cast(pl.Int32)
-    return (
-        results.drop("status")
-        .join(status, on=["name", "version"])
-        .select(
-            pl.lit(as_of).alias("timestamp"),
-            pl.col("name").alias("strategy"),
-            "version",
-            "symbol",
-            pl.lit(HOLDOUT_NAME).alias("window"),
-            pl.col("total_trades").alias("trades"),
-            wins.alias("wins"),
-            (pl.col("total_trades") - wins).alias("losses"),
-            "win_rate",
-            "avg_pnl_pct",
-            "total_pnl_pct",
-            pl.col("sharpe").alias("sharpe_ratio"),
-            (pl.col("max_drawdown") * 100).alias("max_drawdown_pct"),
-            "score",
-            (pl.col("status") == LifecycleState.ACTIVE).alias("enabled"),
-            pl.lit(as_of).alias("as_of"),
-        )
-    )
 
 
 def _told(row: Mapping[str, Any]) -> str:
@@ -369,10 +366,10 @@ def strategy_ranking(
     result: Ranking = rank_evaluated(store, as_of)
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.ranking_history", result.rows, as_of=as_of, kind=Kind.STRATEGY)
-        tx.replace("research.holdout_outcomes", result.outcomes, as_of=as_of)
+        tx.replace("research.holdout_outcomes", result.outcomes, as_of=as_of, stage=STRATEGIES.stages)
         tx.replace("research.strategy_configs", result.configs, as_of=as_of)
         tx.replace("research.strategy_scores", result.scores, as_of=as_of, window=HOLDOUT_NAME)
-        tx.replace("research.strategy_lifecycle", result.events, begins_at=as_of, event=_BEGUN)
+        tx.replace("research.strategy_lifecycle", result.events, begins_at=as_of, event=BEGUN)
     equity = store.read(
         "SELECT name, ts, equity FROM research.equity AS e SEMI JOIN research.ranking_history AS r "
         "USING (as_of, kind, name, version) WHERE kind = ? AND as_of = ?",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from blofin_assets.reporting.section import Section
 from blofin_assets.reporting.sections import (
     active_set,
+    books,
     changes,
     data,
     evidence,
@@ -27,6 +28,7 @@ SECTIONS: Final[tuple[Section[Any, Any], ...]] = (
     summary.SECTION,
     evidence.SECTION,
     strategies.SECTION,
+    books.SECTION,
     changes.SECTION,
     live.SECTION,
     active_set.SECTION,

@@ -17,6 +17,7 @@ from blofin_assets.reporting.document import Part
 from blofin_assets.reporting.review import review_day
 from blofin_assets.reporting.rules import rule_review
 from blofin_assets.reporting.sections.active_set import ActiveSet, Pair
+from blofin_assets.reporting.sections.books import Books
 from blofin_assets.reporting.sections.changes import StrategyChanges
 from blofin_assets.reporting.sections.data import Lane, Market
 from blofin_assets.reporting.sections.evidence import Evidence
@@ -215,6 +216,7 @@ def _document(*, wrong: bool = True) -> Document:
         ranking=ranking * wrong,
         market=market,
         ml_changes=MlChanges(trained=[guesser, knower] * wrong, ensembles_tested=[], tuned=[]),
+        books=_filled(Books, members_fewest=0, members_most=0, chosen_today=False, rows=[]),
         forward_evidence=Evidence(newest_day=None, records=0, confirmed=0, broken=0, worse=0, rows=[]),
         strategy_changes=StrategyChanges(designed=[], tuned=[], archived=[], refused=[], waiting=0, designers=[]),
         active_set=held if wrong else None,

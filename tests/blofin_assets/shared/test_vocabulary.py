@@ -47,6 +47,9 @@ NAMED: dict[str, Iterable[str]] = {
     "research.strategies.source": Source,
     "research.strategies.author": {Author.LIBRARY, *CHALLENGERS},
     "research.strategy_lifecycle.event": (*LifecycleState, *LifecycleNote),
+    "research.books.source": Source,
+    "research.books.author": {Author.LIBRARY, *CHALLENGERS},
+    "research.book_lifecycle.event": (*LifecycleState, *LifecycleNote),
     "research.ranking_history.status": RANKED,
     "research.trials.author": set(Author) - {Author.RANKING},
     "research.trials.purpose": Purpose,
@@ -92,7 +95,8 @@ BY_KIND = {
 }
 BY_KIND |= {f"forward_{name}" for name in ("entries", "trades", "equity", "runs", "validation")}
 NAMED |= {f"research.{table}.kind": set(Kind) - {Kind.BOOK} for table in BY_KIND}
-NAMED["research.trials.kind"] = Kind
+OF_BOOKS = BY_KIND - {"active_set", "active_correlations"}
+NAMED |= {f"research.{table}.kind": Kind for table in OF_BOOKS}
 
 
 @pytest.fixture(scope="module")
