@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from backtester.evaluation.book_evaluation import BookEvaluation
 from backtester.evaluation.pooling import PooledResult
 from backtester.simulation.lanes import TRADE_SCHEMA
 from features.bars import MINUTES, TS
@@ -94,8 +95,10 @@ DIFFERENCE_SCHEMA: Final = pl.Schema(
 """Differences. `known_at`: close of the bar in which the row happened; `written_at`: key that wrote it, or null."""
 
 _PACKAGE: Final = Path(__file__).parent
-_ENGINE: Final = "backtester.evaluation.evaluate"
+ENGINE: Final = "backtester.evaluation.evaluate"
 """The module that turns signals into fills and results; what it imports of this package is the engine as well."""
+BOOK_ENGINE: Final = "backtester.evaluation.book_evaluation"
+"""The same of books."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +193,41 @@ def replay_of(trades: pl.DataFrame, pooled: PooledResult, ended: Collection[str]
     )
 
 
+def replay_of_book(found: BookEvaluation) -> Replay:
+    """Return a replay from the backtest of a book that starts at activation.
+
+    Parameters
+    ----------
+    found : BookEvaluation
+        Up to the last closed bar.
+
+    Returns
+    -------
+    Replay
+        Each entry with the price and the quantity of its first fill, since later rebalances change those of the trade.
+        Where two parts of a book open a symbol in the same bar, the first stands for both; the returns are of all.
+    """
+    result, timeframe = found.result, pl.lit(found.result.market.timeframe).alias("timeframe")
+    place = ["symbol", "tranche", "entry_ts"]
+    fills = result.fills.select("symbol", "tranche", pl.col("ts").alias("entry_ts"), "price", "quantity")
+    first = fills.group_by(place, maintain_order=True).last().rename({"price": "fill", "quantity": "filled"})
+    rows = (
+        result.trades.join(first, on=place, how="left", maintain_order="left")
+        .with_columns(
+            timeframe,
+            pl.col("side").replace_strict({1: "long", -1: "short"}, return_dtype=pl.String),
+            pl.col("net").alias("pnl"),
+            pl.col("reason").alias("exit_reason"),
+        )
+        .with_columns((pl.col("entry_ts") - _bar()).alias("signal_ts"))
+        .sort(*KEY, "tranche")
+        .unique(KEY, keep="first", maintain_order=True)
+    )
+    entries = rows.with_columns(entry_price="fill", quantity=pl.col("filled").abs()).select(ENTRY_COLUMNS)
+    closed = rows.filter(pl.col("exit_reason") != "open").select(TRADE_COLUMNS)
+    return Replay(entries, closed, found.hourly().slice(1).select("ts", "net_return", "with_bars"))
+
+
 def advance(ledger: Ledger, replay: Replay, as_of: datetime) -> Advance:
     """Return the rows that a replay up to `as_of` adds to the ledger, and its differences from the ledger.
 
@@ -280,16 +318,16 @@ def attribute(
 
 
 @cache
-def engine_version() -> str:
-    """Return 12 hexadecimal digits that name the code which turns signals into fills."""
-    texts = engine_sources()
+def engine_version(module: str = ENGINE) -> str:
+    """Return 12 hexadecimal digits that name the code which turns signals into fills; of books: `BOOK_ENGINE`."""
+    texts = engine_sources(module)
     named = b"".join(name.encode() + b"\0" + texts[name] for name in sorted(texts))
     return hashlib.sha256(named).hexdigest()[:12]
 
 
-def engine_sources() -> dict[str, bytes]:
-    """Return the source of every module of this package that the engine imports, itself included, by module name."""
-    sources, due = dict[str, bytes](), [_ENGINE]
+def engine_sources(module: str = ENGINE) -> dict[str, bytes]:
+    """Return the source of every module of this package that an engine imports, itself included, by module name."""
+    sources, due = dict[str, bytes](), [module]
     while due:
         name = due.pop()
         path = _PACKAGE.parent / f"{name.replace('.', '/')}.py"

@@ -134,7 +134,9 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
     """Return what is fixed for records that begin; one without a trade in its holdout has no scale and is left out."""
 
     @cache
-    def largest_move(start: datetime) -> float:
+    def largest_move(kind: str, start: datetime) -> float:
+        if kind == Kind.BOOK:
+            return float(store.read(query("drift/largest_deep_move"), {"start": start})["move"][0] or 0.0)
         chosen = {"symbols": list(symbols), "start": start}
         return float(store.read(query("drift/largest_move"), chosen)["move"][0] or 0.0)
 
@@ -146,7 +148,7 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
         deviation = float(np.std(hours)) * math.sqrt(_HOURS)
         before = searched.get(record, Days(0.0, 0.0, 0.0))
         daily, scale = np.append(daily_returns(hours), before[1:]), max(deviation, before.deviation)
-        losses, gains = (loss_bound(side, scale, largest_move(record[3])) for side in (daily, -daily))
+        losses, gains = (loss_bound(side, scale, largest_move(record[0], record[3])) for side in (daily, -daily))
         terms[record] = Terms(deviation, losses, gains, float(np.mean(hours)) * _HOURS, weights[record])
     return terms
 

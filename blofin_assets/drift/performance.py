@@ -3,9 +3,9 @@
 Belongs here: which rows are expected, which are the forward result. Does not belong here: comparing them
 (`backtester.statistics.drift`), storing the results (the asset).
 
-A strategy's expectation is the holdout of the cycle that activated it. That of a model or ensemble is its daily
-holdouts up to that cycle, a week of them if available. Its predictions are compared under the same protocol on both
-sides: holdouts before activation, and holdouts since.
+The expectation of a strategy or a book is the holdout of the cycle that activated it. That of a model or ensemble is
+its daily holdouts up to that cycle, a week of them if available. Its predictions are compared under the same protocol
+on both sides: holdouts before activation, and holdouts since.
 
 Hours without bars are on neither side: they have no return, and zeros in their place would lower the expectation.
 
@@ -21,11 +21,12 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
+from backtester.simulation.books import returns_of
 from backtester.statistics.drift import DriftTest, compare
 from backtester.statistics.seeds import derived_seed
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.shared.fence import Failed, fenced
-from blofin_assets.shared.vocabulary import Kind
+from blofin_assets.shared.vocabulary import Kind, by_version
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 from features.array_types import FloatArray
@@ -107,7 +108,7 @@ def build_tests(store: Warehouse, as_of: datetime, seed: int) -> list[RunTest]:
     tests = []
     for run in runs:
         tests += isolated_tests(run, ("net_return",), as_of, partial(_returns, rows, run, as_of, seed))
-        if run[0] != Kind.STRATEGY:
+        if not by_version(run[0]):
             tests += isolated_tests(run, _PREDICTED, as_of, partial(_predictions, store, run, as_of, seed))
     return tests
 
@@ -172,7 +173,7 @@ def _rows(store: Warehouse, runs: Sequence[Run], as_of: datetime) -> _Rows:
 
 def _returns(rows: _Rows, run: Run, as_of: datetime, seed: int) -> list[RunTest]:
     kind, name, version, start = run
-    by_name = kind != Kind.STRATEGY
+    by_name = not by_version(kind)
     since = max(start, as_of - RECENT)
     who = (pl.col("kind") == kind) & (pl.col("name") == name)
     who &= pl.lit(by_name) | (pl.col("version") == version)
@@ -213,14 +214,17 @@ def holdout_returns(store: Warehouse, runs: Sequence[Run]) -> dict[Run, FloatArr
 def _expected_returns(equity: pl.DataFrame, run: Run) -> FloatArray:
     """Return hourly returns of the holdouts that end whole days before activation, so that none overlap."""
     kind, name, version, start = run
-    by_name = kind != Kind.STRATEGY
+    by_name = not by_version(kind)
     mine = (pl.col("kind") == kind) & (pl.col("name") == name) & (pl.lit(by_name) | (pl.col("version") == version))
     reach = EXPECTED_REACH if by_name else timedelta(microseconds=1)
     curves = equity.filter(mine, pl.col("as_of").is_between(start - reach, start, closed="right"))
     parts = [np.empty(0)]
     for as_of, curve in curves.group_by("as_of", maintain_order=True):
         if (start - as_of[0]) % _DAY == timedelta(0):
-            gained = np.diff(curve["equity"].to_numpy())  # as the ledger's: PnL over fixed capital
+            level = curve["equity"].to_numpy()
+            gained = np.diff(level)  # as the ledger's: PnL over fixed capital
+            if kind == Kind.BOOK:  # its equity compounds, and the ledger has its returns
+                gained = returns_of(level[1:], level[0])
             parts.append(gained[curve["with_bars"].to_numpy()[1:]])
     return np.concatenate(parts)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,8 @@ from backtester.forward_ledger import (
 )
 from backtester.simulation.lanes import TRADE_SCHEMA
 from backtester.statistics.windows import SEARCH_REACH
-from blofin_assets.forward.revisions import first_change
+from blofin_assets.forward.books import advanced_book, engine_of
+from blofin_assets.forward.revisions import first_change, first_deep_change
 from blofin_assets.forward.tracked import TrackedRun, tracked_runs
 from blofin_assets.ml_cycle.ensembles import ensembles
 from blofin_assets.ml_cycle.ranking import model_ranking
@@ -44,20 +45,23 @@ from blofin_assets.shared.cadences import FORWARD
 from blofin_assets.shared.candle_cache import CachedCandleSource
 from blofin_assets.shared.coverage import require_market_data
 from blofin_assets.shared.cycle_events import mark_done
+from blofin_assets.shared.deep_market import DeepMarket, shared_market
 from blofin_assets.shared.feature_registry import known_features
 from blofin_assets.shared.fence import OF_ALL, each_alone
 from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.partitions import half_day_key, half_day_start, half_days
 from blofin_assets.shared.vocabulary import ForwardState, Kind
 from blofin_assets.shared.windows import cycle_as_of
+from blofin_assets.strategy_cycle.book_ranking import book_ranking
 from blofin_assets.strategy_cycle.ranking import strategy_ranking
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.market.ingestion import delisted_at
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
-from features.bars import TS, CandleSource
+from features.bars import TS, CandleSource, Timeframe
 from features.registry import Registry
 from model_zoo.serving.version_chain import VersionChain
+from strategies.language.book import Book
 
 GROUP: Final = "forward"
 HALF_DAY: Final = timedelta(hours=12)
@@ -77,7 +81,7 @@ _LAST: Final = "SELECT max(as_of) AS as_of FROM research.forward_runs WHERE as_o
     group=GROUP,
     table="research.forward_trades",
     partitions=half_days,
-    deps=[lineage(strategy_ranking, steps_back=4), model_ranking, ensembles],
+    deps=[lineage(strategy_ranking, steps_back=4), lineage(book_ranking, steps_back=4), model_ranking, ensembles],
     kinds=("polars", "duckdb", "numba"),
 )
 def forward_ledger(
@@ -90,12 +94,12 @@ def forward_ledger(
     snapshot = store.snapshot_id()
     since = store.read(_LAST, [as_of])["as_of"][0]
     tracked = tracked_runs(store, Path(warehouse.folder) / "models", as_of, since)
-    written, common = _read_written(store, tracked), _common(store, market.symbols, as_of)
+    written, common = _read_written(store, tracked), _common(store, market.symbols, as_of, tracked)
     replayed = each_alone(tracked, lambda run: _replayed(run, common, written, as_of))
     lost = [replace(run, tradable=None, detail=reason) for run, reason in replayed.failed]
     recorded = each_alone(lost, lambda run: _replayed(run, common, written, as_of))
     parts = [part for _, part in (*replayed.done, *recorded.done)]
-    stamp = {"as_of": as_of, "snapshot_id": snapshot, "engine": engine_version()}
+    stamp = {"as_of": as_of, "snapshot_id": snapshot}
     runs = pl.DataFrame([part.row | stamp for part in parts], schema_overrides=_RUN_TYPES, infer_schema_length=None)
     with store.transaction(context.run.run_id) as tx:
         for name, part in (("entries", "entries"), ("trades", "trades"), ("equity", "hours")):
@@ -115,7 +119,7 @@ def forward_ledger(
             "new_entries": sum(part.entries.height for part in parts),
             **{name: int(runs[name].sum()) if runs.height else 0 for name in _COUNTED},
             "failed": "; ".join(f"{run.kind} {run.name}: {why}" for run, why in replayed.failed) or "none",
-            **({"runs": table_preview(runs.drop(stamp), rows=60)} if runs.height else {}),
+            **({"runs": table_preview(runs.drop(*stamp, "engine"), rows=60)} if runs.height else {}),
             "snapshot": tx.snapshot,
         }
     )
@@ -143,8 +147,13 @@ class _Common:
     largest
         For a kind, a name, a version and an activation: the size * leverage that counts as 1. It is that of the holdout
         from which the expected performance comes, so a larger one asked for later changes no stored row.
+    deep_changed
+        As `changed`, of deep history and the universe before a key.
+    universe
+        What a book activated at a time runs on; books on the same bars that were activated together share it.
     """
 
+    store: Warehouse
     source: CandleSource
     known: Registry
     symbols: Sequence[str]
@@ -152,9 +161,11 @@ class _Common:
     rules: Callable[[datetime], dict[str, MarginRules]]
     changed: Callable[[int, datetime, datetime], datetime | None]
     largest: Callable[[str, str, str, datetime], float]
+    deep_changed: Callable[[int, datetime], datetime | None]
+    universe: Callable[[Book, datetime], DeepMarket]
 
 
-def _common(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> _Common:
+def _common(store: Warehouse, symbols: Sequence[str], as_of: datetime, tracked: Sequence[TrackedRun] = ()) -> _Common:
     """Return the shared inputs of the runs of a key, cached by activation."""
 
     @cache
@@ -174,8 +185,20 @@ def _common(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> _Commo
     def largest(kind: str, name: str, version: str, start: datetime) -> float:
         return scales(start).get((name, version), 1.0) if kind == Kind.STRATEGY else 1.0
 
+    @cache
+    def deep_changed(snapshot: int, key: datetime) -> datetime | None:
+        return first_deep_change(store, snapshot, key)
+
+    @cache
+    def together(timeframe: Timeframe, start: datetime) -> DeepMarket:
+        books = [run.tradable for run in tracked if run.period.start == start and isinstance(run.tradable, Book)]
+        return shared_market(store, [book for book in books if book.timeframe == timeframe], start, as_of)
+
+    def universe(book: Book, start: datetime) -> DeepMarket:
+        return together(book.timeframe, start)
+
     source, over = CachedCandleSource(store, as_of), delisted_at(store, symbols, as_of)
-    return _Common(source, known_features(store), symbols, over, rules, changed, largest)
+    return _Common(store, source, known_features(store), symbols, over, rules, changed, largest, deep_changed, universe)
 
 
 @dataclass(frozen=True)
@@ -217,7 +240,11 @@ def _replayed(run: TrackedRun, common: _Common, written: _Written, as_of: dateti
     blank = Replay(_blank(ENTRY_COLUMNS), _blank(TRADE_COLUMNS), pl.DataFrame(schema=_HOURS))
     step = advance(Ledger(ledger.entries.clear(), ledger.trades.clear(), ledger.horizon), blank, until)
     failed = ""
-    if run.tradable is not None and until > start:
+    if isinstance(run.tradable, Book):
+        step, failed = advanced_book(
+            common.store, run.tradable, partial(common.universe, run.tradable, start), (start, until), own, step
+        )
+    elif run.tradable is not None and until > start:
         timeframes = run.tradable.timeframes
         manager = FeatureManager(source, until, common.known)
         evaluation = evaluate(
@@ -245,13 +272,14 @@ def _replayed(run: TrackedRun, common: _Common, written: _Written, as_of: dateti
         "version_changes": differences.filter(pl.col("attribution") == Attribution.VERSION_CHANGE).height,
         "look_ahead": differences.filter(pl.col("attribution") == Attribution.LOOK_AHEAD).height,
         "symbols": json.dumps(sorted(symbols)),
+        "engine": engine_version(engine_of(run.kind)),
     }
-    hours = step.returns.with_columns(grown.alias("equity"))
+    hours, engine = step.returns.with_columns(grown.alias("equity")), pl.lit(row["engine"]).alias("engine")
     return _Found(
         row,
-        _named(step.entries, run, "signal_ts"),
-        _named(step.trades, run, "signal_ts"),
-        _named(hours, run, "ts"),
+        _named(step.entries, run, "signal_ts").with_columns(engine),
+        _named(step.trades, run, "signal_ts").with_columns(engine),
+        _named(hours, run, "ts").with_columns(engine),
         _named(differences.drop("known_at", "written_at"), run, "entry_ts"),
     )
 
@@ -303,11 +331,13 @@ def _explained(
         key = written_at or horizon
         if key is None or key not in read:
             return None
+        if run.kind == Kind.BOOK:
+            return common.deep_changed(read[key][0], key)
         return common.changed(read[key][0], run.period.start, key)
 
     def other_code(written_at: datetime | None) -> bool:
         key = written_at or horizon
-        return key is not None and key in read and (taken_over or read[key][1] != engine_version())
+        return key is not None and key in read and (taken_over or read[key][1] != engine_version(engine_of(run.kind)))
 
     noted = {tuple(row[:4]): (row[4], row[5]) for row in own.noted.select(*KEY, "item", *_SAID).iter_rows()}
     return attribute(differences, changed_since, other_code, noted, _joined(own, horizon, common.symbols))

@@ -5,7 +5,7 @@ here: what a difference in the ledger is attributed to (`backtester.forward_ledg
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from blofin_resources.warehouse import Warehouse
 
 _YOUNGER: Final = {"mark_candles_1m": query("forward/hourly_marks"), "positioning": query("forward/hourly_positioning")}
 """Tables that a snapshot may be too old to have, with what is asked of them: all that was added counts as a change."""
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HAS: Final = (
     "SELECT 1 FROM information_schema.tables "
     "WHERE table_catalog = current_database() AND table_schema = 'market' AND table_name = ?"
@@ -53,6 +54,28 @@ def first_change(
         had = not store.read_at(snapshot, _HAS, [table]).is_empty()
         changed.append(_unlike(now, store.read_at(snapshot, rows_of, window) if had else now.clear()))
     first = pl.concat(frame["hour"] for frame in changed).min()
+    return first if isinstance(first, datetime) else None
+
+
+def first_deep_change(store: Warehouse, snapshot: int, end: datetime) -> datetime | None:
+    """Return the hour of the first row of deep history or the universe before a time that differs from a snapshot.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is stored.
+    snapshot : int
+        The snapshot to compare with.
+    end : datetime
+        Later rows are not compared (UTC). Earlier ones are from the beginning: books read far back.
+
+    Returns
+    -------
+    datetime or None
+        None if nothing differs.
+    """
+    window, sql = {"start": _BEGINNING, "end": end}, query("forward/hourly_deep")
+    first = _unlike(store.read(sql, window), store.read_at(snapshot, sql, window))["hour"].min()
     return first if isinstance(first, datetime) else None
 
 

@@ -1,11 +1,11 @@
-"""Deployed strategies, models and ensembles with their active periods, ready to be replayed.
+"""Deployed strategies, books, models and ensembles with their active periods, ready to be replayed.
 
 Belongs here: turning lifecycles into active periods, building what the backtester runs. Does not belong here: the
 ledger's arithmetic (`backtester.forward_ledger`), deciding what is active (the cycles).
 
 Something that is replaced is tracked for one more cycle. A strategy re-activated within this grace period continues
-its previous run. A strategy is identified by its version; a model or ensemble by its name, whose versions succeed each
-other (`model_zoo.serving.version_chain`).
+its previous run. A strategy or a book is identified by its version; a model or ensemble by its name, whose versions
+succeed each other (`model_zoo.serving.version_chain`).
 
 No look-ahead: only events and versions up to the as-of are read.
 """
@@ -16,23 +16,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from backtester.evaluation.evaluate import StrategyLike
 from blofin_assets.shared.stored_models import StoredModels
-from blofin_assets.shared.vocabulary import Kind
-from blofin_assets.strategy_cycle.population import load_population, loaded_library
+from blofin_assets.shared.vocabulary import Kind, by_version
+from blofin_assets.strategy_cycle.population import BOOKS, STRATEGIES, Versions, load_versions, loaded_versions
 from blofin_resources.warehouse import Warehouse
 from model_zoo.ensembles import EnsembleStrategy
 from model_zoo.models.base import ModelError
 from model_zoo.serving.ensemble_artifacts import ensemble_of
 from model_zoo.serving.version_chain import VersionChain
+from strategies.language.book import Book
 
 GRACE: Final = timedelta(hours=48)
 """Grace period: a replaced strategy, model or ensemble is tracked for one more strategy cycle."""
 
 _TURNS: Final = (
-    "SELECT name, version, begins_at, event = 'active' AS begins FROM research.strategy_lifecycle "
+    "SELECT name, version, begins_at, event = 'active' AS begins FROM {} "
     "WHERE begins_at <= ? AND event IN ('active', 'archived', 'refused') ORDER BY begins_at, begins DESC"
 )
 _RANKED: Final = (
@@ -64,12 +65,12 @@ class TrackedRun:
     Attributes
     ----------
     kind : Kind
-        Strategy, model or ensemble.
+        Strategy, book, model or ensemble.
     name, version : str
         For models and ensembles, the version in force at the as-of.
     period : ActivePeriod
         From activation; the run starts without a position.
-    tradable : StrategyLike or None
+    tradable : StrategyLike, Book or None
         What is replayed; None if it cannot be loaded.
     detail : str
         Why it cannot be loaded.
@@ -79,13 +80,13 @@ class TrackedRun:
     name: str
     version: str
     period: ActivePeriod
-    tradable: StrategyLike | None
+    tradable: StrategyLike | Book | None
     detail: str = ""
 
     @property
     def by_name(self) -> bool:
         """Whether its versions succeed each other under one name."""
-        return self.kind != Kind.STRATEGY
+        return not by_version(self.kind)
 
 
 def active_periods(turns: Iterable[tuple[datetime, bool]], grace: timedelta = GRACE) -> list[ActivePeriod]:
@@ -127,22 +128,22 @@ def tracked_runs(store: Warehouse, models: Path, as_of: datetime, since: datetim
     Returns
     -------
     list of TrackedRun
-        Strategies, then models, then ensembles.
+        Strategies, then books, models and ensembles.
     """
-    runs = [*_strategies(store, as_of, since), *_models(store, models, as_of, since)]
-    return [*runs, *_ensembles(store, models, as_of, since)]
+    runs = [*_versions(store, as_of, since, STRATEGIES), *_versions(store, as_of, since, BOOKS)]
+    return [*runs, *_models(store, models, as_of, since), *_ensembles(store, models, as_of, since)]
 
 
-def _strategies(store: Warehouse, as_of: datetime, since: datetime | None) -> list[TrackedRun]:
+def _versions(store: Warehouse, as_of: datetime, since: datetime | None, of: Versions[Any]) -> list[TrackedRun]:
     turns: dict[tuple[str, str], list[tuple[datetime, bool]]] = defaultdict(list)
-    for name, version, at, begins in store.read(_TURNS, [as_of]).iter_rows():
+    for name, version, at, begins in store.read(_TURNS.format(of.lifecycle), [as_of]).iter_rows():
         turns[name, version].append((at, begins))
-    strategies = {record.key: record.strategy for record in load_population(store, as_of)}
-    lost, broken = "its code is missing, or defines a different version", loaded_library()[1]
+    if not turns:
+        return []
+    versions = {record.key: record.strategy for record in load_versions(store, as_of, of)}
+    lost, broken = "its code is missing, or defines a different version", loaded_versions(of)[1]
     return [
-        TrackedRun(
-            Kind.STRATEGY, *key, period, strategies.get(key), "" if key in strategies else broken.get(key[0], lost)
-        )
+        TrackedRun(of.kind, *key, period, versions.get(key), "" if key in versions else broken.get(key[0], lost))
         for key, own in sorted(turns.items())
         for period in _open(active_periods(own), since)
     ]
