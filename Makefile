@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-models calibrate-universe lock clean
+.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-books calibrate-models calibrate-universe lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,9 @@ bench: $(READY) ## Measure, as ratios in one run
 
 calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour on two cores; goes on where it was stopped)
 	@$(BIN)/python -m calibration.run_search
+
+calibrate-books: $(READY) ## The same for books, over a universe (goes on where it was stopped)
+	@$(BIN)/python -m calibration.run_books
 
 calibrate-models: $(READY) ## The same for the models
 	@$(BIN)/python -m calibration.run_models --jobs 2

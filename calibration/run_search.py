@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -139,7 +139,12 @@ def run(job: Job) -> tuple[Job, dict[str, Any], float]:
     return job, result, time.process_time() - before
 
 
-def results(jobs: list[Job], store: Path, processes: int) -> dict[str, dict[str, Any]]:
+def results(
+    jobs: list[Job],
+    store: Path,
+    processes: int,
+    action: Callable[[Job], tuple[Job, dict[str, Any], float]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Run the jobs without a stored result, and return all results.
 
     Parameters
@@ -150,6 +155,8 @@ def results(jobs: list[Job], store: Path, processes: int) -> dict[str, dict[str,
         File with one result per line, which is continued.
     processes : int
         Number of processes.
+    action : callable, optional
+        What runs a job; `run` by default.
 
     Returns
     -------
@@ -167,7 +174,7 @@ def results(jobs: list[Job], store: Path, processes: int) -> dict[str, dict[str,
             ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
             store.open("a", encoding="utf-8") as file,
         ):
-            for number, future in enumerate(as_completed([pool.submit(run, job) for job in waiting]), 1):
+            for number, future in enumerate(as_completed([pool.submit(action or run, job) for job in waiting]), 1):
                 job, result, seconds = future.result()
                 held[job.key] = result
                 file.write(json.dumps({"key": job.key, "seconds": round(seconds, 2), "result": result}) + "\n")
