@@ -33,6 +33,7 @@ from blofin_assets.strategy_cycle import (
     book_evaluation,
     book_library,
     book_ranking,
+    book_search,
     design,
     evaluation,
     in_sample,
@@ -57,7 +58,7 @@ from blofin_resources.settings import Settings
 MODULES: Final = (
     market_assets, market_checks, deep_assets, deep_checks, feature_assets, feature_checks,
     library, in_sample, tuning, design, evaluation, strategy_ranking, knowledge,
-    book_library, book_evaluation, book_ranking, portfolio,
+    book_library, book_search, book_evaluation, book_ranking, portfolio,
     models, ensembles, drift_response, model_ranking,
     forward_assets, forward_checks, drift_assets, drift_checks, evidence, retuning,
     report_assets, report_checks, replay_assets, maintenance,

@@ -23,8 +23,10 @@ class Stage(StrEnum):
     @property
     def tunes(self) -> bool:
         """Whether its proposals are other parameters of something known."""
-        return self in {Stage.TUNING, Stage.BOOK_TUNING}
+        return self in _OF_TUNING
 
+
+_OF_TUNING: Final = frozenset({Stage.TUNING, Stage.BOOK_TUNING})
 
 FINALISTS: Final = 10
 """Most proposals that are run on the holdout of a cycle."""
@@ -135,9 +137,13 @@ def to_tune(
     return [name for name in due if name not in spent], spent
 
 
+def _tunes(proposal: Proposal) -> bool:
+    return proposal.stage in _OF_TUNING
+
+
 def _merit(proposal: Proposal) -> tuple[bool, float, str, str]:
     """Return a key that sorts tuned versions first, then by falling merit."""
-    return proposal.stage != Stage.TUNING, -proposal.merit, proposal.name, proposal.version
+    return not _tunes(proposal), -proposal.merit, proposal.name, proposal.version
 
 
 def _queues(proposals: Sequence[Proposal]) -> dict[tuple[str, str], list[Proposal]]:
@@ -146,10 +152,10 @@ def _queues(proposals: Sequence[Proposal]) -> dict[tuple[str, str], list[Proposa
     taken: set[str] = set()
     for proposal in sorted(
         proposals,
-        key=lambda proposal: (proposal.stage != Stage.TUNING, -proposal.merit, proposal.name, proposal.version),
+        key=lambda proposal: (not _tunes(proposal), -proposal.merit, proposal.name, proposal.version),
     ):
         if proposal.name not in taken:
             taken.add(proposal.name)
-            key = _TUNING if proposal.stage == Stage.TUNING else (proposal.stage, proposal.designer)
+            key = _TUNING if _tunes(proposal) else (proposal.stage, proposal.designer)
             queues.setdefault(key, []).append(proposal)
     return queues

@@ -22,8 +22,8 @@ from blofin_assets.shared.partitions import day_start, two_days
 from blofin_assets.shared.trial_ledger import count_searched, count_trials
 from blofin_assets.shared.vocabulary import Kind, LifecycleNote
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.book_library import book_validation
 from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_run, run_books
+from blofin_assets.strategy_cycle.book_search import book_finalists
 from blofin_assets.strategy_cycle.evaluation_set import chosen_for_holdout
 from blofin_assets.strategy_cycle.evidence import book_evidence_rows, mark_known
 from blofin_assets.strategy_cycle.library import noted_events, verdicts
@@ -42,7 +42,7 @@ _KNOWN = (
     group=GROUP,
     table="research.book_backtest_results",
     partitions=two_days,
-    deps=[book_validation],
+    deps=[book_finalists],
     kinds=("polars", "duckdb", "numba"),
 )
 def book_backtests(

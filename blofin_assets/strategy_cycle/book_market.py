@@ -5,12 +5,13 @@ Belongs here: whether books can run, on which window, on what. Does not belong h
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
 import dagster as dg
 
+from backtester.simulation.book_kernel import WINDOW
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.windows import CycleWindows, Window, cycle_windows
 from blofin_assets.shared.book_rows import BookRun
@@ -23,6 +24,8 @@ from blofin_resources.warehouse import Warehouse
 from strategies.language.book import Book
 
 GROUP: Final = "books"
+WARMUP: Final = timedelta(hours=WINDOW)
+"""History that volatilities and betas of hourly books need before the search window."""
 
 
 def book_windows(store: Warehouse, market: MarketResource, as_of: datetime) -> CycleWindows | str:
@@ -50,7 +53,7 @@ def book_windows(store: Warehouse, market: MarketResource, as_of: datetime) -> C
     begun = universe_start(store, as_of)
     if begun is None:
         return f"not run: the universe {market.universe} has never had five members with bars"
-    windows = cycle_windows(as_of, begun, long=True)
+    windows = cycle_windows(as_of, begun, WARMUP, long=True)
     if windows.holdout.start < begun:
         days, needed = (as_of - begun).days, windows.holdout.length.days
         return f"not run: the universe has {days} days of history, the holdout of a book takes {needed}"

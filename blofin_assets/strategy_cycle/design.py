@@ -24,7 +24,7 @@ from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
 from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by, proposals_first
-from blofin_assets.strategy_cycle.population import STRATEGIES, TICK, load_population
+from blofin_assets.strategy_cycle.population import STRATEGIES, TICK, Key, Versions, load_population
 from blofin_assets.strategy_cycle.prompt_context import emphasis, lessons, market_state, purposes
 from blofin_assets.strategy_cycle.proposals import run_row
 from blofin_assets.strategy_cycle.search_designer import Searched, search_for
@@ -133,11 +133,10 @@ def strategy_finalists(
     """Candidates for the holdout: at most ten, each tested once, chosen in sample and checked for look-ahead."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    sound = store.read(_SOUND, [as_of, STRATEGIES.stages])
+    proposed, parents = proposed_in_sample(store, as_of, STRATEGIES)
     forget_panel()
     judged = verdicts(store, as_of)
     strategies = {record.key: record.strategy for record in load_population(store, as_of)}
-    proposed = [_proposal(row) for row in sound.iter_rows(named=True)]
     # a version that drift retuning made may have changed since: a feature that it reads was redefined
     chosen = choose_finalists([proposal for proposal in proposed if (proposal.name, proposal.version) in strategies])
     waiting = [
@@ -155,8 +154,7 @@ def strategy_finalists(
     refused = set(events.filter(pl.col("event") == LifecycleState.REFUSED).select("name", "version").iter_rows())
     refused |= {key for key, event in judged.items() if event == LifecycleState.REFUSED}
     kept = [proposal for proposal in chosen if (proposal.name, proposal.version) not in refused]
-    parents = {(row["name"], row["version"]): row["parent_version"] for row in sound.iter_rows(named=True)}
-    rows = _finalist_rows(kept, parents, as_of)
+    rows = finalist_rows(kept, parents, as_of)
     candidates = rows.select(
         "name", "version", pl.lit(LifecycleState.CANDIDATE).alias("event"), pl.col("as_of").alias("begins_at"),
         pl.concat_str(pl.lit("finalist: "), "stage", pl.lit(" by "), "designer").alias("reason"),
@@ -211,16 +209,57 @@ def _prompts(store: Warehouse, panel: Panel, as_of: datetime) -> Callable[[str],
     return prompt
 
 
+def proposed_in_sample(
+    store: Warehouse, as_of: datetime, of: Versions[Any]
+) -> tuple[list[Proposal], dict[Key, str | None]]:
+    """Return the sound proposals of a cycle for a kind.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where proposals are read.
+    as_of : datetime
+        As-of of the cycle (UTC).
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    tuple of list of Proposal and dict
+        The proposals; for each version the one that it was tuned from, None for a design.
+    """
+    sound = store.read(_SOUND, [as_of, of.stages])
+    parents = {(row["name"], row["version"]): row["parent_version"] for row in sound.iter_rows(named=True)}
+    return [_proposal(row) for row in sound.iter_rows(named=True)], parents
+
+
 def _proposal(row: dict[str, Any]) -> Proposal:
     """Return a proposal with its merit: the gain of a tuned version, or the order in which a designer listed it."""
     gain = (row["objective"] or 0.0) - (row["parent_objective"] or 0.0)
-    merit = gain if row["stage"] == Stage.TUNING else -float(row["slot"])
-    return Proposal(row["stage"], row["designer"], row["name"], row["version"], merit)
+    stage = Stage(row["stage"])
+    merit = gain if stage.tunes else -float(row["slot"])
+    return Proposal(stage, row["designer"], row["name"], row["version"], merit)
 
 
-def _finalist_rows(
+def finalist_rows(
     chosen: list[Proposal], parents: Mapping[tuple[str, str], str | None], as_of: datetime
 ) -> pl.DataFrame:
+    """Return the rows of `research.finalists`.
+
+    Parameters
+    ----------
+    chosen : list of Proposal
+        In the order of choice.
+    parents : mapping
+        For each version the one that it was tuned from, None for a design.
+    as_of : datetime
+        As-of of the cycle (UTC).
+
+    Returns
+    -------
+    DataFrame
+        One row for each.
+    """
     rows = [
         {
             "as_of": as_of,

@@ -195,7 +195,7 @@ def design_all(
         proposals += new
         tries += tried
         for proposal in new:
-            if proposal.name and proposal.strategy:
+            if proposal.name and isinstance(proposal.strategy, Strategy):
                 names[proposal.name] = held_by(judge_of.panel, proposal.strategy)
     return proposals, tries
 

@@ -16,7 +16,7 @@ from backtester.statistics.windows import Window
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.vocabulary import Author, Kind, ProposalState, Purpose, Source, StageState
 from features.bars import TS
-from strategies.language.strategy import Strategy
+from strategies.language.strategy import Written
 from strategies.quotas import Stage
 from strategies.search.objective import Scored
 
@@ -67,7 +67,7 @@ class Proposal:
     parent_search_score: float | None = None
     parent_objective: float | None = None
     cost_usd: float = 0.0
-    strategy: Strategy | None = field(default=None, compare=False)
+    strategy: Written | None = field(default=None, compare=False)
     design_prompt: str | None = None
     knows_until: datetime | None = None
 
@@ -128,7 +128,7 @@ def strategy_rows(proposals: Iterable[Proposal], as_of: datetime) -> pl.DataFram
         {
             "name": proposal.strategy.name,
             "version": proposal.strategy.version,
-            "source": Source.TUNED if proposal.stage == Stage.TUNING else Source.DESIGNED,
+            "source": Source.TUNED if proposal.stage.tunes else Source.DESIGNED,
             "author": proposal.designer,
             "parents": json.dumps([proposal.parent_version]) if proposal.parent_version else None,
             "code": proposal.strategy.source(),

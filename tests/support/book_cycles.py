@@ -24,7 +24,16 @@ END = FIRST + timedelta(days=4)
 SYMBOLS = 7
 UNIVERSE = f"top:{SYMBOLS}"
 
-BOOK_STAGES = ("book_library", "book_validation", "book_backtests", "book_ranking")
+BOOK_STAGES = (
+    "book_library",
+    "book_validation",
+    "book_scores",
+    "book_tuning",
+    "book_designs",
+    "book_finalists",
+    "book_backtests",
+    "book_ranking",
+)
 
 
 def store_universe(platform: Platform) -> None:

@@ -27,6 +27,10 @@ TABLES = (
     "research.evidence",
     "research.ranking_history",
     "research.trials",
+    "research.proposals",
+    "research.designer_runs",
+    "research.finalists",
+    "research.holdout_outcomes",
 )
 
 
@@ -53,9 +57,10 @@ def market_of(platform: Platform) -> MarketResource:
 @pytest.mark.slow
 def test_a_stored_row_is_what_a_direct_backtest_gives(cycled: Platform) -> None:
     rows = results(cycled)
-    assert rows["name"].to_list() == [book.name for book in load_books()]
+    assert {book.name for book in load_books()} <= set(rows["name"])
     for book in load_books():
-        row = rows.row(by_predicate=pl.col("name") == book.name, named=True)
+        own = (pl.col("name") == book.name) & (pl.col("version") == book.version)
+        row = rows.row(by_predicate=own, named=True)
         market = deep_market(cycled.warehouse, book, row["window_start"], FIRST)
         found = market.prepared.backtest(book, start=row["window_start"])
         for name, value in found.metrics().items():
@@ -63,27 +68,49 @@ def test_a_stored_row_is_what_a_direct_backtest_gives(cycled: Platform) -> None:
             unknown = value is None or math.isnan(value)  # a book that never traded
             expected = None if unknown else pytest.approx(value, rel=1e-9, abs=1e-9)
             assert stored == expected, (book.name, name)
-        curve = cycled.warehouse.read("SELECT equity FROM research.equity WHERE name = ? ORDER BY ts", [book.name])
+        curve = cycled.warehouse.read(
+            "SELECT equity FROM research.equity WHERE version = ? ORDER BY ts", [book.version]
+        )
         assert curve["equity"].to_list() == pytest.approx(found.hourly()["equity"].to_list(), rel=1e-9)
-        trades = cycled.warehouse.read("SELECT sum(pnl) AS pnl FROM research.trades WHERE name = ?", [book.name])
+        trades = cycled.warehouse.read("SELECT sum(pnl) AS pnl FROM research.trades WHERE version = ?", [book.version])
         assert (trades["pnl"][0] or 0.0) == pytest.approx(found.result.trades["net"].sum(), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.slow
 def test_every_run_is_counted_ranked_and_shown(cycled: Platform) -> None:
-    tried = cycled.warehouse.read("SELECT * FROM research.trials WHERE kind = ?", [Kind.BOOK])
-    assert sorted(tried["name"]) == [book.name for book in load_books()]
+    tried = cycled.warehouse.read("SELECT * FROM research.trials WHERE kind = ? AND purpose = 'holdout'", [Kind.BOOK])
+    assert {book.name for book in load_books()} <= set(tried["name"])
     evidence = cycled.warehouse.read("SELECT trials FROM research.evidence WHERE kind = ?", [Kind.BOOK])
     assert set(evidence["trials"]) == {tried.height}
     ranks = cycled.warehouse.read("SELECT * FROM research.ranking_history WHERE kind = ? ORDER BY rank", [Kind.BOOK])
     assert ranks["status"].to_list() == ["active"] * ACTIVE + ["archived"] * (ranks.height - ACTIVE)
     replaced = ranks.filter(pl.col("reason").is_not_null())["name"]
     assert sorted(replaced) == sorted(last_fifth(ranks["name"].to_list()))
-    states = dict(cycled.warehouse.read("SELECT name, state FROM research.book_state").iter_rows())
-    assert states == dict(ranks.select("name", "status").iter_rows())
+    states = {
+        row[:2]: row[2] for row in cycled.warehouse.read("SELECT name, version, state FROM research.book_state").rows()
+    }
+    assert all(states[row[:2]] == row[2] for row in ranks.select("name", "version", "status").rows())
     data = report_data(cycled.warehouse, SECOND, sections=(section.SECTION,))
     part = section.SECTION.build(data, data.of(section.SECTION))
     assert [row.name for row in part.books.rows] == ranks["name"].to_list()
+
+
+@pytest.mark.slow
+def test_what_is_searched_is_counted_before_the_holdout_and_takes_it_once(cycled: Platform) -> None:
+    store = cycled.warehouse
+    runs = {row["stage"]: row for row in store.read("SELECT * FROM research.designer_runs").iter_rows(named=True)}
+    assert {stage: row["state"] for stage, row in runs.items()} == {"book tuning": "done", "book design": "done"}
+    assert runs["book design"]["evaluations"] == runs["book design"]["budget"] > 0
+    searched = store.read("SELECT * FROM research.trials WHERE kind = ? AND purpose = 'search'", [Kind.BOOK])
+    assert set(searched["author"]) == {"library", "tuner", "search"}
+    assert searched["window_end"].unique().to_list() == [FIRST - timedelta(days=28)]
+    counted = store.read("SELECT DISTINCT search_trials FROM research.evidence WHERE kind = ?", [Kind.BOOK])
+    assert counted["search_trials"].to_list() == [searched.select("name", "version", "lanes").n_unique()]
+    finalists = store.read("SELECT name, version FROM research.finalists ORDER BY place")
+    outcomes = store.read("SELECT name, version FROM research.holdout_outcomes")
+    assert sorted(outcomes.rows()) == sorted(finalists.rows())
+    ran = set(results(cycled).select("name", "version").iter_rows())
+    assert set(finalists.rows()) <= ran
 
 
 @pytest.mark.slow
