@@ -6,12 +6,14 @@ Belongs here: the terminal side of a pass. Does not belong here: what is due (`p
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Final
 
 import dagster as dg
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blofin_assets.cli.costs import Costs, StageMeter
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.cli.stages import shown_stages
 from blofin_assets.scheduling.plan import Plan, market_steps, plan
@@ -26,15 +28,22 @@ from blofin_resources.texts import for_terminal
 SKIPPED_BY: str = "catch-up"
 """`run_id` of the rows of abandoned steps."""
 
+LOADING: Final = "loading"
+"""Name in the table of costs of importing and building the definitions."""
 
 SHOWN = 5
 """Number of rows of each kind in the final table."""
 
 
-def run_due(as_of: datetime, *, wait: bool = False) -> None:
-    """Execute everything that is due at `as_of`, then print the ranking and the path of the newest report.
+def run_due(as_of: datetime, *, wait: bool = False) -> Costs:
+    """Execute everything that is due at `as_of`; print what it took, the ranking and the path of the newest report.
 
     With `wait`, the run waits for the end of a block by the exchange, as with BLOFIN_API_WAIT.
+
+    Returns
+    -------
+    Costs
+        What each stage took; empty if nothing was due.
 
     Raises
     ------
@@ -54,9 +63,13 @@ def run_due(as_of: datetime, *, wait: bool = False) -> None:
         out.print(f"skipped after downtime: {', '.join(step.run_key for step in due.skipped)}")
     if not due.steps:
         out.print(f"nothing is due as of {as_of:%Y-%m-%d %H:%M} UTC")
-    errors = _execute(due, session, out)
+    costs = Costs()
+    errors = _execute(due, session, out, costs)
+    if costs.stages:
+        out.print(costs.table())
     _summarise(session, as_of, out)
     _complain(errors)
+    return costs
 
 
 def bring_market(session: Session, first: datetime, until: datetime, out: Console) -> None:
@@ -77,7 +90,7 @@ def bring_market(session: Session, first: datetime, until: datetime, out: Consol
         If the market's source does not answer or a check fails.
     """
     start = session.settings.start or first.date()
-    _complain(_execute(Plan(tuple(market_steps(until, start, session.progress))), session, out))
+    _complain(_execute(Plan(tuple(market_steps(until, start, session.progress))), session, out, Costs()))
 
 
 def make_report(day: date, *, show: bool = False) -> None:
@@ -95,7 +108,7 @@ def make_report(day: date, *, show: bool = False) -> None:
         msg = f"{day} is before the stored history, which begins on {first}; choose a later day, or set BLOFIN_START"
         raise BlofinError(msg)
     out = Console()
-    _complain(_execute(Plan((cadence.step(as_of),)), session, out))
+    _complain(_execute(Plan((cadence.step(as_of),)), session, out, Costs()))
     page = report_path(session.settings.warehouse, as_of)
     for line in summary_lines(page.with_suffix(".json")):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -109,7 +122,7 @@ def _complain(errors: list[str]) -> None:
         raise BlofinError("; ".join(errors))
 
 
-def _execute(due: Plan, session: Session, out: Console) -> list[str]:
+def _execute(due: Plan, session: Session, out: Console, costs: Costs) -> list[str]:
     """Run the steps one after the other and return the failures.
 
     Every cycle needs market data, so its failure ends the pass, except for deep history, which does not need it.
@@ -119,17 +132,22 @@ def _execute(due: Plan, session: Session, out: Console) -> list[str]:
     """
     if not due.steps:
         return []  # the definitions take longer than all the rest of a pass that has nothing to do
-    from blofin_assets.definitions import build_defs
-    from blofin_assets.scheduling.conductor import give_up
+    meter = StageMeter()
 
-    errors: list[str] = []
-    with shown_stages(out) as stages:
+    def listen(event: str, name: str) -> None:
+        if event == dg.DagsterEventType.STEP_START.value:
+            meter.begin(name)
+        elif event in (dg.DagsterEventType.STEP_SUCCESS.value, dg.DagsterEventType.STEP_FAILURE.value):
+            meter.end(name)
+            stages.advance()
 
-        def listen(event: str, _: str) -> None:
-            if event in (dg.DagsterEventType.STEP_SUCCESS.value, dg.DagsterEventType.STEP_FAILURE.value):
-                stages.advance()
+    with costs.stage(LOADING):
+        from blofin_assets.definitions import build_defs
+        from blofin_assets.scheduling.conductor import give_up
 
         defs = build_defs(session.settings, console=console(listen))
+    errors: list[str] = []
+    with shown_stages(out) as stages:
         held: set[str] = set()
         jobs = {step.job for step in due.steps}
         for step in due.steps:
@@ -140,7 +158,8 @@ def _execute(due: Plan, session: Session, out: Console) -> list[str]:
                 continue
             job = defs.resolve_job_def(step.job)
             stages.begin(_label(step), len(job.graph.node_dict))
-            outcome = execute(step, job, session.instance)
+            with costs.stage(step.job) as meter:
+                outcome = execute(step, job, session.instance)
             stages.end(failed=bool(outcome.errors))
             if outcome.errors:
                 errors.append(_why(step, outcome))

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from support.platform import AS_OF, START, Make, Platform, content, differing
 
+from blofin_assets.cli.costs import Costs
 from blofin_assets.cli.run import _execute, run_due
 from blofin_assets.cli.session import Session, open_session
 from blofin_assets.definitions import build_defs
@@ -361,7 +362,7 @@ def test_after_a_failed_cycle_its_later_keys_wait_until_it_is_given_up(platform:
     first, second = cadence.step(AS_OF - cadence.every), cadence.step(AS_OF)  # without market data, both fail
     session = Session(platform.settings, platform.warehouse, platform.instance, platform.progress)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        errors = _execute(Plan((first, second)), session, Console(file=io.StringIO()))
+        errors = _execute(Plan((first, second)), session, Console(file=io.StringIO()), Costs())
         tried = {
             step: platform.instance.get_runs_count(dg.RunsFilter(tags={STEP_TAG: step.run_key}))
             for step in (first, second)

@@ -1,0 +1,65 @@
+"""What a stage took: by stage and by asset, without the memory of the stages before it."""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from blofin_assets.cli.costs import Costs
+
+LINUX = Path("/proc/self/clear_refs").exists()
+
+
+def work() -> None:
+    """Use the processor for a while."""
+    end = time.process_time() + 0.02
+    while time.process_time() < end:
+        pass
+
+
+def test_a_stage_is_the_sum_of_its_runs_and_names_its_costliest_asset() -> None:
+    costs = Costs()
+    for _ in range(2):
+        with costs.stage("market_data") as meter:
+            meter.begin("idle")
+            meter.end("idle")
+            meter.begin("busy")
+            work()
+            meter.end("busy")
+    with costs.stage("report") as meter:
+        meter.end("never begun")
+    assert list(costs.stages) == ["market_data", "report"]
+    assert costs.stages["market_data"].runs == 2
+    assert costs.stages["market_data"].cpu >= costs.assets["market_data", "busy"].cpu > 0
+    assert ("report", "never begun") not in costs.assets
+    file = io.StringIO()
+    Console(file=file, width=100).print(costs.table())
+    assert "market_data" in file.getvalue()
+    assert "busy" in file.getvalue()
+    assert "idle" not in file.getvalue()
+
+
+def test_a_stage_that_fails_is_measured() -> None:
+    costs = Costs()
+    with pytest.raises(KeyError), costs.stage("market_data"):
+        raise KeyError
+    assert costs.stages["market_data"].runs == 1
+
+
+@pytest.mark.skipif(not LINUX, reason="the peak can be set back on Linux alone")
+def test_the_peak_of_a_stage_is_its_own() -> None:
+    costs = Costs()
+    with costs.stage("large") as meter:
+        meter.begin("asset")
+        np.ones(40_000_000 // 8)
+        meter.end("asset")
+        meter.begin("later")
+        meter.end("later")
+    with costs.stage("small"):
+        pass
+    assert costs.stages["large"].peak == costs.assets["large", "asset"].peak
+    assert costs.stages["large"].peak - costs.stages["small"].peak > 30_000_000
+    assert costs.assets["large", "later"].peak < costs.assets["large", "asset"].peak
