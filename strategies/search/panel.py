@@ -18,11 +18,11 @@ evaluated before.
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,7 @@ from strategies.validation.duplicates import Positions, positions
 
 _BITS: Final = pl.sum_horizontal(pl.col(name).cast(pl.UInt8) * bit for name, bit in SIGNAL_COLUMNS.items())
 LaneKey = tuple[str, Timeframe]
+Column: TypeAlias = FloatArray | BoolArray
 
 LOOKBACK: Final = 400
 """Bars before the window on which signals may look back; a strategy that needs more makes the panel read more."""
@@ -139,22 +140,19 @@ class PanelRun:
 
 @dataclass(frozen=True, eq=False)
 class LaneRows:
-    """Where the rows of one lane lie in the panel's stacked columns.
+    """The bars of one lane, and which rows of its columns lie in the window.
 
     Parameters
     ----------
     bars : Bars
         The window alone, for the kernel.
-    rows : slice
-        The lane's sound bars, look-back included.
     lead : int
-        Those of them before the window.
+        The lane's sound bars before the window.
     place : ndarray of shape (n_sound_in_window,), optional
         Their rows in `bars`; null where every bar of the lane is sound.
     """
 
     bars: Bars
-    rows: slice
     lead: int
     place: npt.NDArray[np.int64] | None
 
@@ -190,7 +188,7 @@ class Panel:
         self.rules = dict(rules or {})
         self._history = history
         self._lock = RLock()
-        self._columns = _Bounded(cache_bytes)
+        self._cache = _Bounded(cache_bytes)
         self._set_market(market)
 
     @classmethod
@@ -256,49 +254,41 @@ class Panel:
         return self._lanes
 
     @property
-    def rows(self) -> int:
-        """Length of a stacked column: the sound bars of all lanes, look-back included."""
-        return self._rows
-
-    @property
     def cached_bytes(self) -> int:
         """Memory of the features kept."""
-        return self._columns.size
+        return self._cache.size
 
     def lanes_of(self, symbols: Iterable[str] = (), timeframes: Iterable[Timeframe] = ()) -> list[LaneKey]:
         """Return the lanes of some symbols and timeframes, all where none is named."""
         wanted, on = set(symbols), set(timeframes)
         return [key for key in self._lanes if (not wanted or key[0] in wanted) and (not on or key[1] in on)]
 
-    def require(self, names: Iterable[str]) -> None:
-        """Compute features that will be read, many at once: faster than one by one."""
-        with self._lock:
-            wanted = {name for name in names if name not in CANDLE_SCHEMA}
-            missing = sorted(name for name in wanted if self._columns.get("series", name) is None)
-            if missing:
-                for name, columns in self._computed(missing).items():
-                    self._columns.put("series", name, columns)
+    def columns(self, names: Iterable[str], keys: Iterable[LaneKey]) -> dict[LaneKey, dict[str, Column]]:
+        """Return features or candle columns over the sound bars of some lanes.
 
-    def column(self, name: str) -> FloatArray | BoolArray:
-        """Return a feature or candle column over the sound bars of all lanes.
+        What is not in the cache is computed once, all names and lanes together, and for no lane that is not asked for:
+        most of a search looks at one symbol, or at long bars alone.
 
         Parameters
         ----------
-        name : str
-            A feature such as `rsi_14` or `60m:returns`, or a candle column such as `close`.
+        names : iterable of str
+            Features such as `rsi_14` or `60m:returns`, or candle columns such as `close`.
+        keys : iterable of (str, Timeframe)
+            Lanes of the panel.
 
         Returns
         -------
-        ndarray of shape (rows,)
-            Bool for a feature that is a truth value with false for null, else float64 with NaN for null. Not to be
-            written to.
+        dict of (str, Timeframe) to dict of str to ndarray of shape (n_sound_bars,)
+            By lane and name, look-back included. Bool for a feature that is a truth value with false for null, else
+            float64 with NaN for null. Not to be written to.
         """
-        with self._lock:
-            held: FloatArray | BoolArray | None = self._columns.get("array", name)
-            if held is None:
-                held = self._stacked(name)
-                self._columns.put("array", name, held)
-        return held
+        wanted, lanes = list(dict.fromkeys(names)), list(keys)
+        arrays = self._arrays([(name, key) for key in lanes for name in wanted])
+        return {key: {name: arrays[name, key] for name in wanted} for key in lanes}
+
+    def prefetch(self, wanted: Iterable[tuple[str, LaneKey]]) -> None:
+        """Compute columns that `columns` will be asked for, by name and lane: many at once are faster."""
+        self._arrays(wanted)
 
     def run(self, strategy: StrategyLike, *, costs: Costs | None = None, evidence: bool = False) -> PanelRun:
         """Evaluate a strategy: run its lanes (`packed`), and score those of its declared timeframes.
@@ -333,11 +323,11 @@ class Panel:
         self._reach(strategy)
         wanted = run_timeframes(strategy)
         own = {key: lane for key, lane in self._lanes.items() if key[1] in wanted}
-        self.require({name for key in own for name in strategy.features(key[1])})
+        frames = self._with_features({key: strategy.features(key[1]) for key in own})
         paid, default = costs or self.costs, MarginRules()
         lanes = []
         for key, lane in own.items():
-            frame = strategy.signals(self._frame(key, strategy.features(key[1])))
+            frame = strategy.signals(frames.pop(key))
             inside = frame.slice(len(frame) - len(lane.bars))
             rules = self.rules.get(key[0], default)
             signals = _signals(strategy, inside, lane.bars, rules)
@@ -408,7 +398,7 @@ class Panel:
             wider = self._history.reaching(int(getattr(strategy, "lookback", 0)), strategy.timeframes)
             if wider is not self._history:
                 self._history = wider
-                self._columns.clear()
+                self._cache.clear()
                 self._set_market(wider.market())
 
     def _set_market(self, market: Market) -> None:
@@ -416,61 +406,97 @@ class Panel:
         self._frames: dict[LaneKey, pl.DataFrame] = dict(market.frames)
         self._lanes: dict[LaneKey, LaneRows] = {}
         self._sound: dict[LaneKey, npt.NDArray[np.int64] | None] = {}
-        begin = 0
         for key, bars in market.bars.items():
             flagged = self._frames[key]["flag"].is_not_null().to_numpy()
             sound = np.flatnonzero(~flagged) if flagged.any() else None
             lead = len(flagged) - len(bars)
-            count = len(flagged) if sound is None else len(sound)
             before = lead if sound is None else int(np.searchsorted(sound, lead))
             place = None if sound is None else np.ascontiguousarray(sound[before:] - lead)
-            self._lanes[key] = LaneRows(bars, slice(begin, begin + count), before, place)
+            self._lanes[key] = LaneRows(bars, before, place)
             self._sound[key] = sound
-            begin += count
-        self._rows = begin
 
-    def _stacked(self, name: str) -> FloatArray | BoolArray:
-        """Build a column of `column`."""
-        parts = [self._series(name, key) for key in self._lanes]
-        truth = parts[0].dtype == pl.Boolean
-        arrays = []
-        for key, part in zip(self._lanes, parts, strict=True):
-            filled = part.fill_null(value=False) if truth else part.cast(pl.Float64).fill_null(np.nan)
-            values, sound = filled.to_numpy(), self._sound[key]
-            arrays.append(values if sound is None else values[sound])
-        stacked: FloatArray | BoolArray = np.concatenate(arrays)
-        if not truth:
-            stacked[np.isinf(stacked)] = np.nan  # as the language reads it
-        stacked.setflags(write=False)
-        return stacked
-
-    def _frame(self, key: LaneKey, names: Sequence[str]) -> pl.DataFrame:
-        """Return the candles of a lane with some features."""
+    def _arrays(self, wanted: Iterable[tuple[str, LaneKey]]) -> dict[tuple[str, LaneKey], Column]:
+        """Return columns by name and lane; what is not in the cache is computed once."""
+        found: dict[tuple[str, LaneKey], Column] = {}
+        missing = []
         with self._lock:
-            self.require(names)
-            columns = [self._series(name, key) for name in names if name not in CANDLE_SCHEMA]
-            return self._frames[key].with_columns(columns)
+            for name, key in wanted:
+                held: Column | None = self._cache.get(("array", name, *key))
+                if held is None:
+                    missing.append((name, key))
+                else:
+                    found[name, key] = held
+            for (name, key), values in self._series(missing, keep=False).items():
+                array = self._array(values, self._sound[key])
+                self._cache.put(("array", name, *key), array)
+                found[name, key] = array
+        return found
 
-    def _series(self, name: str, key: LaneKey) -> pl.Series:
-        """Return one lane's candle column or feature."""
-        if name in CANDLE_SCHEMA:
-            return self._frames[key][name]
-        held = self._columns.get("series", name)
-        columns: dict[LaneKey, pl.Series] = self._computed([name])[name] if held is None else held
-        if key not in columns:  # bars that are longer than those the feature is of
-            return pl.repeat(None, self._frames[key].height, dtype=next(iter(columns.values())).dtype, eager=True)
-        return columns[key]
+    @staticmethod
+    def _array(values: pl.Series, sound: npt.NDArray[np.int64] | None) -> Column:
+        """Return a lane's column as `columns` gives it."""
+        truth = values.dtype == pl.Boolean
+        filled = values.fill_null(value=False) if truth else values.cast(pl.Float64).fill_null(np.nan)
+        array: Column = filled.to_numpy() if sound is None else filled.to_numpy()[sound]
+        if not truth and np.isinf(array).any():
+            array = np.where(np.isinf(array), np.nan, array)  # as the language reads it
+        array = array.view()  # what a frame owns stays as it is
+        array.setflags(write=False)
+        return array
 
-    def _computed(self, names: Sequence[str]) -> dict[str, dict[LaneKey, pl.Series]]:
-        """Compute features on every timeframe of the panel that can read them; by lane, aligned with its frame."""
-        computed: dict[str, dict[LaneKey, pl.Series]] = {name: {} for name in names}
-        lengths = list(dict.fromkeys(key[1] for key in self._lanes))
-        for timeframe in lengths:
-            there = [name for name in names if timeframe == lengths[0] or readable_on(name, timeframe)]
-            for name, by_symbol in self._history.features(timeframe, there).items():
-                for symbol, column in by_symbol.items():
-                    computed[name][symbol, timeframe] = column
+    def _with_features(self, wanted: Mapping[LaneKey, Sequence[str]]) -> dict[LaneKey, pl.DataFrame]:
+        """Return the candles of lanes, each with some features."""
+        with self._lock:
+            features = [(name, key) for key, names in wanted.items() for name in names if name not in CANDLE_SCHEMA]
+            series = self._series(features, keep=True)
+            columns: dict[LaneKey, list[pl.Series]] = {key: [] for key in wanted}
+            for (_, key), values in series.items():
+                columns[key].append(values)
+            return {key: self._frames[key].with_columns(columns[key]) for key in wanted}
+
+    def _series(self, wanted: Iterable[tuple[str, LaneKey]], *, keep: bool) -> dict[tuple[str, LaneKey], pl.Series]:
+        """Return candle columns or features of lanes, aligned with their frames; what is missing is computed once.
+
+        `keep` puts it into the cache.
+        """
+        found: dict[tuple[str, LaneKey], pl.Series] = {}
+        missing: dict[LaneKey, list[str]] = {}
+        for name, key in dict.fromkeys(wanted):
+            held = self._frames[key][name] if name in CANDLE_SCHEMA else self._cache.get(("series", name, *key))
+            if held is None:
+                missing.setdefault(key, []).append(name)
+            else:
+                found[name, key] = held
+        for (timeframe, names), symbols in _by_names(missing).items():
+            for (name, symbol), values in self._computed(timeframe, names, symbols).items():
+                key = (symbol, timeframe)
+                found[name, key] = values
+                if keep:
+                    self._cache.put(("series", name, *key), values)
+        return found
+
+    def _computed(
+        self, timeframe: Timeframe, names: Sequence[str], symbols: Sequence[str]
+    ) -> dict[tuple[str, str], pl.Series]:
+        """Compute features of some symbols on one timeframe, by name and symbol; null on bars that cannot read them."""
+        shortest = next(iter(self._lanes))
+        there = [name for name in names if timeframe == shortest[1] or readable_on(name, timeframe)]
+        computed = self._history.features(timeframe, there, symbols) if there else {}
+        for name in names:
+            if name not in there:  # bars that are longer than those the feature is of
+                dtype = self._series([(name, shortest)], keep=True)[name, shortest].dtype
+                for symbol in symbols:
+                    height = self._frames[symbol, timeframe].height
+                    computed[name, symbol] = pl.repeat(None, height, dtype=dtype, eager=True)
         return computed
+
+
+def _by_names(missing: Mapping[LaneKey, Sequence[str]]) -> dict[tuple[Timeframe, tuple[str, ...]], list[str]]:
+    """Return the symbols that lack the same features on the same timeframe."""
+    groups: dict[tuple[Timeframe, tuple[str, ...]], list[str]] = {}
+    for (symbol, timeframe), names in missing.items():
+        groups.setdefault((timeframe, tuple(names)), []).append(symbol)
+    return groups
 
 
 class History:
@@ -502,7 +528,8 @@ class History:
         self.lookback = lookback
         self._fixed = fixed
         self._manager = manager
-        self._read: dict[tuple[tuple[str, ...], Timeframe, int], pl.DataFrame] = {}
+        self._read: dict[tuple[tuple[str, ...], Timeframe, int], _Candles] = {}
+        self._paid: dict[tuple[tuple[str, ...], datetime], pl.DataFrame] = {}
 
     def reaching(self, lookback: int, timeframes: Sequence[Timeframe]) -> "History":
         """Return this history, or where it is too short or lacks a timeframe, one that is and does not."""
@@ -524,15 +551,35 @@ class History:
             lookback=self.lookback,
         )
 
-    def features(self, timeframe: Timeframe, names: Sequence[str]) -> dict[str, dict[str, pl.Series]]:
-        """Return features of the bars of the look-back and the window, by name and symbol."""
-        columns: dict[str, dict[str, pl.Series]] = {}
+    def features(
+        self, timeframe: Timeframe, names: Sequence[str], symbols: Sequence[str]
+    ) -> dict[tuple[str, str], pl.Series]:
+        """Return features of the bars of the look-back and the window.
+
+        A value depends neither on the other features nor on the other symbols that are computed with it.
+
+        Parameters
+        ----------
+        timeframe : Timeframe
+            Of the bars.
+        names : sequence of str
+            Features that such bars can read.
+        symbols : sequence of str
+            Symbols of this history.
+
+        Returns
+        -------
+        dict of (str, str) to Series of shape (n_bars,)
+            By name and symbol; null where the feature is.
+        """
+        columns: dict[tuple[str, str], pl.Series] = {}
         for factor, group in self._by_factor(timeframe, names).items():
-            frame = self._compute(timeframe, group, factor)
+            frame = self._compute(timeframe, group, factor, symbols)
             inside = frame.filter(pl.col("ts") >= self.window.start - self.lookback * bar_length(timeframe))
             parts = inside.select("symbol", *group).partition_by("symbol", as_dict=True, maintain_order=True)
-            for name in group:
-                columns[name] = {symbol: parts.get((symbol,), inside.clear())[name] for symbol in self.symbols}
+            for symbol in symbols:
+                part = parts.get((symbol,), inside.clear())
+                columns |= {(name, symbol): part[name] for name in group}
         return columns
 
     def _by_factor(self, timeframe: Timeframe, names: Sequence[str]) -> dict[int, list[str]]:
@@ -549,57 +596,81 @@ class History:
             groups.setdefault(factor, []).append(name)
         return groups
 
-    def _compute(self, timeframe: Timeframe, names: Sequence[str], factor: int) -> pl.DataFrame:
+    def _compute(self, timeframe: Timeframe, names: Sequence[str], factor: int, symbols: Sequence[str]) -> pl.DataFrame:
         need = needs(names, timeframe, self._manager.registry)
         foreign = sorted({symbol for symbol, _ in need.candles if symbol} - set(self.symbols))
-        others = {other: self._candles((*self.symbols, *foreign), other, factor) for _, other in need.candles}
-        own = self._candles(self.symbols, timeframe, factor)
-        first = own["ts"].min()
+        everyone = (*self.symbols, *foreign)
+        read = {symbol for symbol, _ in need.candles if symbol} | set(symbols)
+        others = {other: self._candles(everyone, other, factor).of(read) for _, other in need.candles}
+        every = self._candles(self.symbols, timeframe, factor)
+        first = every.frame["ts"].min()
         begin = first if isinstance(first, datetime) else self.window.start
         return compute(
-            own,
+            every.of(symbols),
             names,
             self._funding(timeframe, factor, foreign) if need.funding else None,
             timeframe=timeframe,
             registry=self._manager.registry,
             others=others,
-            predictions=self._manager.predictions(need, self.symbols, begin, self.window.end),
-            positioning=self._manager.positioning(need, sorted({*self.symbols, *foreign}), begin, self.window.end),
+            predictions=self._manager.predictions(need, list(symbols), begin, self.window.end),
+            positioning=self._manager.positioning(need, sorted(read), begin, self.window.end),
         )
 
-    def _candles(self, symbols: tuple[str, ...], timeframe: Timeframe, factor: int) -> pl.DataFrame:
+    def _candles(self, symbols: tuple[str, ...], timeframe: Timeframe, factor: int) -> "_Candles":
         key = (symbols, timeframe, factor)
         if key not in self._read:
             first = self._first(timeframe, factor)
-            self._read[key] = self._manager.source.candles(symbols, timeframe, first, self.window.end)
+            self._read[key] = _Candles(self._manager.source.candles(symbols, timeframe, first, self.window.end))
         return self._read[key]
 
     def _first(self, timeframe: Timeframe, factor: int) -> datetime:
         return self.window.start - (factor * DEPTH[timeframe] + self.lookback) * bar_length(timeframe)
 
     def _funding(self, timeframe: Timeframe, factor: int, foreign: Sequence[str]) -> pl.DataFrame:
-        first = self._first(timeframe, factor) - FUNDING_HISTORY
-        return self._manager.source.funding(sorted({*self.symbols, *foreign}), first, self.window.end)
+        key = (tuple(sorted({*self.symbols, *foreign})), self._first(timeframe, factor) - FUNDING_HISTORY)
+        if key not in self._paid:
+            self._paid[key] = self._manager.source.funding(*key, self.window.end)
+        return self._paid[key]
+
+
+class _Candles:
+    """Candles of many symbols, symbol after symbol, and where each of them lies."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+        runs = frame["symbol"].rle().struct.unnest()
+        ends = runs["len"].cum_sum()
+        self._places = {
+            symbol: (end - length, length) for symbol, end, length in zip(runs["value"], ends, runs["len"], strict=True)
+        }
+
+    def of(self, symbols: Collection[str]) -> pl.DataFrame:
+        """Return the candles of some symbols, in the order of the frame."""
+        wanted = set(symbols)
+        if wanted >= self._places.keys():
+            return self.frame
+        parts = [self.frame.slice(*place) for symbol, place in self._places.items() if symbol in wanted]
+        return pl.concat(parts, rechunk=False) if parts else self.frame.clear()
 
 
 class _Bounded:
-    """Columns by name, the longest unused dropped first once they take more than the bound."""
+    """Columns by (form, name, symbol, timeframe), the longest unused dropped first once they exceed the bound."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, str, Timeframe], Any] = OrderedDict()
         self.size = 0
 
-    def get(self, kind: str, name: str) -> Any:
+    def get(self, key: tuple[str, str, str, Timeframe]) -> Any:
         """Return what is held, or None."""
-        entry = self._held.get((kind, name))
+        entry = self._held.get(key)
         if entry is not None:
-            self._held.move_to_end((kind, name))
+            self._held.move_to_end(key)
         return entry
 
-    def put(self, kind: str, name: str, value: Any) -> None:
+    def put(self, key: tuple[str, str, str, Timeframe], value: Any) -> None:
         """Keep a column, and drop the longest unused until all is within the bound."""
-        self._held[kind, name] = value
+        self._held[key] = value
         self.size += _bytes(value)
         while self.size > self._limit and self._held:
             self.size -= _bytes(self._held.popitem(last=False)[1])
@@ -611,7 +682,7 @@ class _Bounded:
 
 
 def _bytes(value: Any) -> int:
-    return int(value.nbytes) if isinstance(value, np.ndarray) else sum(part.estimated_size() for part in value.values())
+    return int(value.nbytes if isinstance(value, np.ndarray) else value.estimated_size())
 
 
 def _signals(strategy: StrategyLike, frame: pl.DataFrame, bars: Bars, rules: MarginRules) -> Signals:

@@ -77,8 +77,9 @@ class BookFitness:
         """The thirds of the inner part, on one of which a genome is run first."""
         return THIRDS
 
-    def prepare(self, genomes: Sequence[BookGenome]) -> None:
-        """Compute the scores that some genomes read."""
+    def prepare(self, genomes: Sequence[BookGenome], thirds: Sequence[str]) -> None:
+        """Compute the scores that some genomes read, of all thirds at once."""
+        del thirds
         self.in_sample.prepare(genomes)
 
     def run(self, genome: BookGenome, part: str) -> Trial[BookGenome] | Rejected[BookGenome]:

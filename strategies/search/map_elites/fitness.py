@@ -12,7 +12,7 @@ ratio ignores how much capital is used, so smaller positions must improve it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -73,14 +73,18 @@ class FitnessEvaluator:
         """The symbols, one of which a genome is run on first."""
         return self.panel.symbols
 
-    def prepare(self, genomes: Sequence[Genome]) -> None:
-        """Compute the features that some genomes read."""
-        self.panel.require({name for genome in genomes for name in genome.features})
+    def prepare(self, genomes: Sequence[Genome], symbols: Sequence[str]) -> None:
+        """Compute the features that some genomes read on the symbols that they are run on first."""
+        self.panel.prefetch(
+            (name, key)
+            for genome, symbol in zip(genomes, symbols, strict=True)
+            for key in self.panel.lanes_of((symbol,), genome.timeframes)
+            for name in genome.features
+        )
 
     def run(self, genome: Genome, symbol: str) -> Trial[Genome] | Rejected[Genome]:
-        """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all lanes."""
-        columns = Columns.of(self.panel, genome)
-        alone = self._alone(genome, columns, symbol)
+        """Run one genome: on the scored lanes of `symbol` first, and where it is not hopeless on all scored lanes."""
+        alone = self._alone(genome, symbol)
         if isinstance(alone, Rejected):
             return alone
         packed, output = alone
@@ -88,12 +92,11 @@ class FitnessEvaluator:
         if moments.sharpe is None or moments.sharpe * math.sqrt(moments.count) < HOPELESS:
             trades = int(output.sums[:, kernel.S_TRADES].sum())
             return Rejected(genome, "symbol", moments.annual_sharpe(HOURS_PER_YEAR), trades)
-        lanes = [packed.get(key) or self._lane(genome, columns, key) for key in self._keys]
-        return self._scored(genome, self._run(genome, lanes))
+        return self._scored(genome, self._run(genome, self._packed(genome, packed)))
 
     def screen(self, genome: Genome, symbol: str) -> Rejected[Genome]:
         """Run one genome on the scored lanes of `symbol` alone, for its cost_adjusted_fitness there."""
-        alone = self._alone(genome, Columns.of(self.panel, genome), symbol)
+        alone = self._alone(genome, symbol)
         if isinstance(alone, Rejected):
             return alone
         output = alone[1]
@@ -105,12 +108,11 @@ class FitnessEvaluator:
         sharpe = Moments.of(returns[self.cut.inner]).annual_sharpe(HOURS_PER_YEAR)
         return Rejected(genome, "symbol", sharpe, trades, (net + free) / 2.0)
 
-    def _alone(
-        self, genome: Genome, columns: Columns, symbol: str
-    ) -> Rejected[Genome] | tuple[dict[LaneKey, Lane], KernelOutput]:
+    def _alone(self, genome: Genome, symbol: str) -> Rejected[Genome] | tuple[dict[LaneKey, Lane], KernelOutput]:
         """Run the scored lanes of one symbol, unless the signals alone rule the genome out."""
         keys = self.panel.lanes_of((symbol,), genome.timeframes)
-        packed = {key: self._lane(genome, columns, key) for key in keys}
+        columns = Columns.of(self.panel, genome, keys)
+        packed = {key: self._lane(genome, columns[key], key) for key in keys}
         entries = sum(lane.signals.entries for lane in packed.values())
         bars = sum(len(lane.bars) for lane in packed.values())
         if entries * len(self.panel.symbols) < LEAST_TRADES or entries > MOST_ENTRIES * bars:
@@ -118,10 +120,14 @@ class FitnessEvaluator:
         return packed, self._run(genome, list(packed.values()))
 
     def full(self, genome: Genome) -> Trial[Genome]:
-        """Run one genome on all lanes without the cascade."""
-        columns = Columns.of(self.panel, genome)
-        lanes = [self._lane(genome, columns, key) for key in self._keys]
-        return self._scored(genome, self._run(genome, lanes))
+        """Run one genome on all scored lanes without the cascade."""
+        return self._scored(genome, self._run(genome, self._packed(genome, {})))
+
+    def _packed(self, genome: Genome, known: Mapping[LaneKey, Lane]) -> list[Lane]:
+        """Return the scored lanes of a genome, in order; what the others would do decides nothing in a search."""
+        keys = [key for key in self._keys if key[1] in genome.timeframes]
+        columns = Columns.of(self.panel, genome, [key for key in keys if key not in known])
+        return [known.get(key) or self._lane(genome, columns[key], key) for key in keys]
 
     def _run(self, genome: Genome, lanes: list[Lane]) -> KernelOutput:
         """Run the unit replay, which the score is of."""
@@ -135,23 +141,21 @@ class FitnessEvaluator:
         return Lane(self.panel.market.bars_for(signals, lane.bars), signals, self.panel.costs, rules)
 
     def _scored(self, genome: Genome, output: KernelOutput) -> Trial[Genome]:
-        scored = [place for place, key in enumerate(self._keys) if key[1] in genome.timeframes]
-        sums = output.sums[scored]
+        sums, lanes = output.sums, output.lanes
         trades = int(sums[:, kernel.S_TRADES].sum())
-        equity = np.mean([output.hourly[place] for place in scored], axis=0)
+        equity = np.mean(output.hourly, axis=0)
         returns = hourly_returns(equity, self._start)
         moments = Moments.of(returns[self.cut.whole])
         sharpe = moments.annual_sharpe(HOURS_PER_YEAR)
         win_rate = float(sums[:, kernel.S_WINS].sum()) / trades if trades else None
         average = 100.0 * float(sums[:, kernel.S_NET_FRACTION].sum()) / trades if trades else None
-        held = sum(output.sums[place, kernel.S_HELD] * output.lanes[place].bars.step for place in scored) / HOUR_US
-        free = [replace(output.lanes[place], costs=_FREE) for place in scored]
-        gross = self._returns(run_arrays(free, threads=1))
-        size = mean_size([output.lanes[place] for place in scored])
+        held = sum(held * lane.bars.step for held, lane in zip(sums[:, kernel.S_HELD], lanes, strict=True)) / HOUR_US
+        gross = self._returns(run_arrays([replace(lane, costs=_FREE) for lane in lanes], threads=1))
+        size = mean_size(lanes)
         fitness = self.fitness(returns, trades, genome, size)
         return Trial(
             genome=genome,
-            cell=cell_of(genome, trades / self._days / len(scored), float(held) / trades if trades else 0.0),
+            cell=cell_of(genome, trades / self._days / len(lanes), float(held) / trades if trades else 0.0),
             fitness=fitness,
             cost_adjusted_fitness=(fitness + self.fitness(gross, trades, genome, size)) / 2.0,
             trades=trades,

@@ -138,8 +138,8 @@ class Evaluator(Protocol[G]):
         """Parts of the evidence, on one of which a genome is run first."""
         ...
 
-    def prepare(self, genomes: Sequence[G]) -> None:
-        """Compute what some genomes read."""
+    def prepare(self, genomes: Sequence[G], parts: Sequence[str]) -> None:
+        """Compute what some genomes read on the parts on which they are run first."""
         ...
 
     def run(self, genome: G, part: str) -> Trial[G] | Rejected[G]:
@@ -552,9 +552,9 @@ class Search(ABC, Generic[G, S, P]):
 
     def _run(self, action: Callable[[G, str], Result], genomes: Sequence[G]) -> Iterable[Result]:
         """Return what an action makes of genomes, each with its first part, in their order."""
-        self.evaluator.prepare(genomes)
         among = self.evaluator.parts
         parts = [among[_digest(genome) % len(among)] for genome in genomes]
+        self.evaluator.prepare(genomes, parts)
         return self._pool.map(action, genomes, parts) if self._pool else map(action, genomes, parts)
 
     def _reject(self, result: Rejected[G]) -> None:

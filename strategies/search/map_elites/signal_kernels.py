@@ -7,7 +7,7 @@ A test of both sides is one pass over a column: bit 1 where the long side's comp
 side's does. NaN stands for null, and a comparison with it holds for neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -31,18 +31,35 @@ _TRIGGER_CODES: Final = {"level": 0, "crossed": 1, "fresh": 2}
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The panel's columns that a genome reads, whole; fetched once for all lanes."""
+    """What a genome reads on one lane, over its sound bars."""
 
-    by_name: dict[str, npt.NDArray[Any]]
+    by_name: Mapping[str, npt.NDArray[Any]]
+    rows: int
 
     @classmethod
-    def of(cls, panel: Panel, genome: Genome) -> "Columns":
-        """Fetch what the genome reads."""
-        return cls({name: panel.column(name) for name in genome.features})
+    def of(cls, panel: Panel, genome: Genome, keys: Iterable[LaneKey]) -> "dict[LaneKey, Columns]":
+        """Fetch what a genome reads on some lanes, all at once.
+
+        Parameters
+        ----------
+        panel : Panel
+            Of the search window.
+        genome : Genome
+            The strategy.
+        keys : iterable of (str, Timeframe)
+            The lanes.
+
+        Returns
+        -------
+        dict of (str, Timeframe) to Columns
+            By lane.
+        """
+        columns = panel.columns(genome.features, keys)
+        return {key: cls(own, len(next(iter(own.values())))) for key, own in columns.items()}
 
 
-def entry_bits(genome: Genome, columns: Columns, rows: slice) -> ByteArray:
-    """Return the kernel's signal bits of a genome over some rows of one lane.
+def entry_bits(genome: Genome, columns: Columns) -> ByteArray:
+    """Return the kernel's signal bits of a genome on one lane.
 
     Parameters
     ----------
@@ -50,20 +67,17 @@ def entry_bits(genome: Genome, columns: Columns, rows: slice) -> ByteArray:
         The strategy.
     columns : Columns
         Features that it reads.
-    rows : slice
-        Rows of one lane in the stacked columns; nothing before the first is read.
 
     Returns
     -------
     ndarray of shape (n_rows,), uint8
         The four Boolean columns as bits.
     """
-    count = rows.stop - rows.start
-    sides = np.full(count, _SIDES[genome.direction])
+    sides = np.full(columns.rows, _SIDES[genome.direction])
     for test in genome.tests:
-        _apply(test, columns.by_name[test.feature][rows], sides)
-    bits = np.zeros(count, dtype=np.uint8)
-    lead = columns.by_name[genome.lead.feature][rows]
+        _apply(test, columns.by_name[test.feature], sides)
+    bits = np.zeros(columns.rows, dtype=np.uint8)
+    lead = columns.by_name[genome.lead.feature]
     centre = genome.lead.term.centre or 0.0
     _compiled().finish(
         sides, lead, centre, genome.lead.side, genome.exit_rule == "centre", _SIDES[genome.direction], bits
@@ -81,15 +95,15 @@ def lane_signals(genome: Genome, columns: Columns, lane: LaneRows) -> Signals:
     columns : Columns
         Features that it reads.
     lane : LaneRows
-        Where the lane lies in the columns.
+        Which of the rows lie in the window.
 
     Returns
     -------
     Signals
         As `Signals.from_frame` gives for the compiled text of the genome.
     """
-    bits = entry_bits(genome, columns, lane.rows)
-    levels = _levels(genome, columns, lane.rows, bits)
+    bits = entry_bits(genome, columns)
+    levels = _levels(genome, columns, bits)
     inside = {name: _in_window(column, lane) if len(column) > 1 else column for name, column in levels.items()}
     return Signals(_in_window(bits, lane), inside)
 
@@ -111,8 +125,8 @@ def signals_of(genome: Genome, panel: Panel, keys: list[LaneKey]) -> list[Signal
     list of Signals
         In the order of `keys`.
     """
-    columns = Columns.of(panel, genome)
-    return [lane_signals(genome, columns, panel.lanes[key]) for key in keys]
+    columns = Columns.of(panel, genome, keys)
+    return [lane_signals(genome, columns[key], panel.lanes[key]) for key in keys]
 
 
 def _apply(test: Test, column: npt.NDArray[Any], sides: ByteArray) -> None:
@@ -128,15 +142,15 @@ def _apply(test: Test, column: npt.NDArray[Any], sides: ByteArray) -> None:
         compiled.signed(column, high, low, test.side, _TRIGGER_CODES[test.trigger], test.bars, sides)
 
 
-def _levels(genome: Genome, columns: Columns, rows: slice, bits: ByteArray) -> dict[str, FloatArray]:
+def _levels(genome: Genome, columns: Columns, bits: ByteArray) -> dict[str, FloatArray]:
     """Return the numbers of the signal; entries where one of them is unknown or out of range are cleared."""
     levels: dict[str, FloatArray] = {}
     for name in ("stop", "target", "trail"):
         factor = getattr(genome, name)
         if factor:
-            levels[name] = 0.01 * factor * columns.by_name["natr_14"][rows]
+            levels[name] = 0.01 * factor * columns.by_name["natr_14"]
     if genome.risk:
-        volatility = columns.by_name["realized_volatility_60"][rows]
+        volatility = columns.by_name["realized_volatility_60"]
         with np.errstate(divide="ignore", over="ignore"):
             share = genome.risk / volatility
         # what is not finite is unknown, as in the language: there is no entry

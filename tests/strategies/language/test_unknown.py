@@ -299,8 +299,8 @@ def test_the_search_signals_what_the_rendered_text_does_on_wild_columns(seed: in
         frame = frame.with_columns(pl.Series(name, drawn))
         columns[name] = drawn if drawn.dtype == np.bool_ else np.where(np.isfinite(drawn), drawn, np.nan)
     signals = strategy.signals(frame)
-    bits = entry_bits(genome, Columns(columns), slice(0, bars))
-    levels = _levels(genome, Columns(columns), slice(0, bars), bits)
+    bits = entry_bits(genome, Columns(columns, bars))
+    levels = _levels(genome, Columns(columns, bars), bits)
     flags = (kernel.LONG_ENTRY, kernel.SHORT_ENTRY, kernel.LONG_EXIT, kernel.SHORT_EXIT)
     for name, flag in zip(CONDITIONS, flags, strict=True):
         assert signals[name].to_list() == ((bits & flag) != 0).tolist(), name

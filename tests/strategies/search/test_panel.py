@@ -1,5 +1,6 @@
 """The panel gives the numbers of `backtester.evaluate`, reads nothing after its window, and keeps within its memory."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from backtester.statistics.overfitting import LAGS, episodes_of, sharpe_se_newey
 from backtester.statistics.windows import Window
 from blofin_resources.market.registry import open_market
 from features.bars import DEFAULT_TIMEFRAMES, FUNDING_SCHEMA, TIMEFRAMES, FrameSource, Timeframe
+from features.engine import compute
 from features.feature_manager import FeatureManager
 from features.market import Market
 from strategies.language.strategy import Strategy, StrategyError
@@ -185,33 +187,68 @@ def test_nothing_after_the_window_is_read(panel: Panel, market: Market) -> None:
 
 
 def test_values_do_not_depend_on_what_was_asked_before(manager: FeatureManager) -> None:
-    names = ["rsi_14", "ema_200", "sma_1900", "60m:rsi_14", "is_squeeze", "BTC-USDT:returns_5"]
-    alone = {name: Panel.read(manager, SYMBOLS, WINDOW).column(name) for name in names}
+    names = ["rsi_14", "ema_200", "sma_1900", "60m:rsi_14", "is_squeeze", "BTC-USDT:returns_5", "funding_rate"]
     together = Panel.read(manager, SYMBOLS, WINDOW)
-    together.require(names)
-    tiny = Panel.read(manager, SYMBOLS, WINDOW, cache_bytes=1)
+    tiny, lane_by_lane = (Panel.read(manager, SYMBOLS, WINDOW, cache_bytes=size) for size in (1, 10**9))
+    at_once = together.columns(names, together.lanes)
     for name in [*names, *names]:
-        np.testing.assert_array_equal(together.column(name), alone[name])
-        np.testing.assert_array_equal(tiny.column(name), alone[name])
+        alone = Panel.read(manager, SYMBOLS, WINDOW).columns([name], together.lanes)
+        small = tiny.columns([name], tiny.lanes)
+        for key in together.lanes:
+            single = lane_by_lane.columns([name], [key])[key][name]
+            for other in (alone[key][name], small[key][name], single):
+                np.testing.assert_array_equal(other, at_once[key][name])
+
+
+def test_a_column_is_computed_once_and_for_the_lanes_asked_alone(
+    manager: FeatureManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, rows = Panel.read(manager, SYMBOLS, WINDOW), []
+
+    def counted(candles: pl.DataFrame, names: Sequence[str], *args: object, **options: object) -> pl.DataFrame:
+        rows.append((candles["symbol"].unique().sort().to_list(), options["timeframe"], list(names)))
+        return compute(candles, names, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("strategies.search.panel.compute", counted)
+    panel.columns(["rsi_14"], [("BTC-USDT", "5m")])
+    panel.columns(["rsi_14", "ema_9"], panel.lanes_of(timeframes=["5m"]))
+    panel.columns(["ema_9", "rsi_14"], panel.lanes_of(timeframes=["5m"]))
+    assert rows == [
+        (["BTC-USDT"], "5m", ["rsi_14"]),
+        (["BTC-USDT"], "5m", ["ema_9"]),
+        (["SOL-USDT"], "5m", ["rsi_14", "ema_9"]),
+    ]
+
+
+def test_a_cache_that_holds_nothing_computes_each_column_of_a_call_once(
+    manager: FeatureManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel, calls = Panel.read(manager, SYMBOLS, WINDOW, cache_bytes=1), []
+    monkeypatch.setattr(
+        "strategies.search.panel.compute", lambda *args, **options: calls.append(1) or compute(*args, **options)
+    )
+    panel.columns(["rsi_14", "is_squeeze"], panel.lanes)
+    assert len(calls) == len({timeframe for _, timeframe in panel.lanes})
+    calls.clear()
+    panel.run(LIBRARY[0])
+    assert len(calls) == len({timeframe for _, timeframe in panel.lanes})
 
 
 def test_columns_hold_the_sound_bars_lane_by_lane(panel: Panel) -> None:
-    close = panel.column("close")
-    assert close.shape == (panel.rows,)
+    columns = panel.columns(["close", "is_squeeze"], panel.lanes)
     for key, lane in panel.lanes.items():
-        inside = close[lane.rows][lane.lead :]
         sound = lane.bars.close if lane.place is None else lane.bars.close[lane.place]
-        np.testing.assert_array_equal(inside, sound, err_msg=str(key))
-    assert panel.column("is_squeeze").dtype == np.bool_
-    with pytest.raises(ValueError, match="read-only"):
-        close[0] = 1.0
+        np.testing.assert_array_equal(columns[key]["close"][lane.lead :], sound, err_msg=str(key))
+        assert columns[key]["is_squeeze"].dtype == np.bool_
+        with pytest.raises(ValueError, match="read-only"):
+            columns[key]["close"][0] = 1.0
 
 
 def test_the_cache_keeps_within_its_bound(manager: FeatureManager) -> None:
     bound = 3_000_000
     panel = Panel.read(manager, SYMBOLS, WINDOW, cache_bytes=bound)
     for n in range(5, 25):
-        panel.column(f"rsi_{n}")
+        panel.columns([f"rsi_{n}"], panel.lanes)
         assert panel.cached_bytes <= bound
 
 
