@@ -14,6 +14,9 @@ from model_zoo.serving.artifacts import Artifact, load_artifact, version_folder
 FOLDER: Final = "models"
 """Folder of all models inside the warehouse."""
 
+KEPT: Final = 256
+"""Artifacts in memory, some 0.1 MB each: the versions of a week of all models that are in use."""
+
 _RECORDED: Final = (
     "SELECT artifact, any_value(coalesce(fingerprint, version)) AS recorded FROM ml.ml_model_results "
     "WHERE artifact IS NOT NULL GROUP BY artifact ORDER BY artifact"
@@ -55,7 +58,7 @@ class StoredModels:
         return _read(folder, self._recorded.get(f"{folder.parent.name}/{folder.name}"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT)
 def _read(folder: Path, recorded: str | None) -> Artifact:
     """Return an artifact; the files of a version never change, so each is read and verified once per process."""
     return load_artifact(folder, recorded)

@@ -4,6 +4,7 @@ Belongs here: opening and closing, when the lock is held, transactions, snapshot
 reads (`_reads`), of writes (`_transaction`) or of the schema (`_schema`).
 """
 
+import logging
 import re
 import threading
 import uuid
@@ -25,6 +26,8 @@ from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
 from features.bars import Timeframe
 
+_LOG = logging.getLogger(__name__)
+
 _INSTANCE_FILE: Final = "warehouse_instance_id"
 
 _UNHELD: Final = re.compile(r"\b(INTERVAL|UNION)\b")
@@ -34,11 +37,17 @@ _QUOTED: Final = re.compile(r"""'[^']*'|\"[^\"]*\"""")
 """Names and values within a type, such as those of an enum."""
 
 
+RENEW_AFTER: Final = 2_000
+"""Reads and commits after which a new connection takes over: DuckDB keeps some 0.1 MB for each commit and file that a
+connection has seen, and gives it back only when that is closed. A new one takes some 0.2 s."""
+
+
 class Warehouse:
     """The lakehouse in one folder, holding one market. Also a `features.bars.CandleSource`.
 
     Open one for each process (the first costs some 0.3 s) and share it: each thread gets its own cursor. Other
-    processes may read and write at the same time. All times are UTC.
+    processes may read and write at the same time. A process may live for months: its connection is renewed after
+    `RENEW_AFTER` uses. All times are UTC.
 
     Attributes
     ----------
@@ -51,6 +60,9 @@ class Warehouse:
         self._place = place
         self._connection = connection
         self._sealed = sealed
+        self._renews = False
+        self._uses = 0
+        self._renewing = threading.Lock()
         self._local = threading.local()
         self._tables = Tables(self._find_columns, self._find_key)
         self._past: dict[int, _schema.Past] = {}
@@ -91,7 +103,9 @@ class Warehouse:
             _refuse_other_lake(place, connection)
             _identity.require_files(place, connection)
             _identity.mark(place, _prepare(place, connection, market, market_id))
-        return cls(place, connection)
+        opened = cls(place, connection)
+        opened._renews = True  # one that is read-only or frozen lives for a command
+        return opened
 
     @classmethod
     def open_readonly(cls, folder: Path, *, catalog: str | None = None, few_rows: bool = False) -> Self:
@@ -132,6 +146,7 @@ class Warehouse:
 
     def close(self) -> None:
         """Close the connection and all its cursors."""
+        self._renews = False
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -182,6 +197,7 @@ class Warehouse:
             If DuckDB refuses the query, with its reason, or a column is of a type that a frame cannot hold.
         """
         try:
+            self._used()
             cursor = self._own_cursor()
             if self._sealed:
                 _queries.require_query(cursor, sql)
@@ -405,12 +421,13 @@ class Warehouse:
         if not run_id.strip() or run_id == "none":
             msg = f"{run_id!r} is not a run id; every write records its Dagster run"
             raise WarehouseError(msg)
+        self._used()
         # not `USE`d: each statement on a cursor in the lake first asks the catalog for the newest snapshot
         cursor = self._connection.cursor()
         try:
             writes = Transaction(cursor, run_id, self._tables)
             yield writes
-            with self._place.locked():
+            with self._locked():
                 writes.settle()
                 with _transaction(cursor) as outcome:
                     if writes.apply():
@@ -575,10 +592,49 @@ class Warehouse:
         return None
 
     def _own_cursor(self) -> DuckDBPyConnection:
-        if not hasattr(self._local, "cursor"):
-            self._local.cursor = self.cursor()
+        """Return this thread's cursor of the current connection."""
+        connection = self._connection
+        if getattr(self._local, "of", None) is not connection:
+            if hasattr(self._local, "cursor"):
+                self._local.cursor.close()
+            self._local.cursor, self._local.of = self.cursor(), connection
         cursor: DuckDBPyConnection = self._local.cursor
         return cursor
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of the writers."""
+        with self._place.locked():
+            self._local.locked = True
+            try:
+                yield
+            finally:
+                self._local.locked = False
+
+    def _used(self) -> None:
+        """Count a use, and put a new connection in the place of one that was used often.
+
+        The old one ends with the last cursor of it: those of other threads stay valid until their next read.
+        """
+        self._uses += 1
+        if not self._renews or self._uses < RENEW_AFTER:
+            return
+        # the lock of the writers is not to be waited for by the thread that holds it
+        if getattr(self._local, "locked", False) or not self._renewing.acquire(blocking=False):
+            return
+        try:
+            fresh = connect(self._place)
+            with self._place.locked():
+                self._place.attach(fresh, ALIAS)
+            fresh.execute(f"USE {ALIAS}")
+            self._connection = fresh
+        except (duckdb.Error, WarehouseError) as error:
+            _LOG.warning(
+                "the connection to %s grows on, since none could be opened in its place: %s", self.folder, error
+            )
+        finally:
+            self._uses = 0
+            self._renewing.release()
 
     def _find_columns(self, table: str) -> Columns:
         return _schema.columns(self._own_cursor(), table)

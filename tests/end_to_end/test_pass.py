@@ -128,6 +128,34 @@ def test_a_time_before_what_is_done_is_refused_before_anything_runs(
     assert done.warehouse.snapshot_id() == snapshot, "nor by hand, which leaves nothing behind"
 
 
+HEAVY = ("anthropic", "lightgbm", "matplotlib", "optuna", "scipy.stats", "sklearn", "torch")
+"""Packages that take seconds to import, and that neither a pass with nothing due nor the status needs."""
+
+
+@pytest.mark.slow
+def test_commands_that_have_nothing_to_compute_import_nothing_heavy(done: Platform) -> None:
+    program = (
+        "import sys; from blofin_assets.cli.times import parse_moment; from blofin_assets.cli import run, status\n"
+        "run.run_due(parse_moment(sys.argv[1]))\n"
+        "try: status.show_status(as_json=True)\n"
+        "except BaseException as error: assert getattr(error, 'exit_code', 0) in (0, 3), error\n"
+        f"print('imported', sorted(set({HEAVY}) & sys.modules.keys()))"
+    )
+    environment = {
+        **os.environ,
+        **done.settings.environment(),
+        "BLOFIN_START": START.isoformat(),
+        "BLOFIN_UNIVERSE": "off",
+    }
+    answer = subprocess.run(
+        [sys.executable, "-c", program, f"{AS_OF:%Y-%m-%dT%H:%MZ}"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert "nothing is due" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == "imported []"
+
+
 def test_runs_have_the_origin_by_which_the_ui_finds_them(done: Platform) -> None:
     """Its timeline drops runs without one; a job's list of runs asks for the label as a tag."""
     assert f"location_name: {LOCATION}\n" in (PROJECT / "workspace.yaml").read_text(encoding="utf-8")

@@ -130,3 +130,32 @@ def test_waiting_for_the_lock_ends_with_a_reason(
         assert warehouse.read("SELECT count(*) FROM market.candles_1m").item() == 0
     assert isinstance(refused, WarehouseError)
     assert "catalog.sqlite.lock was held by another process for 0 s" in str(refused)
+
+
+def test_a_connection_that_was_used_often_is_renewed_and_nothing_shows(
+    warehouse: Warehouse, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blofin_resources.warehouse._warehouse.RENEW_AFTER", 3)
+    count, seen, connections = "SELECT count(*) FROM market.candles_1m", [], []
+    with ThreadPoolExecutor(1) as other:
+        for number in range(4):
+            with warehouse.transaction(f"r{number}") as tx:
+                tx.append("market.candles_1m", bars(10, first=10 * number))
+            seen.append((warehouse.read(count).item(), other.submit(warehouse.read, count).result().item()))
+            connections.append(warehouse._connection)
+    assert seen == [(rows, rows) for rows in range(10, 50, 10)]
+    assert len({id(connection) for connection in connections}) > 1
+    assert warehouse.snapshots().height > 4
+
+
+def test_a_connection_that_cannot_be_renewed_is_kept(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_: object) -> None:
+        msg = "no more connections"
+        raise WarehouseError(msg)
+
+    monkeypatch.setattr("blofin_resources.warehouse._warehouse.RENEW_AFTER", 1)
+    monkeypatch.setattr("blofin_resources.warehouse._warehouse.connect", refused)
+    assert warehouse.read("SELECT 1 AS one").item() == 1
+    assert "no more connections" in caplog.text
