@@ -21,6 +21,7 @@ from backtester.simulation.lanes import DEFAULT_CAPITAL, TRADE_SCHEMA, Lane, Lan
 from backtester.simulation.mark_prices import MarkPrices
 from backtester.simulation.signals import Signals
 from features.bars import (
+    CANDLE_SCHEMA,
     DEFAULT_TIMEFRAMES,
     HOUR_US,
     MINUTES,
@@ -252,10 +253,14 @@ def read_market(
     origin = source or getattr(manager, "source", None)
     for timeframe in sorted(features, key=bar_length):
         lead = start - lookback * bar_length(timeframe)
-        both = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
-        parts = both.partition_by("symbol", as_dict=True, maintain_order=True)
-        frames |= {(symbol, timeframe): parts.get((symbol,), both.clear()) for symbol in symbols}
-    inside = {key: frame.filter(pl.col("ts") >= start) for key, frame in frames.items()}
+        whole = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
+        parts = _by_symbol(whole)
+        frames |= {(symbol, timeframe): parts.get(symbol, whole.clear()) for symbol in symbols}
+    # without features, which are large where there are many symbols
+    inside = {
+        key: frame.select(name for name in CANDLE_SCHEMA if name in frame.columns).filter(pl.col("ts") >= start)
+        for key, frame in frames.items()
+    }
     first = min((frame["ts"][0] for frame in inside.values() if frame.height), default=None)
     if first is None:
         msg = f"no bars for {', '.join(symbols)} from {start} to {end}; choose a window inside the stored candles"
@@ -286,6 +291,14 @@ def read_market(
     bars = {key: lane_bars for key, lane_bars in bars.items() if key[0] in traded}
     frames = {key: frame for key, frame in frames.items() if key in bars}
     return Market(frames, bars, begin, end, MarkPrices(origin, tuple(symbols), begin, end))
+
+
+def _by_symbol(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the rows of each symbol, which stand together, as parts of the same memory."""
+    runs = frame["symbol"].rle().struct.unnest()
+    ends = runs["len"].cum_sum()
+    rows = zip(runs["value"], ends, runs["len"], strict=True)
+    return {symbol: frame.slice(end - length, length) for symbol, end, length in rows}
 
 
 def run_timeframes(strategy: StrategyLike) -> tuple[Timeframe, ...]:
