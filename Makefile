@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-books calibrate-models calibrate-universe lock clean
+.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-evidence calibrate-books calibrate-models calibrate-universe lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,11 @@ calibrate: $(READY) ## Run the search on markets whose truth is known (under an 
 
 calibrate-books: $(READY) ## The same for books, over a universe (goes on where it was stopped)
 	@$(BIN)/python -m calibration.run_books
+
+calibrate-evidence: $(READY) ## How often ratios, e-processes and expected ratios err (a quarter of an hour)
+	@$(BIN)/python -m calibration.run_sharpe --draws 10000
+	@$(BIN)/python -m calibration.run_e_process --seed 2
+	@$(BIN)/python -m calibration.run_expected
 
 calibrate-models: $(READY) ## The same for the models
 	@$(BIN)/python -m calibration.run_models --jobs 2
