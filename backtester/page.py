@@ -1,7 +1,8 @@
 """One backtest as one HTML page: equity, drawdown, trades on the price, costs, and every number with its name.
 
-Belongs here: a pure function from results to text. The page needs no network: styles and plots are inside it. Does not
-belong here: writing files, the daily report, running anything.
+Belongs here: a pure function from results to text, and the drawing that pages share. The page needs no network: styles
+and plots are inside it. Does not belong here: the page of a book (`backtester.book_page`), writing files, the daily
+report, running anything.
 """
 
 import io
@@ -29,7 +30,7 @@ MOST_POINTS: Final = 1500
 MOST_LANES: Final = 6
 """Lanes whose trades are drawn, those with the most trades first."""
 
-_INK, _GAIN, _LOSS, _MUTED = "#1f4e79", "#2e7d32", "#b3261e", "#8a8f98"
+INK, GAIN, LOSS, MUTED = "#1f4e79", "#2e7d32", "#b3261e", "#8a8f98"
 
 
 def backtest_page(
@@ -78,15 +79,8 @@ def backtest_page(
         msg = f"{evaluation.name} has no result to show: its evaluation failed with {evaluation.error}"
         raise ValueError(msg)
     drawn = sorted((lane for lane in evaluation.scored if lane.trades), key=lambda lane: -lane.trades)[:MOST_LANES]
-    environment = Environment(
-        loader=PackageLoader("backtester"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, share=_share, percent=_percent, cost=_cost)
-    return environment.get_template("backtest.html.j2").render(
+    return html(
+        "backtest.html.j2",
         name=evaluation.name,
         version=evaluation.version,
         parameters=evaluation.parameters,
@@ -100,10 +94,10 @@ def backtest_page(
         thin=thin_lanes(evaluation.lanes),
         evidence=evidence,
         sharpe=sharpe,
-        equity_plot=_svg(_equity_figure(pooled), "equity"),
-        cost_plot=_svg(_cost_figure(evaluation.scored), "costs"),
+        equity_plot=svg(_equity_figure(pooled), "equity"),
+        cost_plot=svg(_cost_figure(evaluation.scored), "costs"),
         trade_plots=[
-            (f"{lane.symbol} {lane.timeframe}", _svg(figure, f"{lane.symbol}{lane.timeframe}"))
+            (f"{lane.symbol} {lane.timeframe}", svg(figure, f"{lane.symbol}{lane.timeframe}"))
             for lane in drawn
             if (figure := _trades_figure(lane, evaluation.trades, candles)) is not None
         ],
@@ -115,25 +109,41 @@ def backtest_page(
     )
 
 
+def html(template: str, **values: Any) -> str:
+    """Return a template of this package filled with values, which are escaped."""
+    environment = Environment(
+        loader=PackageLoader("backtester"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, share=share, percent=percent, cost=_cost)
+    return environment.get_template(template).render(**values)
+
+
 def _text(metric: Metric, value: float | None) -> str:
     """Write a value of a metric by its unit."""
     if metric.unit == Unit.COUNT:
         return str(value)
-    write = {Unit.FRACTION: _share, Unit.PERCENT: _percent}.get(metric.unit, _number)
+    write = {Unit.FRACTION: share, Unit.PERCENT: percent}.get(metric.unit, number)
     return write(value, metric.digits)
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number; a dash where it is unknown."""
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def _percent(value: float | None, digits: int = 2) -> str:
+def percent(value: float | None, digits: int = 2) -> str:
+    """Write percent with their sign; a dash where they are unknown."""
     return "–" if value is None else f"{value:+.{digits}f} %"
 
 
-def _share(value: float | None, digits: int = 1) -> str:
+def share(value: float | None, digits: int = 1) -> str:
+    """Write a fraction as percent; a dash where it is unknown."""
     return "–" if value is None else f"{100.0 * value:.{digits}f} %"
 
 
@@ -144,7 +154,23 @@ def _cost(value: float | None) -> str:
     return "above 500 bp" if math.isinf(value) else f"{1e4 * value:.1f} bp"
 
 
-def _axes(height: float, rows: int = 1, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+def axes_of(height: float, rows: int = 1, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure.
+
+    Parameters
+    ----------
+    height : float
+        In inches.
+    rows : int
+        How many axes it has, one below the other, with one axis of times.
+    ratios : sequence of float, optional
+        Their heights relative to each other; equal where omitted.
+
+    Returns
+    -------
+    tuple of Figure and list of Axes
+        The axes from the top down.
+    """
     figure = Figure(figsize=(10.0, height), layout="constrained")
     grid = figure.subplots(rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios or [1.0] * rows})
     axes: list[Axes] = list(grid[:, 0])
@@ -155,8 +181,8 @@ def _axes(height: float, rows: int = 1, ratios: Sequence[float] | None = None) -
     return figure, axes
 
 
-def _svg(figure: Figure, salt: str) -> Markup:
-    """Return a figure as inline SVG without a date or random ids."""
+def svg(figure: Figure, salt: str) -> Markup:
+    """Return a figure as inline SVG without a date or random ids; `salt` keeps the ids of a page's figures apart."""
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -169,20 +195,20 @@ def _times(micros: Any) -> Any:
 
 
 def _equity_figure(pooled: PooledResult) -> Figure:
-    figure, (top, bottom) = _axes(4.6, 2, (2.0, 1.0))
+    figure, (top, bottom) = axes_of(4.6, 2, (2.0, 1.0))
     times = _times(pooled.hours)
-    top.plot(times, 100.0 * (pooled.equity - 1.0), color=_INK, linewidth=1.4)
-    top.axhline(0.0, color=_MUTED, linewidth=0.8)
+    top.plot(times, 100.0 * (pooled.equity - 1.0), color=INK, linewidth=1.4)
+    top.axhline(0.0, color=MUTED, linewidth=0.8)
     top.set_ylabel("pooled PnL, % of capital")
     peaks = np.maximum.accumulate(np.concatenate([[1.0], pooled.equity]))[1:]
-    bottom.fill_between(times, 100.0 * (pooled.equity - peaks), 0.0, color=_LOSS, alpha=0.35, linewidth=0.0)
+    bottom.fill_between(times, 100.0 * (pooled.equity - peaks), 0.0, color=LOSS, alpha=0.35, linewidth=0.0)
     bottom.set_ylabel("drawdown, %")
     return figure
 
 
 def _cost_figure(lanes: Sequence[LaneResult]) -> Figure:
     """Draw the gross result of each lane and the share of each cost."""
-    figure, (axes,) = _axes(0.9 + 0.34 * len(lanes))
+    figure, (axes,) = axes_of(0.9 + 0.34 * len(lanes))
     names = [f"{lane.symbol} {lane.timeframe}" for lane in lanes]
     left = np.zeros(len(lanes))
     for label, colour, values in (
@@ -192,8 +218,8 @@ def _cost_figure(lanes: Sequence[LaneResult]) -> Figure:
     ):
         axes.barh(names, values, left=left, color=colour, label=label)
         left = left + np.array(values)
-    axes.plot([lane.total_pnl_pct for lane in lanes], names, "o", color=_INK, label="net result")
-    axes.axvline(0.0, color=_MUTED, linewidth=0.8)
+    axes.plot([lane.total_pnl_pct for lane in lanes], names, "o", color=INK, label="net result")
+    axes.axvline(0.0, color=MUTED, linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel("% of starting capital")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25 - 0.1 / max(len(lanes), 1)), ncols=4, frameon=False)
@@ -209,20 +235,20 @@ def _trades_figure(lane: LaneResult, trades: pl.DataFrame, candles: pl.DataFrame
         return None
     price = price.gather_every(max(1, -(-len(price) // MOST_POINTS)))
     own = trades.filter(pl.col("symbol") == lane.symbol, pl.col("timeframe") == lane.timeframe)
-    figure, (axes,) = _axes(3.4)
-    axes.plot(_times(price["ts"].dt.epoch("us").to_numpy()), price["close"].to_numpy(), color=_MUTED, linewidth=0.8)
+    figure, (axes,) = axes_of(3.4)
+    axes.plot(_times(price["ts"].dt.epoch("us").to_numpy()), price["close"].to_numpy(), color=MUTED, linewidth=0.8)
     for side, marker in (("long", "^"), ("short", "v")):
         some = own.filter(pl.col("side") == side)
         axes.plot(
             _times(some["entry_ts"].dt.epoch("us").to_numpy()),
             some["entry_price"].to_numpy(),
             marker,
-            color=_INK,
+            color=INK,
             markersize=4,
             label=f"{side} entry",
             linestyle="none",
         )
-    for won, colour, label in ((True, _GAIN, "exit with gain"), (False, _LOSS, "exit with loss")):
+    for won, colour, label in ((True, GAIN, "exit with gain"), (False, LOSS, "exit with loss")):
         some = own.filter((pl.col("pnl_pct") > 0.0) == won)
         axes.plot(
             _times(some["exit_ts"].dt.epoch("us").to_numpy()),

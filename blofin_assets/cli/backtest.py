@@ -1,4 +1,4 @@
-"""`blofin backtest`: one strategy on stored candles, as a table in the terminal and a page; or a book.
+"""`blofin backtest`: one strategy or book on what is stored, as tables in the terminal and a page.
 
 Belongs here: arguments, the table, the file. Does not belong here: backtesting and the page itself (`backtester`), the
 tables of a book (`blofin_assets.cli.backtest_book`).
@@ -69,7 +69,7 @@ class Request:
 
 
 def run_backtest(request: Request) -> None:
-    """Backtest a strategy of the library or of a file, print its lanes and write its page; or a book, and print it."""
+    """Backtest a strategy or a book of the library or of a file, print it and write its page."""
     found = _with_params(_found(request.strategy), request.params)
     if isinstance(found, Book):
         _run_book(found, request)

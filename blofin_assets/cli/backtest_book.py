@@ -1,12 +1,14 @@
-"""`blofin backtest` of a book: on the stored universe, as tables in the terminal.
+"""`blofin backtest` of a book: on the stored universe, as tables in the terminal and a page.
 
-Belongs here: the tables, the trial. Does not belong here: arguments (`blofin_assets.cli.backtest`), reading
-(`blofin_assets.shared.deep_market`), backtesting (`backtester`).
+Belongs here: the tables, the trial, the file. Does not belong here: arguments (`blofin_assets.cli.backtest`), reading
+(`blofin_assets.shared.deep_market`), backtesting and the page itself (`backtester`).
 """
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import polars as pl
@@ -15,8 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from backtester import BookEvaluation
+from backtester.book_page import book_page
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
+from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.deep_market import DeepMarket, deep_market
 from blofin_assets.shared.trial_ledger import Configuration, count_trials
@@ -56,7 +60,7 @@ Metrics: TypeAlias = Mapping[str, float | int | None]
 def backtest_stored_book(
     session: Session, book: Book, start: datetime | timedelta | None, end: datetime, capital: float, run_id: str
 ) -> None:
-    """Backtest a book on the stored universe, count the trial, print the tables.
+    """Backtest a book on the stored universe, count the trial, print the tables and write the page.
 
     Parameters
     ----------
@@ -89,14 +93,24 @@ def backtest_stored_book(
     quiet = found.capacity()[0].without_volume
     if quiet:
         out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
-    for line in (f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)):
+    notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
+    page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
+    which = row_id(*_tried(session, book), book.parameters, market.start, market.end, capital)[:8]
+    folder = session.settings.warehouse.resolve() / "backtests"
+    path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
+    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
+    for line in (*notes, f"page: {shown}"):
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _tried(session: Session, book: Book) -> Configuration:
+    return (Kind.BOOK, book.name, book.version, f"{session.settings.universe} {book.timeframe}")
 
 
 def _count(session: Session, book: Book, market: DeepMarket, metrics: Metrics, run_id: str) -> int:
     """Record the trial; return how many configurations of books were tried on an overlapping window."""
     store = session.warehouse
-    tried: Configuration = (Kind.BOOK, book.name, book.version, f"{session.settings.universe} {book.timeframe}")
+    tried = _tried(session, book)
     row = {
         "id": row_id("trial", Author.USER, market.end, *tried, market.start),
         "lanes": tried[3],

@@ -128,6 +128,7 @@ def test_no_module_lists_them_again() -> None:
     choices = {
         "backtester/evaluation/pooling.py",  # where they are computed
         "backtester/evaluation/book_evaluation.py",  # where those of a book are, of one account
+        "backtester/book_page.py",  # those that head the page of a book
         "blofin_assets/reporting/sections/strategies.py",  # the places of those that have one
         "blofin_assets/cli/backtest.py",  # for which 80 columns have room
         "blofin_assets/cli/backtest_book.py",  # the same of a book

@@ -80,7 +80,9 @@ def test_a_book_is_printed_with_its_costs_capacity_and_symbols_and_counted_once(
     assert done.returncode == 0, done.stderr
     text = done.stdout
     assert text.startswith("short_term_reversal, 2026-03-06 to 2026-03-12\non the sample:edge (synthetic) market\n")
-    assert max(len(each) for each in text.splitlines()[:-4]) <= 80
+    assert max(len(each) for each in text.splitlines()[:-5]) <= 80
+    page = Path(text.splitlines()[-1].removeprefix("page: "))
+    assert f"<title>Backtest of the book {asked[0]}</title>" in page.read_text(encoding="utf-8")
     (book,) = (each for each in load_books() if each.name == "short_term_reversal")
     market = deep_market(deep.warehouse, book.with_parameters(hours=12), *(AS_OF.replace(day=day) for day in (6, 12)))
     found = market.prepared.backtest(book.with_parameters(hours=12), start=market.start, capital=50_000.0)

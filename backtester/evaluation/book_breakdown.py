@@ -1,0 +1,208 @@
+"""A book's result taken apart: by symbol and leg at every bar, by quarter, by what the market did, and its beta.
+
+Belongs here: from a book's result to arrays and frames that a page draws. Does not belong here: the metrics that are
+stored (`backtester.evaluation.book_evaluation`), drawing (`backtester.book_page`).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from backtester.evaluation.book_evaluation import BookEvaluation
+from backtester.simulation import book_kernel as kernel
+from backtester.simulation.books import BookResult, Tranche
+from backtester.statistics.metrics import Moments, bars_per_year
+from features.array_types import BoolArray, FloatArray, IntArray
+from features.bars import TS, bar_length
+
+TREND: Final = timedelta(days=30)
+"""The market is up or down by its return over so long, and beta over time is measured over so long."""
+UNREST: Final = timedelta(days=7)
+"""The market is calm or wild by its volatility over so long."""
+_DUST: Final = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Earnings:
+    """What a book held and earned at every bar, marked to market.
+
+    Attributes
+    ----------
+    held : ndarray of shape (n_bars, n_symbols)
+        Value held at each close, signed, quote currency; all tranches together.
+    long, short : ndarray of shape (n_bars,)
+        What the long and the short positions of all symbols earned in each bar, after costs, quote currency.
+    fees, slippage, funding : ndarray of shape (n_bars,)
+        What was paid in each bar, quote currency; funding negative where received.
+    traded : ndarray of shape (n_bars,)
+        Traded notional, as a fraction of the equity of its tranche at the time; the mean over the tranches.
+    """
+
+    held: FloatArray
+    long: FloatArray
+    short: FloatArray
+    fees: FloatArray
+    slippage: FloatArray
+    funding: FloatArray
+    traded: FloatArray
+
+
+def earnings_of(result: BookResult) -> Earnings:
+    """Return what a book held and earned at every bar.
+
+    Parameters
+    ----------
+    result : BookResult
+        Of a book.
+
+    Returns
+    -------
+    Earnings
+        Where no tranche was ruined, `long` + `short` adds up to the change of equity.
+
+    Notes
+    -----
+    A bar's earnings are those of the quantity held before it, from the last mark to this one, and of what its fills
+    differ from this mark, less fees and funding. A ruined tranche holds and earns nothing from the bar of its ruin on:
+    what it lost there is in the equity alone.
+    """
+    total: Earnings | None = None
+    for tranche in result.tranches:
+        own = _of_tranche(result, tranche)
+        total = own if total is None else Earnings(*(a + b for a, b in zip(_parts(total), _parts(own), strict=True)))
+    assert total is not None  # noqa: S101 - a book has a tranche
+    return total
+
+
+def _parts(earnings: Earnings) -> tuple[FloatArray, ...]:
+    return tuple(vars(earnings).values())
+
+
+def _of_tranche(result: BookResult, tranche: Tranche) -> Earnings:
+    market, begin = result.market, result.begin
+    bars, symbols = len(market.ts) - begin, len(market.symbols)
+    end = bars if tranche.outcome[kernel.RUINED_AT] < 0 else int(tranche.outcome[kernel.RUINED_AT]) - begin
+    fills = tranche.fills[tranche.fills[:, kernel.F_ROW] < begin + end]
+    fills = fills[np.lexsort((np.arange(len(fills)), fills[:, kernel.F_SYMBOL]))]
+    rows, columns = fills[:, kernel.F_ROW].astype(np.int64) - begin, fills[:, kernel.F_SYMBOL].astype(np.int64)
+    quantity, price = fills[:, kernel.F_QUANTITY], fills[:, kernel.F_PRICE]
+    marks = market.mark[begin:]
+    changes = np.zeros((bars, symbols))
+    np.add.at(changes, (rows, columns), quantity)
+    quantities = np.cumsum(changes, axis=0)
+    quantities[np.abs(quantities) <= _DUST * np.maximum.accumulate(np.abs(quantities), axis=0)] = 0.0
+    quantities[end:] = 0.0
+    before = np.vstack([np.zeros((1, symbols)), quantities[:-1]])
+    before[end:] = 0.0
+    earlier = market.mark[begin - 1 : -1] if begin else np.vstack([np.full((1, symbols), np.nan), marks[:-1]])
+    opens = np.where(np.isnan(market.open[begin:]), earlier, market.open[begin:])
+    paid = np.where(before != 0.0, before * opens * market.funding[begin:], 0.0)
+    moved = np.where(before != 0.0, before * (marks - earlier), 0.0) - paid
+    fees = fills[:, kernel.F_FEE]
+    slippage = np.abs(quantity * (price - fills[:, kernel.F_REFERENCE]))
+    gain = quantity * (marks[rows, columns] - price) - fees
+    after = _running(quantity, columns)
+    reduces = np.abs(after) < np.abs(after - quantity)
+    of_long = np.where(reduces, after - quantity, after) > 0.0
+
+    def by_row(values: FloatArray, chosen: BoolArray | None = None) -> FloatArray:
+        kept = slice(None) if chosen is None else chosen
+        return np.bincount(rows[kept], weights=values[kept], minlength=bars).astype(np.float64)
+
+    traded = np.abs(quantity) * price / fills[:, kernel.F_EQUITY] / len(result.tranches)
+    return Earnings(
+        held=np.where(quantities != 0.0, quantities * marks, 0.0),
+        long=np.where(before > 0.0, moved, 0.0).sum(axis=1) + by_row(gain, of_long),
+        short=np.where(before < 0.0, moved, 0.0).sum(axis=1) + by_row(gain, ~of_long),
+        fees=by_row(fees),
+        slippage=by_row(slippage),
+        funding=paid.sum(axis=1),
+        traded=by_row(traded),
+    )
+
+
+def _running(quantity: FloatArray, columns: IntArray) -> FloatArray:
+    """Return the quantity of a symbol after each of its fills, which stand together."""
+    total = np.cumsum(quantity)
+    first = np.flatnonzero(np.diff(columns, prepend=-1))
+    base = np.repeat(total[first] - quantity[first], np.diff(np.append(first, len(quantity))))
+    after: FloatArray = total - base
+    return after
+
+
+def by_quarter(evaluation: BookEvaluation) -> pl.DataFrame:
+    """Return `period`, `days`, `return_pct`, `sharpe`, `sharpe_se` of each calendar quarter (UTC) of the window."""
+    result = evaluation.result
+    times = pl.Series(result.market.ts[result.begin :]).cast(TS)
+    names = (times.dt.year().cast(pl.String) + " Q" + times.dt.quarter().cast(pl.String)).to_numpy()
+    return _apart(evaluation, {str(name): names == name for name in dict.fromkeys(names)})
+
+
+def by_regime(evaluation: BookEvaluation) -> pl.DataFrame:
+    """Return the columns of `by_quarter` for bars before which the market was up, down, calm and wild.
+
+    Notes
+    -----
+    The market is the universe's equal-weighted average: up where its return over the 30 days before the bar is above
+    zero; wild where its volatility over the 7 days before is above that of the median bar of the window. That median is
+    known at the end alone, so nothing could have been traded by it.
+    """
+    result = evaluation.result
+    begin, bar = result.begin, bar_length(result.market.timeframe)
+    average = np.nan_to_num(result.market.average)
+    trend, _ = _before(average, TREND // bar)
+    mean, square = (_before(values, UNREST // bar)[0] for values in (average, average * average))
+    count = UNREST // bar
+    unrest = square / count - (mean / count) ** 2
+    trend, unrest = trend[begin:], unrest[begin:]
+    median = np.nanmedian(unrest) if np.isfinite(unrest).any() else np.nan
+    return _apart(
+        evaluation,
+        {"up": trend > 0.0, "down": trend <= 0.0, "calm": unrest <= median, "wild": unrest > median},
+    )
+
+
+def beta_over_time(evaluation: BookEvaluation) -> FloatArray:
+    """Return beta to the universe's average over the 30 days up to each bar, shape (n_bars,); NaN before that."""
+    result = evaluation.result
+    bars = TREND // bar_length(result.market.timeframe)
+    market = np.nan_to_num(result.market.average[result.begin :])
+    own = result.returns
+    sums = [_before(values, bars)[1] for values in (market, own, market * own, market * market)]
+    m, r, shared, squares = (values / bars for values in sums)
+    spread = squares - m * m
+    with np.errstate(all="ignore"):
+        beta: FloatArray = np.where(spread > 0.0, (shared - m * r) / spread, np.nan)
+    return beta
+
+
+def _before(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArray]:
+    """Return sums over `bars` before each place, and up to and with it; NaN where there are fewer."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    inside = np.full(len(values), np.nan)
+    if len(values) >= bars:
+        inside[bars - 1 :] = total[bars:] - total[:-bars]
+    return np.concatenate([[np.nan], inside[:-1]]), inside
+
+
+def _apart(evaluation: BookEvaluation, parts: dict[str, BoolArray]) -> pl.DataFrame:
+    result = evaluation.result
+    bar = bar_length(result.market.timeframe)
+    year = bars_per_year(result.market.timeframe)
+    rows = []
+    for name, inside in parts.items():
+        returns = result.returns[inside & evaluation.there]
+        moments = Moments.of(returns)
+        rows.append(
+            {
+                "period": name,
+                "days": len(returns) * bar / timedelta(days=1),
+                "return_pct": 100.0 * (float(np.prod(1.0 + returns)) - 1.0),
+                "sharpe": moments.annual_sharpe(year),
+                "sharpe_se": moments.annual_sharpe_se(year),
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"sharpe": pl.Float64, "sharpe_se": pl.Float64})
