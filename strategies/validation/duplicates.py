@@ -15,7 +15,8 @@ import polars as pl
 SAME: Final = 0.99
 """Correlation of positions from which two strategies are duplicates."""
 
-Positions = Mapping[tuple[str, str], npt.NDArray[np.float32]]
+Held = npt.NDArray[np.float32]
+Positions = Mapping[tuple[str, str], Held]
 
 
 def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions:
@@ -59,17 +60,24 @@ def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions
 def resemblance(one: Positions, other: Positions) -> float:
     """Return the correlation of two strategies' positions over the lanes on which either traded.
 
-    A lane on which only one traded counts with the other flat. 0 where either never traded.
+    A lane on which only one traded counts with the other flat. Windows of different lengths end together; the shorter
+    one counts. 0 where either never traded.
     """
-    lanes = sorted(set(one) | set(other))
     if not one or not other:
         return 0.0
-    flat = np.zeros(len(next(iter(one.values()))), dtype=np.float32)
-    a = np.concatenate([one.get(lane, flat) for lane in lanes]).astype(np.float64)
-    b = np.concatenate([other.get(lane, flat) for lane in lanes]).astype(np.float64)
+    pairs = [_pair(one.get(lane), other.get(lane)) for lane in sorted(set(one) | set(other))]
+    a, b = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
     if not a.std() or not b.std():  # held throughout, or too short for a minute: the size is no difference of kind
         return float(bool(not a.std() and not b.std() and np.sign(a[0]) == np.sign(b[0])))
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def _pair(one: Held | None, other: Held | None) -> tuple[Held, Held]:
+    """Return the positions of two strategies on one lane, of which one of them may have none."""
+    own = np.zeros_like(other) if one is None else one
+    theirs = np.zeros_like(own) if other is None else other
+    shared = min(len(own), len(theirs))
+    return own[len(own) - shared :], theirs[len(theirs) - shared :]
 
 
 def find_duplicate(candidate: Positions, known: Mapping[str, Positions]) -> tuple[str, float] | None:

@@ -16,3 +16,16 @@ def test_one_formula_on_two_timeframes_is_two_strategies_and_twice_on_one_is_a_d
     stay, copies = drop_duplicates(found)
     assert [each.name for each in stay] == ["quarter", "four", "hour"]
     assert copies == {("again", "1"): "quarter"}
+
+
+def test_windows_of_different_lengths_are_compared_where_both_are() -> None:
+    manager, end = ToyManager(toy_source()), START + timedelta(days=3)
+    found = [
+        evaluate([Momentum(name, timeframes)], manager, SYMBOLS, start, end)[0]
+        for name, timeframes, start in (
+            ("quarter", ("15m",), START + timedelta(days=2)), ("hour", ("60m",), START), ("again", ("15m",), START),
+        )
+    ]  # fmt: skip
+    stay, copies = drop_duplicates(found)
+    assert [each.name for each in stay] == ["quarter", "hour"]
+    assert copies == {("again", "1"): "quarter"}
