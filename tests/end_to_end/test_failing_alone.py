@@ -55,6 +55,7 @@ from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 from features.market import Market
 from model_zoo.training.trainer import default_spec
+from strategies import registry
 from strategies.language.strategy import Strategy
 from strategies.llm.prompts import Prompt, design_prompt
 from strategies.registry import LIBRARY, library_files, load_library
@@ -354,7 +355,8 @@ def test_a_broken_file_of_the_library_is_left_out_and_named(
     for name in ("ema_crossover", "rsi_reversion"):
         shutil.copy(LIBRARY / f"{name}.py", tmp_path)
     (tmp_path / "broken.py").write_text("x = 1\ny = 1 / 0\n")
-    monkeypatch.setattr(load_population, "library_files", lambda: library_files(tmp_path))
+    given = {LIBRARY: tmp_path}
+    monkeypatch.setattr(registry, "library_files", lambda folder: library_files(given.get(folder, folder)))
     made = platform.defs.resolve_job_def(STRATEGY_CYCLE).execute_in_process(
         instance=platform.instance,
         partition_key="2025-06-01",

@@ -10,7 +10,7 @@ import pytest
 from support.platform import AS_OF, Make
 
 from blofin_assets.shared.cadences import CADENCES, MARKET_DATA, STRATEGY_CYCLE
-from blofin_assets.strategy_cycle import population
+from strategies import registry
 from strategies.registry import LIBRARY, library_files
 
 SLOW = '''"""A trend of days."""
@@ -105,7 +105,8 @@ def test_who_holds_for_days_has_a_longer_holdout_and_is_searched_only_before_it(
     for name in ("ema_crossover", "rsi_reversion"):
         shutil.copy(LIBRARY / f"{name}.py", folder)
     (folder / "slow_trend.py").write_text(SLOW)
-    monkeypatch.setattr(population, "library_files", lambda: library_files(folder))
+    given = {LIBRARY: folder}
+    monkeypatch.setattr(registry, "library_files", lambda asked: library_files(given.get(asked, asked)))
     days = timedelta(days=1)
     platform = make_platform(start=(AS_OF - 76 * days).date().isoformat(), symbols="BTC-USDT", search_budget=0)
     platform.run(jobs=(MARKET_DATA, STRATEGY_CYCLE))

@@ -1,4 +1,4 @@
-"""Strategies on 15m and 4h go the whole way: scored, held out, ranked, followed forward and reported."""
+"""A strategy on 15m goes the whole way: scored, held out, ranked, followed forward and reported."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 from support.platform import AS_OF, Make
 
 from blofin_assets.shared.cadences import FORWARD, MARKET_DATA, REPORT, STRATEGY_CYCLE
-from blofin_assets.strategy_cycle import population
 from features.bars import MINUTES, Timeframe
-from strategies.registry import library_files
+from strategies import registry
+from strategies.registry import LIBRARY, library_files
 
 OWN = '''"""A strategy of this test."""
 
@@ -30,11 +30,11 @@ class {title}(Strategy):
         """See `Strategy.detect`."""
         return Signal(long_entry=f.zscore_20 < -self.level, short_entry=f.zscore_20 > self.level, time_stop=2)
 '''
-ON: dict[str, Timeframe] = {"fade_quarter": "15m", "fade_four": "4h"}
+ON: dict[str, Timeframe] = {"fade_quarter": "15m"}
 
 
 @pytest.mark.slow
-def test_they_are_scored_ranked_followed_and_reported(
+def test_it_is_scored_ranked_followed_and_reported(
     make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [path for path in library_files() if path.stem == "ema_crossover"]
@@ -42,7 +42,8 @@ def test_they_are_scored_ranked_followed_and_reported(
         title = name.title().replace("_", "")
         files.append(tmp_path / f"{name}.py")
         files[-1].write_text(OWN.format(title=title, name=name, timeframe=timeframe), encoding="utf-8")
-    monkeypatch.setattr(population, "library_files", lambda: files)
+    given = {LIBRARY: files}
+    monkeypatch.setattr(registry, "library_files", lambda folder: given.get(folder) or library_files(folder))
     platform = make_platform()
     platform.run(jobs=(MARKET_DATA, STRATEGY_CYCLE, FORWARD, REPORT))
     store, names = platform.warehouse, list(ON)
