@@ -33,6 +33,7 @@ CHECKED: Final[dict[str, tuple[Kind, str | None]]] = {
     "strategy_drift": (Kind.STRATEGY, None),
     **{f"model_drift_{name}": (Kind.MODEL, name) for name in names()},
     "ensemble_drift": (Kind.ENSEMBLE, None),
+    "book_drift": (Kind.BOOK, None),
 }
 """Kind and name that each drift check covers, by its own name; None covers all names of the kind."""
 

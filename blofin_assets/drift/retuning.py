@@ -1,4 +1,4 @@
-"""The asset that responds to drift: it tunes strategies; models are left to the next ML cycle.
+"""The asset that responds to drift: it tunes strategies and books; models are left to the next ML cycle.
 
 Belongs here: the asset that a failed drift check triggers. Does not belong here: detecting drift (`assets`, `checks`),
 starting the run (`sensor`), the search over parameters (`strategies.search.tuning`).
@@ -19,11 +19,23 @@ import polars as pl
 from backtester.statistics.seeds import derived_seed
 from blofin_assets.drift.assets import drift_tests
 from blofin_assets.shared.asset import stage_asset, table_preview
+from blofin_assets.shared.book_rows import search_trials
 from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, STRATEGY_CYCLE
+from blofin_assets.shared.deep_market import shared_market
 from blofin_assets.shared.partitions import day_start, days
 from blofin_assets.shared.vocabulary import Author, Kind, LifecycleState, ProposalState, RetuneState
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
+from blofin_assets.strategy_cycle.book_proposals import attempted as attempted_book
+from blofin_assets.strategy_cycle.book_search import SHARE, search_window
+from blofin_assets.strategy_cycle.book_search import tried as tried_book
+from blofin_assets.strategy_cycle.population import (
+    BOOKS,
+    STRATEGIES,
+    VersionRecord,
+    Versions,
+    load_population,
+    load_versions,
+)
 from blofin_assets.strategy_cycle.proposals import Proposal, TrialRow, proposal_rows, search_trial_rows, strategy_rows
 from blofin_assets.strategy_cycle.search_window import forget_panel, panel_of, windows_of
 from blofin_assets.strategy_cycle.tuning import attempted
@@ -31,7 +43,8 @@ from blofin_resources.dagster_resources import ClockResource, EvolutionResource,
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
-from strategies.quotas import ATTEMPTS, Stage
+from strategies.quotas import ATTEMPTS
+from strategies.search.books import tune_book
 from strategies.search.tuning import tune
 
 GROUP: Final = "retuning"
@@ -39,11 +52,11 @@ REQUEST_TAG: Final = "blofin/retune"
 """Run tag: the request, as JSON."""
 
 _ATTEMPTS: Final = (
-    "SELECT count(*) FROM research.proposals WHERE stage = 'tuning' AND attempt IS NOT NULL AND name = ? "
+    "SELECT count(*) FROM research.proposals WHERE stage = ? AND attempt IS NOT NULL AND name = ? "
     "AND NOT (designer = ? AND as_of = ?)"
 )
 _OTHERS: Final = (
-    "SELECT count(*) FROM research.proposals WHERE stage = 'tuning' AND designer = ? AND as_of = ? "
+    "SELECT count(*) FROM research.proposals WHERE stage = ? AND designer = ? AND as_of = ? "
     "AND NOT list_contains(?, name)"
 )
 _HELD: Final = (
@@ -55,11 +68,11 @@ _OWN: Final = "SELECT count(*) FROM research.proposals WHERE designer = ? AND as
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """The response for one strategy or model."""
+    """The response for one strategy, book or model; `trials` are rows of `research.trials`."""
 
     row: dict[str, Any]
     proposal: Proposal | None = None
-    tried: tuple[TrialRow, ...] = ()
+    trials: pl.DataFrame | None = None
 
 
 @stage_asset(group=GROUP, table="research.retunes", partitions=days, deps=[drift_tests], kinds=("duckdb", "optuna"))
@@ -79,17 +92,18 @@ def drift_retuning(
             _Done(_row(request, row, as_of, RetuneState.AWAITS_CYCLE, _next_training(as_of)))
             for row in request["drifted"]
         ]
+    elif request["kind"] == Kind.BOOK:
+        done = _tuned_books(store, market, evolution, request, as_of)
     else:
         done = _tuned(store, market, evolution, request, as_of, run_id)
     forget_panel()
     rows = pl.DataFrame([retune.row for retune in done], infer_schema_length=None).with_columns(
         pl.col("as_of").cast(TS)
     )
-    snapshot = store.snapshot_id()
     with store.transaction(run_id) as tx:
         tx.replace("research.retunes", rows, request=request["request"])
-        if request["kind"] == Kind.STRATEGY:
-            _store_challengers(tx, store, done, as_of, snapshot)
+        if request["kind"] != Kind.MODEL:
+            _store_challengers(tx, store, done, as_of, BOOKS if request["kind"] == Kind.BOOK else STRATEGIES)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": rows.height, "retunes": table_preview(rows), "snapshot": tx.snapshot}
     )
@@ -117,10 +131,10 @@ def _tuned(
     windows = windows_of(store, market.symbols, cycle)
     records = {record.key: record for record in load_population(store, as_of)}
     idle = "" if evolution.tuning_budget else "BLOFIN_TUNING_BUDGET is 0"
-    done = []
+    done, snapshot = [], store.snapshot_id()
     for row in request["drifted"]:
         record = records.get((row["name"], row["version"]))
-        spent = int(store.read(_ATTEMPTS, [row["name"], Author.DRIFT, _next_holdout(as_of)]).item())
+        spent = _spent(store, STRATEGIES, row["name"], as_of)
         why = idle or _too_late(store, row["name"], _next_holdout(as_of)) or _hindrance(record, spent)
         if not why and record is not None:
             why = windows.of(record.strategy.timeframes).reason
@@ -136,8 +150,45 @@ def _tuned(
         proposal = replace(attempted(record, result, spent + 1, 0.0, row["reason"]), designer=Author.DRIFT)
         state = RetuneState.TUNED if proposal.state == ProposalState.SOUND else RetuneState.UNCHANGED
         outcome = _row(request, row, as_of, state, proposal.changes or proposal.refusal or "", proposal.version)
-        done.append(_Done(outcome, proposal, tuple(TrialRow.of(tried, panel.window) for tried in result.tried)))
+        tries = [TrialRow.of(tried, panel.window) for tried in result.tried]
+        done.append(_Done(outcome, proposal, search_trial_rows(tries, Author.TUNER, as_of, snapshot)))
     return done
+
+
+def _tuned_books(
+    store: Warehouse, market: MarketResource, evolution: EvolutionResource, request: dict[str, Any], as_of: datetime
+) -> list[_Done]:
+    """Tune each book in the search window of the last cycle."""
+    window = search_window(store, market, _cadence(STRATEGY_CYCLE).floor(as_of))
+    records = {record.key: record for record in load_versions(store, as_of, BOOKS)}
+    budget, done, snapshot = evolution.tuning_budget // SHARE, [], store.snapshot_id()
+    few = "" if budget else f"BLOFIN_TUNING_BUDGET is {evolution.tuning_budget}; a book gets a part in {SHARE} of it"
+    idle = window if isinstance(window, str) else few
+    for row in request["drifted"]:
+        record = records.get((row["name"], row["version"]))
+        spent = _spent(store, BOOKS, row["name"], as_of)
+        why = idle or _too_late(store, row["name"], _next_holdout(as_of)) or _hindrance(record, spent)
+        if why or record is None or isinstance(window, str):
+            done.append(_Done(_row(request, row, as_of, RetuneState.NOT_RUN, why)))
+            continue
+        book = record.strategy
+        result = tune_book(
+            shared_market(store, [book], window.start, window.end).prepared, window, book, budget=budget,
+            known=[key[1] for key in records if key[0] == row["name"]],
+            seed=derived_seed(market.seed, as_of, Kind.BOOK, row["name"], size=4),
+        )  # fmt: skip
+        proposal = attempted_book(book, result.parent, result.best, spent + 1, len(result.tried))
+        proposal = replace(proposal, designer=Author.DRIFT, reason=row["reason"])
+        state = RetuneState.TUNED if proposal.state == ProposalState.SOUND else RetuneState.UNCHANGED
+        outcome = _row(request, row, as_of, state, proposal.changes or proposal.refusal or "", proposal.version)
+        made = [tried_book(each) for each in result.tried]
+        done.append(_Done(outcome, proposal, search_trials(made, Author.TUNER, as_of, window, snapshot)))
+    return done
+
+
+def _spent(store: Warehouse, of: Versions[Any], name: str, as_of: datetime) -> int:
+    """Return how often a name was tuned, without what drift asked for the next holdout."""
+    return int(store.read(_ATTEMPTS, [of.tuning, name, Author.DRIFT, _next_holdout(as_of)]).item())
 
 
 def _too_late(store: Warehouse, name: str, holdout_end: datetime) -> str:
@@ -151,7 +202,7 @@ def _too_late(store: Warehouse, name: str, holdout_end: datetime) -> str:
     )
 
 
-def _hindrance(record: StrategyRecord | None, spent: int) -> str:
+def _hindrance(record: VersionRecord[Any] | None, spent: int) -> str:
     if record is None:
         return "this version no longer exists"
     if not record.running:
@@ -165,21 +216,19 @@ def _hindrance(record: StrategyRecord | None, spent: int) -> str:
     )
 
 
-def _store_challengers(tx: Any, store: Warehouse, done: list[_Done], as_of: datetime, snapshot: int) -> None:
-    """Store the trials and the challengers for the next holdout, and mark the strategies that drifted as tuning."""
+def _store_challengers(tx: Any, store: Warehouse, done: list[_Done], as_of: datetime, of: Versions[Any]) -> None:
+    """Store the trials and the challengers for the next holdout, and mark the versions that drifted as tuning."""
     challengers = [retune.proposal for retune in done if retune.proposal is not None]
     if not challengers:
         return
     holdout_end, names = _next_holdout(as_of), sorted(str(challenger.name) for challenger in challengers)
-    others = int(store.read(_OTHERS, [Author.DRIFT, holdout_end, names]).item())
+    others = int(store.read(_OTHERS, [of.tuning, Author.DRIFT, holdout_end, names]).item())
     proposals = proposal_rows(challengers, holdout_end).with_columns(pl.col("slot") + others)
-    tx.replace(
-        "research.proposals", proposals, as_of=holdout_end, stage=Stage.TUNING, designer=Author.DRIFT, name=names
-    )
-    tx.append("research.strategies", strategy_rows(challengers, as_of), key=["name", "version"])
-    every = [tried for retune in done for tried in retune.tried]
-    tries = search_trial_rows(every, Author.TUNER, as_of, snapshot)
-    tx.append("research.trials", tries, key=["id"])
+    tx.replace("research.proposals", proposals, as_of=holdout_end, stage=of.tuning, designer=Author.DRIFT, name=names)
+    tx.append(of.table, strategy_rows(challengers, as_of), key=["name", "version"])
+    for retune in done:
+        if retune.trials is not None:
+            tx.append("research.trials", retune.trials, key=["id"])
     events = pl.DataFrame(
         [
             (retune.row["name"], retune.row["version"], LifecycleState.TUNING, as_of, f"drift: {retune.row['reason']}")
@@ -189,7 +238,7 @@ def _store_challengers(tx: Any, store: Warehouse, done: list[_Done], as_of: date
         schema={"name": pl.String, "version": pl.String, "event": pl.String, "begins_at": TS, "reason": pl.String},
         orient="row",
     )
-    tx.append("research.strategy_lifecycle", events)
+    tx.append(of.lifecycle, events)
 
 
 def _row(

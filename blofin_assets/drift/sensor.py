@@ -32,7 +32,7 @@ MOST_A_DAY: Final = 4
 """Largest number of strategies and models per evaluation date, the most significant first."""
 STALE: Final = timedelta(days=3)
 """A failure this much older than the latest is ignored."""
-KINDS: Final = (Kind.STRATEGY, Kind.MODEL)
+KINDS: Final = (Kind.STRATEGY, Kind.MODEL, Kind.BOOK)
 """Kinds that can be tuned or retrained; ensembles are fitted in every cycle anyway."""
 
 MAX_ATTEMPTS: Final = 3

@@ -40,7 +40,7 @@ from strategies.quotas import FINALISTS, choose_finalists, to_tune
 from strategies.search.books import InSample, ScoredBook, evaluate_book, search_books, tune_book
 
 SHARE: Final = 4
-"""A search of books gets one of so many parts of the budget of that of strategies: a book runs on years of hours."""
+"""Searching and tuning books get one of so many parts of the strategies' budgets: a book runs on years of hours."""
 SEARCHED: Final[Timeframe] = "60m"
 """Bars of new books."""
 _OUT: Final = frozenset({LifecycleState.ARCHIVED, LifecycleState.REFUSED})
@@ -51,7 +51,7 @@ _SCORES: Final = (
 )
 _ATTEMPTS: Final = (
     "SELECT name, count(*) AS attempts, max(as_of) AS latest FROM research.proposals "
-    "WHERE stage = ? AND attempt IS NOT NULL AND as_of < ? GROUP BY name ORDER BY name"
+    "WHERE stage = ? AND attempt IS NOT NULL AND (as_of < ? OR (as_of = ? AND designer = 'drift')) GROUP BY name"
 )
 _VERSIONS: Final = "SELECT version FROM research.finalists WHERE name = ? AND as_of < ? ORDER BY version"
 
@@ -111,28 +111,30 @@ def book_tuning(
         return not_run(window)
     records = {record.strategy.name: record for record in incumbents(store, window, as_of)}
     due, spent, attempts = _due(store, records, as_of, as_of - window.end)
+    tries_each = evolution.tuning_budget // SHARE
     proposals = [exhausted(records[name], attempts.get(name, 0)) for name in spent]
     tries: list[Tried] = []
 
     def attempted_on(name: str) -> tuple[Proposal, list[Tried]]:
         book = records[name].strategy
         result = tune_book(
-            _market(store, window, book.timeframe).prepared, window, book, budget=evolution.tuning_budget,
+            _market(store, window, book.timeframe).prepared, window, book, budget=tries_each,
             seed=derived_seed(market.seed, as_of, Kind.BOOK, name, size=4),
             known=store.read(_VERSIONS, [name, as_of])["version"].to_list(),
         )  # fmt: skip
         made = [tried(each) for each in result.tried]
         return attempted(book, result.parent, result.best, attempts.get(name, 0) + 1, len(made)), made
 
-    tunings = each_alone(due if evolution.tuning_budget else (), attempted_on)
+    tunings = each_alone(due if tries_each else (), attempted_on)
     for _, (proposal, made) in tunings.done:
         proposals.append(proposal)
         tries += made
     for name, reason in tunings.failed:
         refusal = f"the attempt failed: {reason}"  # it counts: otherwise it would be repeated for ever
         proposals.append(refused_attempt(records[name].strategy, attempts.get(name, 0) + 1, refusal))
-    budget = evolution.tuning_budget * len(due)
-    idle = "no book is due for tuning" if not due else "BLOFIN_TUNING_BUDGET is 0" if not budget else ""
+    budget = tries_each * len(due)
+    few = f"BLOFIN_TUNING_BUDGET is {evolution.tuning_budget}; the tuning of a book gets a part in {SHARE} of it"
+    idle = "no book is due for tuning" if not due else few if not budget else ""
     state = StageState.DONE if budget else StageState.NOT_RUN
     run = run_row(BOOKS.tuning, Author.TUNER, as_of, state=state, detail=idle, budget=budget, proposals=proposals)
     return _stored(store, as_of, proposals, run, tries, window, context.run.run_id)
@@ -324,7 +326,7 @@ def _due(
     versions = {(record.strategy.name, record.strategy.version) for record in records.values()}
     scores = store.read(_SCORES, [Kind.BOOK, as_of])
     own = pl.Series([key in versions for key in scores.select("name", "version").iter_rows()], dtype=pl.Boolean)
-    so_far = store.read(_ATTEMPTS, [BOOKS.tuning, as_of])
+    so_far = store.read(_ATTEMPTS, [BOOKS.tuning, as_of, as_of])
     attempts = {str(name): int(count) for name, count in so_far.select("name", "attempts").iter_rows()}
     waiting = so_far.filter(pl.col("latest") > as_of - holdout)["name"].to_list()
     fixed = [name for name, record in records.items() if not _tunable(record.strategy)]

@@ -1,7 +1,8 @@
 """Books in the forward ledger: what is written is what a backtest from activation gives, and later replays agree."""
 
+import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,11 @@ from support.platform import Platform
 
 from blofin_assets.drift.evidence import evidence_rows
 from blofin_assets.drift.performance import build_tests, holdout_returns, runs_of
+from blofin_assets.drift.retuning import REQUEST_TAG
 from blofin_assets.forward.assets import _common, _read_written, _replayed, _stamped
 from blofin_assets.forward.tracked import tracked_runs
+from blofin_assets.scheduling.jobs import RETUNE
+from blofin_assets.scheduling.runner import _errors
 from blofin_assets.shared.deep_market import deep_market
 from blofin_assets.shared.vocabulary import Kind
 from features.bars import TS
@@ -63,6 +67,21 @@ def test_the_ledger_is_the_backtest_from_activation(followed: Platform) -> None:
     rows = store.read("SELECT * FROM research.forward_runs WHERE as_of = ?", [END])
     assert rows["compared"].sum() > 0
     assert rows.select("data_revisions", "version_changes", "look_ahead").sum().row(0) == (0, 0, 0)
+
+
+def test_a_book_that_drifts_is_tuned_for_the_next_holdout(followed: Platform) -> None:
+    store, run = followed.warehouse, runs_of(followed.warehouse, END)[0]
+    drifted = [{"name": run[1], "version": run[2], "reason": "below expected"}]
+    request = json.dumps({"request": "r", "kind": Kind.BOOK, "drifted": drifted})
+    result = followed.defs.resolve_job_def(RETUNE).execute_in_process(
+        instance=followed.instance, partition_key=f"{END:%Y-%m-%d}", tags={REQUEST_TAG: request}, raise_on_error=False
+    )
+    assert result.success, _errors(result)
+    (row,) = store.read("SELECT * FROM research.retunes").iter_rows(named=True)
+    assert row["state"] in {"tuned", "unchanged"}, row
+    asked = store.read("SELECT * FROM research.proposals WHERE designer = 'drift'")
+    assert asked.select("as_of", "stage", "name").rows() == [(END + timedelta(days=2), "book tuning", run[1])]
+    assert store.read("SELECT 1 FROM research.trials WHERE author = 'tuner' AND as_of = ?", [END]).height
 
 
 def test_evidence_and_drift_tests_are_made_of_books_as_of_strategies(followed: Platform) -> None:
