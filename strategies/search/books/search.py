@@ -62,7 +62,8 @@ def search_books(
     taken : collection of str
         Names that are not free.
     emphasis : dict of str to float, optional
-        Factor of the usual odds of drawing a family of scores; 0 excludes one.
+        Factor of the usual odds of drawing a family of scores; 0 excludes one. `emphasis_of` makes it from
+        outcomes whose families are those of `families_of_book`.
     costs : Costs, optional
         As for `backtest_book`.
     capital : float

@@ -5,7 +5,7 @@ cycle (that depends on their date), drawing (`strategies.search.map_elites.genom
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ class Outcome:
     Attributes
     ----------
     families : frozenset of str
-        Families of the features that it reads; those outside the vocabulary are ignored.
+        Families of what it reads; those outside the vocabulary are ignored.
     earned : bool
         Whether it had a positive net result on unseen data.
     """
@@ -38,13 +38,15 @@ def families_of(strategy: Strategy) -> list[str]:
     return sorted({parts[0].family for parts in map(read_name, strategy.features()) if parts is not None})
 
 
-def emphasis_of(outcomes: Iterable[Outcome]) -> dict[str, float]:
+def emphasis_of(outcomes: Iterable[Outcome], families: Collection[str] = TERMS.keys()) -> dict[str, float]:
     """Return how often each family is to be drawn against its usual share.
 
     Parameters
     ----------
     outcomes : iterable of Outcome
         None may depend on a holdout that has not expired.
+    families : collection of str
+        The vocabulary: by default that of strategies; for books `strategies.search.books.vocabulary.SCORE_TERMS`.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def emphasis_of(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """
     counts, balance = Counter[str](), Counter[str]()
     for outcome in outcomes:
-        for family in outcome.families & TERMS.keys():
+        for family in outcome.families & set(families):
             counts[family] += 1
             balance[family] += 1 if outcome.earned else -1
     return {family: 2.0 ** (balance[family] / (counts[family] + PRIOR)) for family in sorted(counts)}

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.registry import load_library
+from strategies.search.books.vocabulary import SCORE_TERMS
 from strategies.search.map_elites.sampling_weights import PRIOR, Outcome, emphasis_of, families_of
 from strategies.search.map_elites.vocabulary import TERMS
 
@@ -33,3 +34,9 @@ def test_families_are_the_words_that_a_strategy_reads() -> None:
     assert library["rsi_reversion"] == sorted({"rsi", *library["rsi_reversion"]})
     assert all(set(families) <= TERMS.keys() for families in library.values())
     assert sum(map(bool, library.values())) > len(library) / 2
+
+
+def test_books_have_a_vocabulary_of_their_own() -> None:
+    outcomes = [Outcome(frozenset({"funding", "rsi"}), earned=True)]
+    assert set(emphasis_of(outcomes)) == {"rsi"}
+    assert emphasis_of(outcomes, SCORE_TERMS) == {"funding": pytest.approx(2 ** (1 / (1 + PRIOR)))}
