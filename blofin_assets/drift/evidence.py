@@ -40,6 +40,13 @@ _HOURS: Final = 24
 _RANKS: Final = (
     "SELECT name, version, rank FROM research.ranking_history WHERE as_of = ? AND kind = ? AND rank IS NOT NULL"
 )
+_MEMBERS: Final = (
+    "SELECT as_of AS cycle, name, version FROM research.ranking_history "
+    "WHERE kind = 'strategy' AND status = 'active' AND as_of <= ? ORDER BY ALL"
+)
+_SET_CURVE: Final = "SELECT equity FROM research.active_set WHERE kind = 'strategy' AND as_of = ? ORDER BY ts"
+ACTIVE_SET: Final = "active set"
+"""Kind of the record of the active strategies as a whole."""
 _KEY: Final = ("kind", "name", "version", "activated_at")
 _LATER: Final = ("confirmed", "as_of")
 _SCHEMA: Final[dict[str, Any]] = {
@@ -112,7 +119,8 @@ def evidence_rows(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> 
         `research.evidence_daily` without snapshot and run. A record without a trade in its holdout has no scale, and no
         rows.
     """
-    daily = store.read(query("drift/daily_returns"), {"as_of": as_of})
+    alone = store.read(query("drift/daily_returns"), {"as_of": as_of})
+    daily = pl.concat([alone, _together(store, alone, as_of)])
     records = {_record(key): frame for key, frame in daily.group_by(_KEY, maintain_order=True)}
     written = store.read(query("drift/evidence_terms"), {"as_of": as_of})
     fixed = {_record(row[:4]): Terms(*row[4:-1]) for row in written.iter_rows()}
@@ -123,6 +131,28 @@ def evidence_rows(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> 
     paths = pl.concat(every)
     new = paths.join(written.explode("days"), left_on=[*_KEY, "day"], right_on=[*_KEY, "days"], how="anti")
     return _with_labels(new, paths).with_columns(pl.lit(as_of).cast(TS).alias("as_of"))
+
+
+def _together(store: Warehouse, daily: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Return the days of the active strategies as a whole: on each, the mean of those that the newest cycle had chosen.
+
+    The record begins with the first cycle and goes on through all. Choosing again each cycle is a part of it.
+    """
+    members = store.read(_MEMBERS, [as_of]).cast({"cycle": TS})
+    own = daily.filter(pl.col("kind") == Kind.STRATEGY).sort("day", "activated_at", maintain_order=True)
+    chosen = own.join_asof(members.select("cycle").unique().sort("cycle"), left_on="day", right_on="cycle")
+    kept = chosen.join(members, on=["cycle", "name", "version"], how="semi")
+    held = kept.unique(["day", "name", "version"], keep="last", maintain_order=True)
+    labels = {"kind": ACTIVE_SET, "name": "strategies", "version": ""}
+    return (
+        held.group_by("day", maintain_order=True)
+        .agg(pl.col("net_return").mean())
+        .sort("day")
+        .with_columns(*(pl.lit(value).alias(name) for name, value in labels.items()))
+        .with_columns(pl.lit(members["cycle"].min(), TS).alias("activated_at"))
+        .select(daily.columns)
+        .cast(daily.schema)
+    )
 
 
 def _record(key: Sequence[Any]) -> Run:
@@ -141,6 +171,9 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
         return float(store.read(query("drift/largest_move"), chosen)["move"][0] or 0.0)
 
     returns, searched = holdout_returns(store, sorted(records)), _searched(store, records)
+    for record in records:
+        if record[0] == ACTIVE_SET:
+            returns[record] = np.diff(store.read(_SET_CURVE, [record[3]])["equity"].to_numpy())
     moved = {record: hours for record, hours in returns.items() if len(hours) and varies(hours.mean(), hours.var())}
     weights = _weights(store, moved)
     terms = {}

@@ -258,3 +258,32 @@ def test_the_bounds_rest_on_the_days_of_search_windows_before_activation_as_well
     assert written["loss_bound"].to_list() == pytest.approx([1.5 * 0.6, 10 * 0.2])
     assert written["gain_bound"].to_list() == pytest.approx([1.5 * 0.4, 10 * 0.2])
     assert written["deviation"][1] < 0.01, "the scale of the prior is that of the holdout"
+
+
+def test_the_active_set_has_a_record_of_its_own_through_all_cycles(tracked: Platform) -> None:
+    later = [
+        {"as_of": at, "kind": "strategy", "name": name, "version": "1", "rank": 1, "status": status}
+        for at, name, status in (
+            (ACTIVE + 4 * DAY, "good", "active"), (ACTIVE + 4 * DAY, "worse", "archived"),
+            (ACTIVE + 8 * DAY, "worse", "active"),
+        )
+    ]  # fmt: skip
+    stamps = hours(ACTIVE - HOLDOUT_LENGTH, ACTIVE)
+    moves = in_holdout(4)
+    curve = pl.DataFrame([stamps, pl.Series("equity", 1.0 + moves.cumsum())])
+    with tracked.warehouse.transaction("test") as tx:
+        tx.append("research.ranking_history", pl.DataFrame(later))
+        labels = {"kind": "strategy", "members": 2}
+        both = curve.with_columns(*(pl.lit(value).alias(name) for name, value in labels.items()))
+        tx.append("research.active_set", both.with_columns(pl.lit(ACTIVE).cast(TS).alias("as_of")))
+    rows = write(tracked, ACTIVE + 12 * DAY)
+    days = {name: frame.sort("day")["net_return"].to_numpy() for (name,), frame in rows.group_by("name")}
+    good, worse = days["good"], days["worse"]
+    expected = np.concatenate([(good[:4] + worse[:4]) / 2.0, good[4:8], worse[8:]])
+    np.testing.assert_allclose(days["strategies"], expected, rtol=1e-12)
+    mine = rows.filter(pl.col("name") == "strategies")
+    assert mine.select("kind", "activated_at", "weight").unique().row(0) == ("active set", ACTIVE, 1.0)
+    assert mine["deviation"][0] == pytest.approx(np.diff(1.0 + moves.cumsum()).std() * math.sqrt(24.0))
+    path = e_process(expected, mine["deviation"][0], mine["loss_bound"][0])
+    np.testing.assert_allclose(mine["capital"], path.capital, rtol=1e-12)
+    assert write(tracked, ACTIVE + 12 * DAY).equals(rows), "the same again"
