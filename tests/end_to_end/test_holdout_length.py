@@ -13,26 +13,23 @@ from blofin_assets.shared.cadences import CADENCES, MARKET_DATA, STRATEGY_CYCLE
 from strategies import registry
 from strategies.registry import LIBRARY, library_files
 
-SLOW = '''"""A trend of days."""
+SLOW = '''"""A fade of days."""
 
 from strategies import Param, Signal, Strategy
-from strategies.language import crossed_above, crossed_below
 
 
 class SlowTrend(Strategy):
-    """Follow the trend of four-hour bars.
+    """Fade moves of four-hour bars.
 
-    Edge: trends of days. Fails: in ranges.
+    Edge: moves overshoot. Fails: when they go on.
     """
 
     name = "slow_trend"
     timeframes = ("4h",)
-    bars = Param(6, 4, 12)
+    level = Param(0.4, 0.1, 2.0)
 
     def detect(self, f):
-        return Signal(
-            long_entry=crossed_above(f.close, f.sma(self.bars)), short_entry=crossed_below(f.close, f.sma(self.bars))
-        )
+        return Signal(long_entry=f.zscore_20 < -self.level, short_entry=f.zscore_20 > self.level, time_stop=2)
 '''
 
 TEN_DAYS = """
