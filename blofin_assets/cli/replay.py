@@ -49,17 +49,20 @@ def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | 
     )  # fmt: skip
     with Progress(*columns, console=out) as bars:
         task = bars.add_task("stretches", total=len(plan.stretches))
-        summary, page = replay(
+        pages = replay(
             session.warehouse, plan, settings.market_id, f"replay-{uuid.uuid4()}", lambda _: bars.advance(task)
         )
-    _show(summary, out)
-    shown = Path(os.path.relpath(page)) if page.is_relative_to(Path.cwd()) else page
-    out.print(f"page: {shown}", markup=False, soft_wrap=True)
+    for summary, page in pages:
+        _show(summary, out)
+        shown = Path(os.path.relpath(page)) if page.is_relative_to(Path.cwd()) else page
+        out.print(f"page: {shown}\n", markup=False, soft_wrap=True)
 
 
 def _show(summary: ReplaySummary, out: Console) -> None:
     span = f"{summary.begin:%Y-%m-%d} to {summary.end:%Y-%m-%d}"
-    table = Table(title=f"The desk replayed, {span}, a choice every {summary.every_days} days")
+    table = Table(
+        title=f"{summary.kind.capitalize()}s of the desk replayed, {span}, a choice every {summary.every_days} days"
+    )
     for name in ("held", "members", "a stretch (95 %)", "in all", "Sharpe"):
         table.add_column(name, justify="left" if name == "held" else "right")
     for held in summary.sets:

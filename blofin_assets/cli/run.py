@@ -16,7 +16,7 @@ from rich.text import Text
 from blofin_assets.cli.costs import Costs, StageMeter
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.cli.stages import shown_stages
-from blofin_assets.scheduling.plan import Plan, market_steps, plan
+from blofin_assets.scheduling.plan import Plan, deep_steps, market_steps, plan
 from blofin_assets.scheduling.runner import Outcome, console, execute
 from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.cycle_events import superseded
@@ -90,7 +90,8 @@ def bring_market(session: Session, first: datetime, until: datetime, out: Consol
         If the market's source does not answer or a check fails.
     """
     start = session.settings.start or first.date()
-    _complain(_execute(Plan(tuple(market_steps(until, start, session.progress))), session, out, Costs()))
+    steps = (*market_steps(until, start, session.progress), *deep_steps(until, session.progress))
+    _complain(_execute(Plan(steps), session, out, Costs()))
 
 
 def make_report(day: date, *, show: bool = False) -> None:

@@ -5,6 +5,7 @@ command (`blofin_assets.cli.replay`).
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -13,7 +14,7 @@ from pydantic import Field
 from blofin_assets.replay.desk import ReplayPlan, choice_times
 from blofin_assets.replay.page import interval, verdict
 from blofin_assets.replay.stages import replay
-from blofin_assets.replay.summary import ACTIVE, EVERYTHING
+from blofin_assets.replay.summary import ACTIVE, EVERYTHING, ReplaySummary
 from blofin_assets.shared.asset import stage_asset, time_text
 from blofin_assets.shared.plots import equity_figure, markdown_png
 from blofin_assets.strategy_cycle.portfolio import active_set
@@ -42,28 +43,32 @@ def desk_replay(
     every = timedelta(days=config.every_days)
     times = choice_times(_time(config.begin), _time(config.end), every)
     plan = ReplayPlan(times, every, market, evolution)
-    summary, page = replay(
+    shown = replay(
         warehouse.open(), plan, warehouse.market_id, context.run.run_id,
         lambda as_of: context.log.info("stretch from %s UTC", time_text(as_of)),
     )  # fmt: skip
+    metadata: dict[str, Any] = {"dagster/row_count": shown[0][0].stretches}
+    for summary, page in shown:
+        metadata |= {f"{name} of {summary.kind}s": value for name, value in _told(summary, page).items()}
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _told(summary: ReplaySummary, page: Path) -> dict[str, Any]:
     active = next((held for held in summary.sets if held.name == ACTIVE), None)
     figure = equity_figure(summary.curves, [ACTIVE, EVERYTHING])
     numbers = {
-        "active_total_pct": None if active is None else active.total_pct,
-        "active_sharpe": None if active is None else active.sharpe,
+        "total_pct": None if active is None else active.total_pct,
+        "sharpe": None if active is None else active.sharpe,
         "added_gross_pct": summary.gross.mean,
         "added_net_pct": summary.net.mean,
     }
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": summary.stretches,
-            "verdict": verdict(summary),
-            "what_choosing_added_before_costs": interval(summary.gross),
-            "page": dg.MetadataValue.path(str(page)),
-            "equity": dg.MetadataValue.md(markdown_png(figure, "joined result")),
-            **{name: value for name, value in numbers.items() if value is not None},
-        }
-    )
+    return {
+        "verdict": verdict(summary),
+        "what choosing added before costs": interval(summary.gross),
+        "page": dg.MetadataValue.path(str(page)),
+        "equity": dg.MetadataValue.md(markdown_png(figure, f"joined result of {summary.kind}s")),
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
 
 
 def _time(text: str) -> datetime:

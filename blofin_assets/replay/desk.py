@@ -8,7 +8,7 @@ Claude takes no part, since it may know the past.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
@@ -16,9 +16,22 @@ import dagster as dg
 
 from blofin_assets.shared.cadences import CADENCES, STRATEGY_CYCLE
 from blofin_assets.shared.code_version import code_version
-from blofin_assets.shared.cycle_events import done_times
+from blofin_assets.shared.cycle_events import deep_done, done_times, mark_deep_done
 from blofin_assets.shared.partitions import TWO_DAYS
-from blofin_assets.strategy_cycle import design, evaluation, in_sample, knowledge, library, portfolio, ranking, tuning
+from blofin_assets.strategy_cycle import (
+    book_evaluation,
+    book_library,
+    book_ranking,
+    book_search,
+    design,
+    evaluation,
+    in_sample,
+    knowledge,
+    library,
+    portfolio,
+    ranking,
+    tuning,
+)
 from blofin_resources.dagster_resources import (
     AS_OF_TAG,
     ClaudeResource,
@@ -31,7 +44,10 @@ from blofin_resources.dagster_resources import (
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 
-MODULES: Final = (library, in_sample, tuning, design, evaluation, ranking, knowledge, portfolio)
+MODULES: Final = (
+    library, in_sample, tuning, design, evaluation, ranking, knowledge,
+    book_library, book_search, book_evaluation, book_ranking, portfolio,
+)  # fmt: skip
 """The modules whose assets make up the strategy cycle."""
 
 FOLDER: Final = "replays"
@@ -69,7 +85,8 @@ class ReplayPlan:
         """Digest of all that decides what is chosen, but for the end: a replay may be continued later."""
         market, budgets = self.market, self.evolution
         parts = (
-            self.times[0], self.every, market.market, market.archive, market.seed, *market.symbols,
+            self.times[0], self.every, market.market, market.archive, market.seed, *market.symbols, market.universe,
+            market.deep_start,
             budgets.search_budget, budgets.tuning_budget, code_version(),
         )  # fmt: skip
         return sha256("|".join(map(str, parts)).encode()).hexdigest()[:12]
@@ -147,6 +164,10 @@ class Desk:
         self.store = self._warehouse.open()
         self.snapshot = source.snapshot_id()
         self.store.copy_from(source, self.snapshot, _MARKET)
+        universe, last = plan.market.universe, plan.times[-1]
+        start = date.fromisoformat(plan.market.deep_start) if plan.market.deep_start else None
+        if deep_done(source, last, universe, start):
+            mark_deep_done(self.store, last, universe, start, plan.replay_id)
 
     def choose(self, as_of: datetime) -> None:
         """Run the strategy cycle as of a time, unless it was run before.

@@ -16,16 +16,18 @@ from blofin_assets.replay.page import replay_page
 from blofin_assets.replay.stretches import Stretch, followed
 from blofin_assets.replay.summary import ReplaySummary, summarise
 from blofin_assets.shared.code_version import code_version
+from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
+_KINDS: Final = "SELECT DISTINCT kind FROM replay.candidates WHERE replay_id = ? ORDER BY kind DESC"
 _STORED: Final = "SELECT as_of FROM replay.stretches WHERE replay_id = ?"
 
 
 def replay(
     store: Warehouse, plan: ReplayPlan, market_id: str, run_id: str, on_stretch: Callable[[datetime], None]
-) -> tuple[ReplaySummary, Path]:
-    """Replay the desk, or continue a replay, and write its page.
+) -> list[tuple[ReplaySummary, Path]]:
+    """Replay the desk, or continue a replay, and write its pages.
 
     Each stretch is stored once, in one transaction, when it is complete; a replay that was interrupted goes on behind
     the last one.
@@ -45,22 +47,25 @@ def replay(
 
     Returns
     -------
-    tuple of ReplaySummary and Path
-        The numbers, and the page that shows them.
+    list of (ReplaySummary, Path)
+        For strategies, and for books where any was ranked: the numbers, and the page that shows them.
     """
     have = set(store.read(_STORED, [plan.replay_id])["as_of"])
     desk = Desk(store, plan, market_id) if have.isdisjoint(plan.times) or set(plan.times[:-1]) - have else None
     for as_of, until in plan.stretches:
         if as_of not in have and desk is not None:
             desk.choose(as_of)
-            stretch = followed(desk.store, plan.market.symbols, as_of, until)
+            stretch = followed(desk.store, plan.market, as_of, until)
             _store(store, plan, desk.snapshot, (as_of, until), stretch, run_id)
         on_stretch(as_of)
-    summary = summarise(store, plan.replay_id, plan.times[:-1])
-    page = store.folder / FOLDER / f"{plan.replay_id}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(replay_page(summary, plan.market.market), encoding="utf-8")
-    return summary, page
+    shown = []
+    for kind in store.read(_KINDS, [plan.replay_id])["kind"]:
+        summary = summarise(store, plan.replay_id, plan.times[:-1], Kind(kind))
+        page = store.folder / FOLDER / f"{plan.replay_id}-{kind}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(replay_page(summary, plan.market.market), encoding="utf-8")
+        shown.append((summary, page))
+    return shown
 
 
 def _store(

@@ -3,34 +3,45 @@
 Belongs here: following the ranked versions over one stretch, as rows. Does not belong here: choosing
 (`blofin_assets.replay.desk`), comparing (`blofin_assets.replay.summary`).
 
-Every version begins flat, without leverage, at the scale that it had on its holdout. The stretch is read as the live
-desk would have lived it; nothing of it was known when the desk chose.
+Every version begins flat: a strategy without leverage at the scale that it had on its holdout, a book with its capital.
+The stretch is read as the live desk would have lived it; nothing of it was known when the desk chose.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from backtester import Evaluation, evaluate
+from backtester import PooledResult, evaluate
 from backtester.statistics.metrics import varies
+from backtester.statistics.windows import Window
 from blofin_assets.shared.candle_cache import feature_manager
 from blofin_assets.shared.coverage import require_market_data
 from blofin_assets.shared.fence import OF_ALL
 from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.vocabulary import Kind
-from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
+from blofin_assets.strategy_cycle.book_market import run_books
+from blofin_assets.strategy_cycle.population import (
+    BOOKS,
+    BookRecord,
+    Key,
+    StrategyRecord,
+    load_population,
+    load_versions,
+)
+from blofin_resources.dagster_resources import MarketResource
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
 
 _HOURS: Final = 24
 _EQUITY: Final = (
-    "SELECT name, version, ts, equity, coalesce(with_bars, true) AS with_bars FROM research.equity "
-    "WHERE as_of = ? AND kind = ? ORDER BY name, version, ts"
+    "SELECT kind, name, version, ts, equity, coalesce(with_bars, true) AS with_bars FROM research.equity "
+    "WHERE as_of = ? AND kind IN ('strategy', 'book') ORDER BY kind, name, version, ts"
 )
 _CANDIDATES: Final[dict[str, Any]] = {
     "kind": pl.String, "name": pl.String, "version": pl.String, "author": pl.String, "rank": pl.Int32,
@@ -48,7 +59,7 @@ class Stretch(NamedTuple):
     Attributes
     ----------
     candidates : DataFrame
-        `replay.candidates` from `kind` to `reason`, in order of rank.
+        `replay.candidates` from `kind` to `reason`, by kind and in order of rank.
     returns : DataFrame
         `replay.returns` from `kind` on: a row for each candidate that could be run and each day with a bar.
     holding_pct : float or None
@@ -60,15 +71,15 @@ class Stretch(NamedTuple):
     holding_pct: float | None
 
 
-def followed(store: Warehouse, symbols: Sequence[str], as_of: datetime, until: datetime) -> Stretch:
+def followed(store: Warehouse, market: MarketResource, as_of: datetime, until: datetime) -> Stretch:
     """Follow everything that the strategy cycle as of a time ranked.
 
     Parameters
     ----------
     store : Warehouse
         Where the cycle ran and the market is stored.
-    symbols : sequence of str
-        Symbols of the desk.
+    market : MarketResource
+        Symbols and universe of the desk.
     as_of, until : datetime
         Begin and end of the stretch (UTC).
 
@@ -82,85 +93,116 @@ def followed(store: Warehouse, symbols: Sequence[str], as_of: datetime, until: d
     BlofinError
         If the market of the stretch is not stored.
     """
-    require_market_data(store, symbols, as_of, until)
+    require_market_data(store, market.symbols, as_of, until)
     ranked = store.read(query("replay/ranked"), {"as_of": as_of})
-    records = {record.key: record for record in load_population(store, as_of)}
+    strategies = {record.key: record for record in load_population(store, as_of)}
+    books = {record.key: record for record in load_versions(store, as_of, BOOKS)}
+    earned = {
+        Kind.STRATEGY: _of_strategies(store, market.symbols, ranked, strategies, (as_of, until)),
+        Kind.BOOK: _of_books(store, market.universe, ranked, books, (as_of, until)),
+    }
+    authors = {
+        Kind.STRATEGY: {key: record.author for key, record in strategies.items()},
+        Kind.BOOK: {key: record.author for key, record in books.items()},
+    }
     deviations = _deviations(store, as_of)
-    results = _results(store, symbols, ranked, records, as_of, until)
     rows, days = [], []
     for row in ranked.iter_rows(named=True):
-        key = row["name"], row["version"]
-        found = results.get(key)
-        if found is None or found.pooled is None:
-            why = "its code is missing, or defines a different version" if found is None else found.error
-            told: dict[str, Any] = {"reason": why}
+        kind, key = Kind(row["kind"]), (row["name"], row["version"])
+        found = earned[kind].get(key, "its code is missing, or defines a different version")
+        if isinstance(found, str):
+            told: dict[str, Any] = {"reason": found}
         else:
-            net = found.pooled.total_pnl_pct
-            told = {
-                "net_pct": net,
-                "gross_pct": net + found.pooled.fees_pct + found.pooled.slippage_pct,
-                "trades": found.pooled.trades,
-            }
-            days.append(_daily(found, row["kind"]))
-        author = records[key].author if key in records else ""
-        rows.append({**row, "author": author, "deviation": deviations.get(key), **told})
+            told = {"net_pct": found.net_pct, "gross_pct": found.gross_pct, "trades": found.trades}
+            named = (pl.lit(row[name]).alias(name) for name in ("kind", "name", "version"))
+            days.append(_daily(found.hours).select(*named, "day", "net_return"))
+        rows.append({**row, "author": authors[kind].get(key, ""), "deviation": deviations.get((kind, *key)), **told})
     candidates = pl.DataFrame(
         [{name: row.get(name) for name in _CANDIDATES} for row in rows], schema=_CANDIDATES, orient="row"
     )
-    return Stretch(
-        candidates,
-        pl.concat([pl.DataFrame(schema=_RETURNS), *days]),
-        _holding(store, symbols, as_of, until),
-    )
+    returns = pl.concat([pl.DataFrame(schema=_RETURNS), *days])
+    return Stretch(candidates, returns, _holding(store, market.symbols, as_of, until))
 
 
-def _results(
+class _Earned(NamedTuple):
+    """What one version earned: percent of fixed capital, trades, and equity at full hours."""
+
+    net_pct: float
+    gross_pct: float
+    trades: int
+    hours: pl.DataFrame
+
+
+def _of_strategies(
     store: Warehouse,
     symbols: Sequence[str],
     ranked: pl.DataFrame,
-    records: dict[tuple[str, str], StrategyRecord],
-    as_of: datetime,
-    until: datetime,
-) -> dict[tuple[str, str], Evaluation]:
-    """Evaluate those that still exist, each at the scale of its holdout; those of one scale together."""
+    records: Mapping[Key, StrategyRecord],
+    window: tuple[datetime, datetime],
+) -> dict[Key, _Earned | str]:
+    """Evaluate the strategies that still exist, each at the scale of its holdout; those of one scale together."""
+    as_of, until = window
     manager, rules = feature_manager(store, until), margin_rules(store, symbols, as_of)
     scales = [
         (row["largest_size"] or 1.0, (row["name"], row["version"]))
-        for row in ranked.iter_rows(named=True)
+        for row in ranked.filter(pl.col("kind") == Kind.STRATEGY).iter_rows(named=True)
         if (row["name"], row["version"]) in records
     ]
-    found: dict[tuple[str, str], Evaluation] = {}
-    for scale, some in groupby(sorted(scales), key=lambda pair: pair[0]):
-        evaluations = evaluate(
+    found: dict[Key, _Earned | str] = {}
+    for scale, some in groupby(sorted(scales), key=itemgetter(0)):
+        for each in evaluate(
             [records[key].strategy for _, key in some], manager, symbols, as_of, until, rules=rules, largest=scale,
             trades=False, replays=False, on_error="report", fatal=OF_ALL,
-        )  # fmt: skip
-        found |= {(each.name, each.version): each for each in evaluations}
+        ):  # fmt: skip
+            found[each.name, each.version] = each.error if each.pooled is None else _pooled(each.pooled, each.equity)
     return found
 
 
-def _daily(evaluation: Evaluation, kind: str) -> pl.DataFrame:
-    """Return the daily results of one evaluation: what each hour with bars added to the fixed capital."""
-    hours = evaluation.equity.with_columns(pl.col("equity").diff().fill_null(pl.col("equity") - 1.0).alias("gained"))
+def _pooled(pooled: PooledResult, equity: pl.DataFrame) -> _Earned:
+    net = pooled.total_pnl_pct
+    return _Earned(net, net + pooled.fees_pct + pooled.slippage_pct, pooled.trades, equity)
+
+
+def _of_books(
+    store: Warehouse,
+    universe: str,
+    ranked: pl.DataFrame,
+    records: Mapping[Key, BookRecord],
+    window: tuple[datetime, datetime],
+) -> dict[Key, _Earned | str]:
+    """Backtest the books that still exist on the stretch; none where none was ranked."""
+    keys = ranked.filter(pl.col("kind") == Kind.BOOK).select("name", "version").iter_rows()
+    books = [records[name, version].strategy for name, version in keys if (name, version) in records]
+    if not books:
+        return {}
+    runs = run_books(store, books, Window(*window), universe)
+    found: dict[Key, _Earned | str] = {(book.name, book.version): reason for book, reason in runs.failed}
+    for book, run in runs.done:
+        metrics = run.evaluation.metrics()
+        net, fees, slippage = (float(metrics[name] or 0.0) for name in ("total_pnl_pct", "fees_pct", "slippage_pct"))
+        trades = int(metrics["trades"] or 0)
+        found[book.name, book.version] = _Earned(net, net + fees + slippage, trades, run.evaluation.hourly())
+    return found
+
+
+def _daily(hours: pl.DataFrame) -> pl.DataFrame:
+    """Return `day` and `net_return`: what each day's hours with bars added to the capital of the begin."""
+    gained = hours.with_columns(pl.col("equity").diff().fill_null(pl.col("equity") - 1.0).alias("gained"))
     return (
-        hours.filter(pl.col("with_bars").fill_null(value=False))
+        gained.filter(pl.col("with_bars").fill_null(value=False))
         .group_by(pl.col("ts").dt.offset_by("-1us").dt.truncate("1d").cast(TS).alias("day"), maintain_order=True)
         .agg(pl.col("gained").sum().alias("net_return"))
-        .select(
-            pl.lit(kind).alias("kind"), pl.lit(evaluation.name).alias("name"),
-            pl.lit(evaluation.version).alias("version"), "day", "net_return",
-        )
-    )  # fmt: skip
+    )
 
 
-def _deviations(store: Warehouse, as_of: datetime) -> dict[tuple[str, str], float]:
+def _deviations(store: Warehouse, as_of: datetime) -> dict[tuple[str, str, str], float]:
     """Return the standard deviation of a daily return of each version on its holdout, of those that moved."""
-    equity = store.read(_EQUITY, [as_of, Kind.STRATEGY])
+    equity = store.read(_EQUITY, [as_of])
     deviations = {}
-    for key, curve in equity.group_by("name", "version", maintain_order=True):
+    for key, curve in equity.group_by("kind", "name", "version", maintain_order=True):
         gained = curve["equity"].diff().filter(curve["with_bars"]).drop_nulls().to_numpy()
         if len(gained) > 1 and varies(gained.mean(), gained.var()):
-            deviations[str(key[0]), str(key[1])] = float(gained.std(ddof=1)) * math.sqrt(_HOURS)
+            deviations[str(key[0]), str(key[1]), str(key[2])] = float(gained.std(ddof=1)) * math.sqrt(_HOURS)
     return deviations
 
 

@@ -20,7 +20,7 @@ from backtester.statistics.choosing import Added, added, rank_correlation
 from backtester.statistics.e_process import e_process, loss_bound
 from backtester.statistics.metrics import Moments
 from backtester.statistics.seeds import derived_seed
-from blofin_assets.shared.vocabulary import Author
+from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
 from features.array_types import FloatArray
@@ -93,6 +93,8 @@ class ReplaySummary:
     ----------
     replay_id : str
         Which replay.
+    kind : Kind
+        Of what was chosen.
     begin, end : datetime
         First choice, end of the last stretch (UTC).
     every_days, stretches, search_budget, tuning_budget, seed : int
@@ -117,6 +119,7 @@ class ReplaySummary:
     """
 
     replay_id: str
+    kind: Kind
     begin: datetime
     end: datetime
     every_days: int
@@ -137,7 +140,7 @@ class ReplaySummary:
     by_stretch: pl.DataFrame
 
 
-def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime]) -> ReplaySummary:
+def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime], kind: Kind) -> ReplaySummary:
     """Return the numbers of a replay.
 
     Parameters
@@ -148,6 +151,8 @@ def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime]) -> Re
         Which replay.
     times : sequence of datetime
         Choices that are summarised (UTC).
+    kind : Kind
+        Strategies or books: their capitals differ, so they are not added up.
 
     Returns
     -------
@@ -159,15 +164,16 @@ def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime]) -> Re
     BlofinError
         If it has no stretch.
     """
-    chosen = {"id": replay_id, "times": list(times)}
+    chosen = {"id": replay_id, "times": list(times), "kind": kind}
     order = "as_of, kind, name, version"
     where = "WHERE replay_id = $id AND as_of IN (SELECT unnest($times))"
-    stretches = store.read(f"SELECT * FROM replay.stretches {where} ORDER BY as_of", chosen)  # noqa: S608 - constant text
+    asked = {name: value for name, value in chosen.items() if name != "kind"}
+    stretches = store.read(f"SELECT * FROM replay.stretches {where} ORDER BY as_of", asked)  # noqa: S608 - constant text
     if stretches.is_empty():
         msg = f"replay {replay_id} has no stretch yet; run: blofin replay --from DAY --to DAY"
         raise BlofinError(msg)
-    candidates = store.read(f"SELECT * FROM replay.candidates {where} ORDER BY {order}", chosen)  # noqa: S608
-    returns = store.read(f"SELECT * FROM replay.returns {where} ORDER BY {order}, day", chosen)  # noqa: S608
+    candidates = store.read(f"SELECT * FROM replay.candidates {where} AND kind = $kind ORDER BY {order}", chosen)  # noqa: S608
+    returns = store.read(f"SELECT * FROM replay.returns {where} AND kind = $kind ORDER BY {order}, day", chosen)  # noqa: S608
     first = stretches.row(0, named=True)
     seed = int(first["seed"])
     run = candidates.filter(pl.col("net_pct").is_not_null())
@@ -178,6 +184,7 @@ def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime]) -> Re
     scaled_daily = _scaled(daily.filter(pl.col("day").is_not_null()))
     return ReplaySummary(
         replay_id=replay_id,
+        kind=kind,
         begin=first["as_of"],
         end=stretches["until"][-1],
         every_days=int(first["every_days"]),

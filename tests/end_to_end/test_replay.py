@@ -63,8 +63,8 @@ def test_a_replayed_desk_chooses_as_a_live_one_that_had_nothing_later(make_platf
     assert past.warehouse.read("SELECT count(*) AS n FROM research.ranking_history")["n"][0] == 0
     once, snapshot = stored(past), past.warehouse.snapshot_id()
     # the results of a stretch are those of its days, and each stretch is stored once
-    daily = once["returns"].group_by("as_of", "name", "version").agg(pl.col("net_return").sum() * 100)
-    both = once["candidates"].join(daily, on=["as_of", "name", "version"], how="left")
+    daily = once["returns"].group_by("as_of", "kind", "name", "version").agg(pl.col("net_return").sum() * 100)
+    both = once["candidates"].join(daily, on=["as_of", "kind", "name", "version"], how="left")
     assert both["net_return"].to_list() == pytest.approx(both["net_pct"].to_list(), abs=1e-9)
     assert (both["gross_pct"] >= both["net_pct"]).all()
     for one, other in pairwise(choices):

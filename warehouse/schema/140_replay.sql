@@ -57,7 +57,7 @@ INSERT INTO meta.table_keys VALUES ('replay.candidates', ['replay_id', 'as_of', 
 COMMENT ON TABLE replay.candidates IS 'Everything that a choice of a replayed desk ranked, and what each earned in the stretch that followed, begun flat.';
 COMMENT ON COLUMN replay.candidates.replay_id IS 'which replay';
 COMMENT ON COLUMN replay.candidates.as_of IS 'when the desk chose (UTC)';
-COMMENT ON COLUMN replay.candidates.kind IS 'what is ranked: strategy';
+COMMENT ON COLUMN replay.candidates.kind IS 'what is ranked: strategy or book';
 COMMENT ON COLUMN replay.candidates.name IS 'its name';
 COMMENT ON COLUMN replay.candidates.version IS 'its version';
 COMMENT ON COLUMN replay.candidates.author IS 'who wrote it or chose its parameters';
@@ -87,7 +87,7 @@ INSERT INTO meta.table_keys VALUES ('replay.returns', ['replay_id', 'as_of', 'ki
 COMMENT ON TABLE replay.returns IS 'Daily results behind replay.candidates.';
 COMMENT ON COLUMN replay.returns.replay_id IS 'which replay';
 COMMENT ON COLUMN replay.returns.as_of IS 'when the desk chose (UTC)';
-COMMENT ON COLUMN replay.returns.kind IS 'what is ranked: strategy';
+COMMENT ON COLUMN replay.returns.kind IS 'what is ranked: strategy or book';
 COMMENT ON COLUMN replay.returns.name IS 'its name';
 COMMENT ON COLUMN replay.returns.version IS 'its version';
 COMMENT ON COLUMN replay.returns.day IS 'the day (UTC), by its beginning';

@@ -12,6 +12,7 @@ from support.platform import Platform
 from backtester.statistics.choosing import FEWEST_STRETCHES
 from blofin_assets.replay.page import replay_page, verdict
 from blofin_assets.replay.summary import ACTIVE, BY_RISK, EVERYTHING, HOLDING, LIBRARY, SCALE, ReplaySummary, summarise
+from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.errors import BlofinError
 from features.bars import TS
 
@@ -71,7 +72,7 @@ def put(platform: Platform, stretches: int, edge: float = 0.0) -> list[datetime]
 
 
 def summary_of(platform: Platform, stretches: int = 14, edge: float = 0.0) -> ReplaySummary:
-    return summarise(platform.warehouse, "r", put(platform, stretches, edge))
+    return summarise(platform.warehouse, "r", put(platform, stretches, edge), Kind.STRATEGY)
 
 
 def test_what_choosing_added_is_that_of_a_plain_loop(platform: Platform) -> None:
@@ -115,7 +116,7 @@ def test_sets_are_held_with_the_weights_of_their_choice(platform: Platform) -> N
 
 def summary_of_curve(platform: Platform, name: str) -> pl.DataFrame:
     times = [FIRST + number * STEP for number in range(14)]
-    return summarise(platform.warehouse, "r", times).curves.filter(pl.col("name") == name)
+    return summarise(platform.warehouse, "r", times, Kind.STRATEGY).curves.filter(pl.col("name") == name)
 
 
 def test_labels_and_ranks_are_held_against_what_came_next(platform: Platform) -> None:
@@ -136,7 +137,7 @@ def test_few_stretches_conclude_nothing_and_none_is_refused(platform: Platform) 
     assert few.net.low is None
     assert f"3 stretches are too few to say what choosing added (at least {FEWEST_STRETCHES})" in verdict(few)
     with pytest.raises(BlofinError, match="replay other has no stretch yet"):
-        summarise(platform.warehouse, "other", [FIRST])
+        summarise(platform.warehouse, "other", [FIRST], Kind.STRATEGY)
 
 
 def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform) -> None:
