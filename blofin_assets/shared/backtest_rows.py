@@ -106,7 +106,9 @@ def trade_rows(evaluations: Sequence[Evaluation], kind: str, as_of: datetime) ->
     )  # fmt: skip
     return pl.concat(
         _labelled(
-            evaluation.trades.select(*columns, pl.col("timeframe").is_in(evaluation.timeframes).alias("scored")),
+            evaluation.trades.select(
+                *columns, pl.col("timeframe").is_in(evaluation.timeframes).alias("scored"), tranche=pl.lit(0)
+            ),
             evaluation, kind, as_of,
         )
         for evaluation in evaluations

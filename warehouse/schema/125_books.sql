@@ -148,10 +148,10 @@ COMMENT ON COLUMN research.book_backtest_results.cut_by_margin IS 'opens at whic
 COMMENT ON COLUMN research.book_backtest_results.run_id IS 'Dagster run that wrote the row';
 
 -- Two tranches of a book may open the same symbol in the same bar, after a time in which nobody could fill it.
-ALTER TABLE research.trades ADD COLUMN tranche INTEGER;
+ALTER TABLE research.trades ADD COLUMN tranche INTEGER DEFAULT 0;
 UPDATE meta.table_keys SET columns = ['as_of', 'kind', 'name', 'version', 'symbol', 'timeframe', 'entry_ts', 'tranche']
 WHERE table_name = 'research.trades';
-COMMENT ON COLUMN research.trades.tranche IS 'of a book, the part of its capital that traded, 0 for the first; null for other kinds';
+COMMENT ON COLUMN research.trades.tranche IS 'of a book, the part of its capital that traded, 0 for the first, and for other kinds';
 COMMENT ON COLUMN research.trades.kind IS 'strategy, model, ensemble or book';
 COMMENT ON COLUMN research.trades.timeframe IS 'bars of the lane or the book; lanes that are not scored have rows, too: see scored';
 COMMENT ON COLUMN research.trades.pnl_pct IS 'pnl in percent of the entry notional; of a book, of the largest notional held';

@@ -40,6 +40,10 @@ def test_every_table_and_column_has_a_comment(warehouse: Warehouse) -> None:
         assert frame.filter(pl.col("comment").fill_null("").str.len_chars() < 5)["name"].to_list() == []
 
 
+GIVEN = {"research.trades": ["tranche"]}
+"""Columns of keys that were added later, so that DuckLake cannot declare them: every writer gives a value."""
+
+
 def test_every_table_has_a_key_of_columns_that_are_never_null(warehouse: Warehouse) -> None:
     warehouse.ensure_features_table("5m", {"rsi_14": "relative strength index, 0 to 100"})
     tables = warehouse.read(
@@ -50,7 +54,7 @@ def test_every_table_has_a_key_of_columns_that_are_never_null(warehouse: Warehou
     cursor = warehouse.cursor()
     for table, key in keys.items():
         columns = _schema.columns(cursor, table)
-        assert [column for column in key if columns[column][1]] == [], table
+        assert [column for column in key if columns[column][1]] == GIVEN.get(table, []), table
         assert ("run_id" in columns) == (not table.startswith("meta.")), table
 
 
