@@ -21,7 +21,7 @@ from blofin_assets.scheduling.progress import WarehouseProgress
 from blofin_assets.shared.cadences import CADENCES, DRIFT, FORWARD, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.partitions import DAY, day_start
-from blofin_assets.strategy_cycle.book_ranking import books_now
+from blofin_assets.strategy_cycle.books_now import books_now
 from blofin_resources.dagster_resources import AS_OF_TAG
 from blofin_resources.errors import MarketError, WarehouseError
 from blofin_resources.market.archive import ArchiveMarket

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
-import polars as pl
 
-from blofin_assets.shared.asset import stage_asset, table_preview, time_text
+from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.cadences import STRATEGY_CYCLE
 from blofin_assets.shared.cycle_events import require_cycle_order
 from blofin_assets.shared.partitions import day_start, two_days
@@ -21,7 +20,6 @@ from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_ru
 from blofin_assets.strategy_cycle.population import BOOKS
 from blofin_assets.strategy_cycle.ranking import BEGUN, Ranking, best_numbers, rank_versions
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
-from blofin_resources.errors import WarehouseError
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 
@@ -57,22 +55,6 @@ def book_ranking(
             **best_numbers(result.table),
         }
     )
-
-
-def books_now(store: Warehouse) -> tuple[str, dict[str, Any]]:
-    """Return the newest ranking of books as one line, and its numbers for programs."""
-    try:
-        rows = store.read(query("strategy_cycle/books_now"))
-    except WarehouseError:  # the warehouse is older than the table
-        rows = pl.DataFrame()
-    if rows.is_empty():
-        return "none ranked yet: the next strategy cycle runs them once there is enough history", {}
-    row = rows.row(0, named=True)
-    told = (
-        f"{row['active']} of {row['ranked']} active since {time_text(row['as_of'])}, on a holdout of {row['days']} "
-        f"days; {row['supported']} supported; the best: {row['best']}"
-    )
-    return told, {**row, "as_of": row["as_of"].isoformat()}
 
 
 def rank_books(store: Warehouse, as_of: datetime) -> Ranking:
