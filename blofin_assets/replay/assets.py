@@ -19,6 +19,7 @@ from blofin_assets.shared.asset import stage_asset, time_text
 from blofin_assets.shared.plots import equity_figure, markdown_png
 from blofin_assets.strategy_cycle.portfolio import active_set
 from blofin_resources.dagster_resources import EvolutionResource, MarketResource, WarehouseResource
+from blofin_resources.errors import BlofinError
 
 GROUP: Final = "replay"
 
@@ -26,8 +27,10 @@ GROUP: Final = "replay"
 class ReplayConfig(dg.Config):
     """When the desk is replayed; symbols and budgets are settings."""
 
-    begin: str = Field(description="First choice at or after this time (UTC), such as 2025-05-01.")
-    end: str = Field(description="End of the last stretch at or before this time (UTC), such as 2025-06-01.")
+    begin: str = Field(default="", description="First choice at or after this time (UTC), such as 2025-05-01.")
+    end: str = Field(
+        default="", description="End of the last stretch at or before this time (UTC), such as 2025-06-01."
+    )
     every_days: int = Field(default=2, description="Days between two choices, a multiple of 2.")
 
 
@@ -41,7 +44,7 @@ def desk_replay(
 ) -> dg.MaterializeResult[Any]:
     """The desk replayed: what following it would have made, choosing only by what was known."""
     every = timedelta(days=config.every_days)
-    times = choice_times(_time(config.begin), _time(config.end), every)
+    times = choice_times(_time("begin", config.begin), _time("end", config.end), every)
     plan = ReplayPlan(times, every, market, evolution)
     shown = replay(
         warehouse.open(), plan, warehouse.market_id, context.run.run_id,
@@ -71,6 +74,10 @@ def _told(summary: ReplaySummary, page: Path) -> dict[str, Any]:
     }
 
 
-def _time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+def _time(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"{name} is {text!r}; set it in the run's configuration of desk_replay to a day such as 2025-05-01"
+        raise BlofinError(msg) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
