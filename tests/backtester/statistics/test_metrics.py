@@ -17,7 +17,7 @@ from backtester.statistics.metrics import Moments, bars_per_year, fall, hourly_r
 from backtester.statistics.overfitting import _sharpes
 from features.array_types import FloatArray
 from features.bars import HOUR_US
-from strategies.search.map_elites.fitness import sharpe_of
+from strategies.search.map_elites.trials import sharpe_of
 
 
 def returns_of(equity: FloatArray) -> FloatArray:
