@@ -93,7 +93,7 @@ def test_a_longer_holdout_is_longer_everywhere(tmp_path: Path) -> None:
     assert done.stdout.strip().endswith("ten days everywhere")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_holds_for_days_has_a_longer_holdout_and_is_searched_only_before_it(
     make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

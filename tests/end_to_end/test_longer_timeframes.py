@@ -33,7 +33,7 @@ class {title}(Strategy):
 ON: dict[str, Timeframe] = {"fade_quarter": "15m"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_scored_ranked_followed_and_reported(
     make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
