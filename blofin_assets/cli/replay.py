@@ -61,7 +61,7 @@ def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | 
 def _show(summary: ReplaySummary, out: Console) -> None:
     span = f"{summary.begin:%Y-%m-%d} to {summary.end:%Y-%m-%d}"
     table = Table(
-        title=f"{summary.kind.capitalize()}s of the desk replayed, {span}, a choice every {summary.every_days} days"
+        title=f"{summary.what.capitalize()} of the desk replayed, {span}, a choice every {summary.every_days} days"
     )
     for name in ("held", "members", "a stretch (95 %)", "in all", "Sharpe"):
         table.add_column(name, justify="left" if name == "held" else "right")

@@ -52,7 +52,7 @@ def desk_replay(
     )  # fmt: skip
     metadata: dict[str, Any] = {"dagster/row_count": shown[0][0].stretches}
     for summary, page in shown:
-        metadata |= {f"{name} of {summary.kind}s": value for name, value in _told(summary, page).items()}
+        metadata |= {f"{name} of {summary.what}": value for name, value in _told(summary, page).items()}
     return dg.MaterializeResult(metadata=metadata)
 
 
@@ -69,7 +69,7 @@ def _told(summary: ReplaySummary, page: Path) -> dict[str, Any]:
         "verdict": verdict(summary),
         "what choosing added before costs": interval(summary.gross),
         "page": dg.MetadataValue.path(str(page)),
-        "equity": dg.MetadataValue.md(markdown_png(figure, f"joined result of {summary.kind}s")),
+        "equity": dg.MetadataValue.md(markdown_png(figure, f"joined result of {summary.what}")),
         **{name: value for name, value in numbers.items() if value is not None},
     }
 

@@ -139,6 +139,11 @@ class ReplaySummary:
     curves: pl.DataFrame
     by_stretch: pl.DataFrame
 
+    @property
+    def what(self) -> str:
+        """Its kind in the plural."""
+        return "books" if self.kind == Kind.BOOK else "strategies"
+
 
 def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime], kind: Kind) -> ReplaySummary:
     """Return the numbers of a replay.

@@ -145,7 +145,13 @@ def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform) ->
     page = replay_page(found, "sample")
     assert page == replay_page(found, "sample")
     active = next(held for held in found.sets if held.name == ACTIVE)
-    for text in (verdict(found), f"{active.total_pct:+.2f} %", "holding the symbols", "2026-01-02"):
+    for text in (
+        "Strategies of the desk replayed",
+        verdict(found),
+        f"{active.total_pct:+.2f} %",
+        "holding the symbols",
+        "2026-01-02",
+    ):
         assert text in page
     assert page.count("<img") == 2
     assert "http" not in page
