@@ -21,6 +21,7 @@ from blofin_assets.shared.partitions import TWO_DAYS
 from blofin_assets.strategy_cycle import (
     book_evaluation,
     book_library,
+    book_market,
     book_ranking,
     book_search,
     design,
@@ -49,6 +50,8 @@ MODULES: Final = (
     book_library, book_search, book_evaluation, book_ranking, portfolio,
 )  # fmt: skip
 """The modules whose assets make up the strategy cycle."""
+
+_GROUPS: Final = (library.GROUP, book_market.GROUP)
 
 FOLDER: Final = "replays"
 """Folder of scratch warehouses, within that of the warehouse."""
@@ -136,6 +139,12 @@ def choice_times(begin: datetime, end: datetime, every: timedelta) -> tuple[date
     return tuple(first + number * every for number in range(count + 1))
 
 
+def _assets() -> list[dg.AssetsDefinition]:
+    """Return the assets of the cycle; the modules also know others, on whose lineage theirs depend."""
+    known = (asset for module in MODULES for asset in vars(module).values() if isinstance(asset, dg.AssetsDefinition))
+    return list({asset.key: asset for asset in known if asset.group_names_by_key[asset.key] in _GROUPS}.values())
+
+
 class Desk:
     """A desk in a scratch warehouse, begun or continued when it is made.
 
@@ -181,12 +190,7 @@ class Desk:
             return
         with dg.DagsterInstance.ephemeral() as instance:
             result = dg.materialize(
-                [
-                    asset
-                    for module in MODULES
-                    for asset in vars(module).values()
-                    if isinstance(asset, dg.AssetsDefinition)
-                ],
+                _assets(),
                 instance=instance,
                 partition_key=_CADENCE.key(as_of),
                 tags={AS_OF_TAG: as_of.isoformat()},
