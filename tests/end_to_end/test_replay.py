@@ -49,7 +49,7 @@ def stored(platform: Platform) -> dict[str, pl.DataFrame]:
     return {name: platform.warehouse.read(EVERY.format(name)) for name in ("stretches", "candidates", "returns")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_replayed_desk_chooses_as_a_live_one_that_had_nothing_later(make_platform: Make) -> None:
     past = make_platform("past", start=BEGIN)
     past.run(FIRST + 2 * STEP, jobs=(MARKET_DATA,))
