@@ -1,19 +1,22 @@
 """Numbers that prose repeats are those of the code: each sentence is built from constants and looked up in its page."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from backtester import Costs, MarginRules
-from backtester.statistics import drift, e_process
+from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT
 from blofin_assets.ml_cycle import stage
+from blofin_assets.replay.summary import SCALE
 from blofin_assets.scheduling.conductor import MAX_ATTEMPTS
 from blofin_assets.shared.cadences import CADENCES
+from blofin_assets.shared.partitions import TWO_DAYS
 from blofin_assets.strategy_cycle import llm_designer, prompt_context
 from blofin_assets.strategy_cycle.ranking import ACTIVE
 from blofin_resources.market.blofin.rate_limiter import PER_SECOND
@@ -95,6 +98,14 @@ FACTS: Final = {
                 for text in (", ".join(map(str, values[:-1])), values[-1])
             )
         ),
+    ],
+    "docs/guides/REPLAY_GUIDE.md": [
+        f"strategy cycles have a grid of {TWO_DAYS // timedelta(hours=1)} hours",
+        f"The market has to reach {HISTORY.days} days before the first choice",
+        f"Each is scaled to a daily standard deviation of {100 * SCALE:.0f} %",
+        f"in blocks of {WORDS[choosing.BLOCK]} stretches",
+        f"there is none below {WORDS[choosing.FEWEST_STRETCHES]} stretches",
+        f"{e_process.CONFIRMS:g} is evidence at {100 / e_process.CONFIRMS:g} %",
     ],
     "docs/guides/ML_PIPELINE.md": [
         (f"{WORDS[len(MODELS) * len(DEFAULT_TIMEFRAMES)]} models ({WORDS[len(MODELS)]} types on "

@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from backtester.statistics.choosing import CONFIDENCE
 from blofin_assets.cli.run import bring_market
 from blofin_assets.cli.session import open_session
 from blofin_assets.definitions import build_resources
 from blofin_assets.replay.desk import ReplayPlan, choice_times
-from blofin_assets.replay.page import interval, percent, verdict
+from blofin_assets.replay.page import interval, verdict
 from blofin_assets.replay.stages import replay
 from blofin_assets.replay.summary import SCALE, ReplaySummary
+from blofin_assets.reporting.page.formats import number, percent, share
 from blofin_resources.settings import HISTORY
 
 
@@ -63,16 +65,17 @@ def _show(summary: ReplaySummary, out: Console) -> None:
     table = Table(
         title=f"{summary.what.capitalize()} of the desk replayed, {span}, a choice every {summary.every_days} days"
     )
-    for name in ("held", "members", "a stretch (95 %)", "in all", "Sharpe"):
+    for name in ("held", "members", f"a stretch ({share(CONFIDENCE, 0)})", "in all", "Sharpe"):
         table.add_column(name, justify="left" if name == "held" else "right")
     for held in summary.sets:
-        sharpe = "–" if held.sharpe is None else f"{held.sharpe:.2f}"
-        table.add_row(held.name, f"{held.members:.1f}", interval(held.net), percent(held.total_pct), sharpe)
+        table.add_row(
+            held.name, f"{held.members:.1f}", interval(held.net), percent(held.total_pct), number(held.sharpe)
+        )
     out.print(table)
     added = Table(title=f"What choosing added a stretch, each scaled to {100 * SCALE:.0f} % a day")
-    for name in ("active less all candidates", "mean (95 %)", "p"):
+    for name in ("active less all candidates", f"mean ({share(CONFIDENCE, 0)})", "p"):
         added.add_column(name, justify="left" if name.startswith("active") else "right")
     for name, found in (("before costs", summary.gross), ("costs saved", summary.saved), ("net", summary.net)):
-        added.add_row(name, interval(found), "–" if found.p_value is None else f"{found.p_value:.3f}")
+        added.add_row(name, interval(found), number(found.p_value, 3))
     out.print(added)
     out.print(verdict(summary), markup=False)

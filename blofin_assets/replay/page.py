@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from backtester.statistics.choosing import FEWEST_STRETCHES, Added
+from backtester.statistics.choosing import CONFIDENCE, FEWEST_STRETCHES, Added
 from backtester.statistics.e_process import CONFIRMS
-from blofin_assets.replay.summary import ACTIVE, EVERYTHING, SCALE, ReplaySummary
+from blofin_assets.replay.summary import ACTIVE, EVERYTHING, SCALE, Held, ReplaySummary
+from blofin_assets.reporting.page.formats import number, percent, share
 from blofin_assets.shared.plots import GREY, equity_figure
 
 _BLUE: Final = "#2563eb"
@@ -35,11 +36,12 @@ def replay_page(summary: ReplaySummary, market: str) -> str:
         loader=PackageLoader("blofin_assets.replay", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(pct=percent, number=_number, interval=interval)
+    environment.filters.update(pct=percent, number=number, share=share, interval=interval)
     return environment.get_template("page.html.j2").render(
         s=summary,
         market=market,
         verdict=verdict(summary),
+        sure=share(CONFIDENCE, 0),
         fewest=FEWEST_STRETCHES,
         confirms=CONFIRMS,
         scale=100 * SCALE,
@@ -51,46 +53,34 @@ def replay_page(summary: ReplaySummary, market: str) -> str:
 def verdict(summary: ReplaySummary) -> str:
     """Return what a careful person may conclude, in words."""
     active = next((held for held in summary.sets if held.name == ACTIVE), None)
-    earned = "Nothing was active" if active is None else f"Following the desk {_told(active.net, active.total_pct)}"
+    followed = "Nothing was active." if active is None else _followed(active)
     net, gross = summary.net, summary.gross
-    if net.low is None or net.high is None or gross.low is None or gross.high is None:
-        few = f"{net.stretches} stretches are too few to say what choosing added (at least {FEWEST_STRETCHES})"
-        return f"{earned}. {few}."
-    sides = {True: "choosing added something, before costs", False: "nothing shows that choosing added anything"}
-    harm = "choosing did harm, before costs"
-    why = harm if gross.high < 0.0 else sides[gross.low > 0.0]
-    return f"{earned}. Against the mean of all candidates, {why}: {interval(gross)} a stretch; net {interval(net)}."
+    if gross.low is None or gross.high is None:
+        least = f"at least {FEWEST_STRETCHES} are needed for an interval"
+        return f"{followed} Whether choosing added anything cannot be told from {net.stretches} stretches: {least}."
+    if gross.low > 0.0:
+        skill = "evidence of skill in choosing"
+    elif gross.high < 0.0:
+        skill = "evidence that choosing did harm"
+    else:
+        skill = "no evidence of skill in choosing"
+    return f"{followed} Choosing added {interval(gross)} a stretch before costs, {interval(net)} after: {skill}."
 
 
-def _told(net: Added, total: float) -> str:
-    word = "earned" if total >= 0.0 else "lost"
-    told = f"{word} {abs(total):.2f} % in {net.stretches} stretches, costs paid"
-    if net.low is None or net.high is None:
-        return told
-    sure = (
-        "which is more than luck"
-        if net.low > 0.0
-        else "which is worse than luck"
-        if net.high < 0.0
-        else "which may be luck"
-    )
-    return f"{told}, {sure}"
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """Return a percentage as people read it; a null as a dash."""
-    return "–" if value is None else f"{value:+.{digits}f} %"
+def _followed(active: Held) -> str:
+    verb = "earned" if active.total_pct >= 0.0 else "lost"
+    told = f"Following the desk {verb} {abs(active.total_pct):.2f} % over {active.net.stretches} stretches, after costs"
+    if active.net.low is None or active.net.high is None:
+        return f"{told}."
+    excluded = active.net.low > 0.0 or active.net.high < 0.0
+    return f"{told}; the {share(CONFIDENCE, 0)} interval {'excludes' if excluded else 'includes'} zero."
 
 
 def interval(found: Added) -> str:
     """Return a mean with its 95 % interval, percent."""
     if found.low is None or found.high is None:
         return percent(found.mean)
-    return f"{percent(found.mean)} ({found.low:+.2f} to {found.high:+.2f})"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return f"{percent(found.mean)} ({number(found.low)} to {number(found.high)})"
 
 
 def _added_figure(summary: ReplaySummary) -> Figure:

@@ -15,6 +15,7 @@ from blofin_assets.replay.desk import FOLDER, Desk, ReplayPlan
 from blofin_assets.replay.page import replay_page
 from blofin_assets.replay.stretches import Stretch, followed
 from blofin_assets.replay.summary import ReplaySummary, summarise
+from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.code_version import code_version
 from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.warehouse import Warehouse
@@ -61,10 +62,8 @@ def replay(
     shown = []
     for kind in store.read(_KINDS, [plan.replay_id])["kind"]:
         summary = summarise(store, plan.replay_id, plan.times[:-1], Kind(kind))
-        page = store.folder / FOLDER / f"{plan.replay_id}-{kind}.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(replay_page(summary, plan.market.market), encoding="utf-8")
-        shown.append((summary, page))
+        path = store.folder / FOLDER / f"{plan.replay_id}-{kind}.html"
+        shown.append((summary, write_whole(path, replay_page(summary, plan.market.market))))
     return shown
 
 

@@ -129,13 +129,13 @@ def test_labels_and_ranks_are_held_against_what_came_next(platform: Platform) ->
     assert found.ranks.mean is not None
     assert found.ranks.mean > 0.3
     assert found.added_capital > 1.0
-    assert "choosing added something, before costs" in verdict(found)
+    assert ": evidence of skill in choosing." in verdict(found)
 
 
 def test_few_stretches_conclude_nothing_and_none_is_refused(platform: Platform) -> None:
     few = summary_of(platform, stretches=3)
     assert few.net.low is None
-    assert f"3 stretches are too few to say what choosing added (at least {FEWEST_STRETCHES})" in verdict(few)
+    assert f"cannot be told from 3 stretches: at least {FEWEST_STRETCHES} are needed" in verdict(few)
     with pytest.raises(BlofinError, match="replay other has no stretch yet"):
         summarise(platform.warehouse, "other", [FIRST], Kind.STRATEGY)
 
@@ -148,7 +148,7 @@ def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform) ->
     for text in (
         "Strategies of the desk replayed",
         verdict(found),
-        f"{active.total_pct:+.2f} %",
+        f"{active.total_pct:+.2f} %".replace("-", "−"),
         "holding the symbols",
         "2026-01-02",
     ):
