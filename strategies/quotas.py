@@ -64,6 +64,11 @@ class Proposal:
     version: str
     merit: float
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and version."""
+        return self.name, self.version
+
 
 def choose_finalists(proposals: Sequence[Proposal], most: int = FINALISTS) -> list[Proposal]:
     """Return the proposals that are run on the holdout, in the order of choice.

@@ -4,7 +4,6 @@ Belongs here: the tables, the trial, the file. Does not belong here: arguments (
 (`blofin_assets.shared.deep_market`), backtesting and the page itself (`backtester`).
 """
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
@@ -22,11 +21,11 @@ from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id
+from blofin_assets.shared.book_rows import BookRun, book_trial_rows
 from blofin_assets.shared.deep_market import DeepMarket, deep_market
-from blofin_assets.shared.trial_ledger import Configuration, count_trials
-from blofin_assets.shared.vocabulary import Author, Kind, Purpose
+from blofin_assets.shared.trial_ledger import count_trials
+from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.market import is_synthetic
-from features.bars import TS
 from features.steps import Step, find_steps
 from strategies.language.book import Book
 
@@ -78,7 +77,8 @@ def backtest_stored_book(
     market = deep_market(session.warehouse, book, start, end)
     found = market.prepared.backtest(book, start=market.start, capital=capital)
     metrics = found.metrics()
-    tries = _count(session, book, market, metrics, run_id)
+    run = BookRun(book, market, found, session.settings.universe)
+    tries = _count(session, run, run_id)
     out = Console()
     name = f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
     window = " to ".join(_day(moment) for moment in (market.start, market.end))
@@ -95,7 +95,7 @@ def backtest_stored_book(
         out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
     notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
     page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
-    which = row_id(*_tried(session, book), book.parameters, market.start, market.end, capital)[:8]
+    which = row_id(*run.configuration, book.parameters, market.start, market.end, capital)[:8]
     folder = session.settings.warehouse.resolve() / "backtests"
     path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
     shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
@@ -103,35 +103,12 @@ def backtest_stored_book(
         out.print(line, markup=False, soft_wrap=True)
 
 
-def _tried(session: Session, book: Book) -> Configuration:
-    return (Kind.BOOK, book.name, book.version, f"{session.settings.universe} {book.timeframe}")
-
-
-def _count(session: Session, book: Book, market: DeepMarket, metrics: Metrics, run_id: str) -> int:
+def _count(session: Session, run: BookRun, run_id: str) -> int:
     """Record the trial; return how many configurations of books were tried on an overlapping window."""
-    store = session.warehouse
-    tried = _tried(session, book)
-    row = {
-        "id": row_id("trial", Author.USER, market.end, *tried, market.start),
-        "lanes": tried[3],
-        "as_of": market.end,
-        "kind": Kind.BOOK,
-        "author": Author.USER,
-        "name": book.name,
-        "version": book.version,
-        "window_start": market.start,
-        "window_end": market.end,
-        "snapshot_id": store.snapshot_id(),
-        "score": metrics["score"],
-        "trades": metrics["trades"],
-        "sharpe": metrics["sharpe"],
-        "params": json.dumps(book.parameters, sort_keys=True),
-        "purpose": Purpose.HOLDOUT,
-    }
-    times = dict.fromkeys(("as_of", "window_start", "window_end"), TS)
-    floats = {"score": pl.Float64, "sharpe": pl.Float64}
+    store, market = session.warehouse, run.market
+    row = book_trial_rows([run], Author.USER, market.end, store.snapshot_id())
     with store.transaction(run_id) as tx:
-        tx.append("research.trials", pl.DataFrame([row], schema_overrides={**times, **floats}), key=["id"])
+        tx.append("research.trials", row, key=["id"])
     return count_trials(store, Kind.BOOK, market.start, market.end)
 
 

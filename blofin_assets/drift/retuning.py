@@ -19,15 +19,12 @@ import polars as pl
 from backtester.statistics.seeds import derived_seed
 from blofin_assets.drift.assets import drift_tests
 from blofin_assets.shared.asset import stage_asset, table_preview
-from blofin_assets.shared.book_rows import search_trials
 from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, STRATEGY_CYCLE
 from blofin_assets.shared.deep_market import shared_market
 from blofin_assets.shared.partitions import day_start, days
 from blofin_assets.shared.vocabulary import Author, Kind, LifecycleState, ProposalState, RetuneState
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.book_proposals import attempted as attempted_book
 from blofin_assets.strategy_cycle.book_search import SHARE, search_window
-from blofin_assets.strategy_cycle.book_search import tried as tried_book
 from blofin_assets.strategy_cycle.population import (
     BOOKS,
     STRATEGIES,
@@ -36,9 +33,17 @@ from blofin_assets.strategy_cycle.population import (
     load_population,
     load_versions,
 )
-from blofin_assets.strategy_cycle.proposals import Proposal, TrialRow, proposal_rows, search_trial_rows, strategy_rows
+from blofin_assets.strategy_cycle.proposals import (
+    Proposal,
+    TrialRow,
+    book_seen_in_search,
+    proposal_rows,
+    search_trial_rows,
+    seen_in_search,
+    strategy_rows,
+)
 from blofin_assets.strategy_cycle.search_window import forget_panel, panel_of, windows_of
-from blofin_assets.strategy_cycle.tuning import attempted
+from blofin_assets.strategy_cycle.tuning_proposals import attempted
 from blofin_resources.dagster_resources import ClockResource, EvolutionResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
@@ -147,7 +152,9 @@ def _tuned(
             panel, record.strategy, budget=evolution.tuning_budget, known=versions,
             seed=derived_seed(market.seed, as_of, row["name"], size=4),
         )  # fmt: skip
-        proposal = replace(attempted(record, result, spent + 1, 0.0, row["reason"]), designer=Author.DRIFT)
+        proposal = replace(
+            attempted(STRATEGIES, result, seen_in_search, spent + 1, diagnosis=row["reason"]), designer=Author.DRIFT
+        )
         state = RetuneState.TUNED if proposal.state == ProposalState.SOUND else RetuneState.UNCHANGED
         outcome = _row(request, row, as_of, state, proposal.changes or proposal.refusal or "", proposal.version)
         tries = [TrialRow.of(tried, panel.window) for tried in result.tried]
@@ -177,12 +184,14 @@ def _tuned_books(
             known=[key[1] for key in records if key[0] == row["name"]],
             seed=derived_seed(market.seed, as_of, Kind.BOOK, row["name"], size=4),
         )  # fmt: skip
-        proposal = attempted_book(book, result.parent, result.best, spent + 1, len(result.tried))
-        proposal = replace(proposal, designer=Author.DRIFT, reason=row["reason"])
+        proposal = replace(
+            attempted(BOOKS, result, book_seen_in_search, spent + 1, diagnosis=row["reason"]), designer=Author.DRIFT
+        )
         state = RetuneState.TUNED if proposal.state == ProposalState.SOUND else RetuneState.UNCHANGED
         outcome = _row(request, row, as_of, state, proposal.changes or proposal.refusal or "", proposal.version)
-        made = [tried_book(each) for each in result.tried]
-        done.append(_Done(outcome, proposal, search_trials(made, Author.TUNER, as_of, window, snapshot)))
+        made = [TrialRow.of_book(each, window) for each in result.tried]
+        rows = search_trial_rows(made, Author.TUNER, as_of, snapshot, Kind.BOOK)
+        done.append(_Done(outcome, proposal, rows))
     return done
 
 

@@ -5,7 +5,7 @@ strategies and models (`backtest_rows`).
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,6 @@ import polars as pl
 
 from backtester import BookEvaluation
 from backtester.statistics.score import score_terms
-from backtester.statistics.windows import Window
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.deep_market import DeepMarket
 from blofin_assets.shared.trial_ledger import Configuration
@@ -23,11 +22,6 @@ from features.bars import TS
 from strategies.language.book import Book
 
 SIDES: Final = {1: "long", -1: "short"}
-_TRIALS: Final[dict[str, Any]] = {
-    "id": pl.String, "as_of": TS, "kind": pl.String, "author": pl.String, "name": pl.String, "version": pl.String,
-    "params": pl.String, "window_start": TS, "window_end": TS, "snapshot_id": pl.Int64, "score": pl.Float64,
-    "trades": pl.Int64, "sharpe": pl.Float64, "lanes": pl.String, "purpose": pl.String,
-}  # fmt: skip
 _TERMS: Final = ("score_win_rate", "score_avg_pnl", "score_sharpe", "score_drawdown")
 
 
@@ -168,54 +162,6 @@ def book_trial_rows(
             }
         )
     return _frame(rows)
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One evaluation of a book in a search window, as the trial ledger counts it."""
-
-    name: str
-    version: str
-    timeframe: str
-    params: str
-    score: float | None
-    trades: int
-    sharpe: float | None
-
-
-def search_trials(tries: Iterable[Tried], author: str, as_of: datetime, window: Window, snapshot: int) -> pl.DataFrame:
-    """Return the rows of `research.trials` for evaluations in a search window; repeated evaluations give one row.
-
-    Parameters
-    ----------
-    tries : iterable of Tried
-        The evaluations.
-    author : str
-        Who searched.
-    as_of : datetime
-        As-of of the cycle.
-    window : Window
-        The search window.
-    snapshot : int
-        Snapshot that the cycle read.
-
-    Returns
-    -------
-    DataFrame
-        Columns of the table.
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    for trial in tries:
-        key = row_id(
-            "trial", Purpose.SEARCH, Kind.BOOK, author, as_of, trial.name, trial.version, trial.params, window.start
-        )
-        rows[key] = {
-            "id": key, "as_of": as_of, "kind": str(Kind.BOOK), "author": str(author), "name": trial.name,
-            "version": trial.version, "params": trial.params, "window_start": window.start, "window_end": window.end,
-            "snapshot_id": snapshot, "score": trial.score, "trades": trial.trades, "sharpe": trial.sharpe,
-            "lanes": f"universe {trial.timeframe}", "purpose": str(Purpose.SEARCH),
-        }  # fmt: skip
-    return pl.DataFrame(list(rows.values()), schema=_TRIALS)
 
 
 def labels(run: BookRun, as_of: datetime) -> list[pl.Expr]:

@@ -6,7 +6,6 @@ not belong here: the search itself (`strategies.search.books`), the holdout (`bo
 No look-ahead: everything here reads deep history up to the start of the holdout.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,7 +18,6 @@ from backtester.evaluation.ranking import ranked
 from backtester.statistics.seeds import derived_seed
 from backtester.statistics.windows import Window
 from blofin_assets.shared.asset import stage_asset, table_preview
-from blofin_assets.shared.book_rows import Tried, search_trials
 from blofin_assets.shared.deep_market import DeepMarket, shared_market
 from blofin_assets.shared.fence import Failed, each_alone, fenced
 from blofin_assets.shared.partitions import day_start, two_days
@@ -27,16 +25,24 @@ from blofin_assets.shared.vocabulary import Author, Kind, LifecycleNote, Lifecyc
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.book_library import book_validation, judged_books
 from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_run
-from blofin_assets.strategy_cycle.book_proposals import attempted, exhausted, refused_attempt, seen_in_sample
-from blofin_assets.strategy_cycle.design import finalist_rows, proposed_in_sample
+from blofin_assets.strategy_cycle.design import finalists_of
 from blofin_assets.strategy_cycle.library import verdicts
-from blofin_assets.strategy_cycle.population import BOOKS, TICK, BookRecord, load_versions
-from blofin_assets.strategy_cycle.proposals import Proposal, proposal_rows, run_row, strategy_rows
+from blofin_assets.strategy_cycle.population import BOOKS, TICK, BookRecord, load_versions, one_of_each_name
+from blofin_assets.strategy_cycle.proposals import (
+    Proposal,
+    TrialRow,
+    book_seen_in_search,
+    proposal_rows,
+    run_row,
+    search_trial_rows,
+    strategy_rows,
+)
+from blofin_assets.strategy_cycle.tuning_proposals import attempted, exhausted, failed
 from blofin_resources.dagster_resources import ClockResource, EvolutionResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS, Timeframe
 from strategies.language.book import Book
-from strategies.quotas import FINALISTS, choose_finalists, to_tune
+from strategies.quotas import FINALISTS, to_tune
 from strategies.search.books import InSample, ScoredBook, evaluate_book, search_books, tune_book
 
 SHARE: Final = 4
@@ -74,7 +80,8 @@ def book_scores(
         return not_run(window)
     books = [record.strategy for record in incumbents(store, window, as_of)]
     scored = each_alone(books, lambda book: _evaluated(store, window, book))
-    rows = search_trials([tried(each) for _, each in scored.done], Author.LIBRARY, as_of, window, store.snapshot_id())
+    tries = [TrialRow.of_book(each, window) for _, each in scored.done]
+    rows = search_trial_rows(tries, Author.LIBRARY, as_of, store.snapshot_id(), Kind.BOOK)
     with store.transaction(context.run.run_id) as tx:
         tx.append("research.trials", rows, key=["id"])
     return dg.MaterializeResult(
@@ -91,7 +98,6 @@ def book_scores(
 @stage_asset(
     group=GROUP,
     table="research.proposals",
-    name="book_tuning",
     partitions=two_days,
     deps=[book_scores],
     kinds=("polars", "duckdb", "numba", "optuna"),
@@ -112,32 +118,30 @@ def book_tuning(
     records = {record.strategy.name: record for record in incumbents(store, window, as_of)}
     due, spent, attempts = _due(store, records, as_of, as_of - window.end)
     tries_each = evolution.tuning_budget // SHARE
-    proposals = [exhausted(records[name], attempts.get(name, 0)) for name in spent]
-    tries: list[Tried] = []
+    proposals = [exhausted(BOOKS, records[name], attempts.get(name, 0)) for name in spent]
+    tries: list[TrialRow] = []
 
-    def attempted_on(name: str) -> tuple[Proposal, list[Tried]]:
+    def attempted_on(name: str) -> tuple[Proposal, list[TrialRow]]:
         book = records[name].strategy
         result = tune_book(
             _market(store, window, book.timeframe).prepared, window, book, budget=tries_each,
             seed=derived_seed(market.seed, as_of, Kind.BOOK, name, size=4),
             known=store.read(_VERSIONS, [name, as_of])["version"].to_list(),
         )  # fmt: skip
-        made = [tried(each) for each in result.tried]
-        return attempted(book, result.parent, result.best, attempts.get(name, 0) + 1, len(made)), made
+        made = [TrialRow.of_book(each, window) for each in result.tried]
+        return attempted(BOOKS, result, book_seen_in_search, attempts.get(name, 0) + 1), made
 
     tunings = each_alone(due if tries_each else (), attempted_on)
     for _, (proposal, made) in tunings.done:
         proposals.append(proposal)
         tries += made
-    for name, reason in tunings.failed:
-        refusal = f"the attempt failed: {reason}"  # it counts: otherwise it would be repeated for ever
-        proposals.append(refused_attempt(records[name].strategy, attempts.get(name, 0) + 1, refusal))
+    proposals += [failed(BOOKS, records[name], attempts.get(name, 0) + 1, why) for name, why in tunings.failed]
     budget = tries_each * len(due)
     few = f"BLOFIN_TUNING_BUDGET is {evolution.tuning_budget}; the tuning of a book gets a part in {SHARE} of it"
     idle = "no book is due for tuning" if not due else few if not budget else ""
     state = StageState.DONE if budget else StageState.NOT_RUN
     run = run_row(BOOKS.tuning, Author.TUNER, as_of, state=state, detail=idle, budget=budget, proposals=proposals)
-    return _stored(store, as_of, proposals, run, tries, window, context.run.run_id)
+    return _stored(store, as_of, proposals, run, tries, context.run.run_id)
 
 
 @stage_asset(
@@ -164,7 +168,7 @@ def book_designs(
     if not budget:
         detail = f"BLOFIN_SEARCH_BUDGET is {evolution.search_budget}; a search of books gets a part in {SHARE} of it"
         run = run_row(BOOKS.design, Author.SEARCH, as_of, state=StageState.NOT_RUN, budget=0, detail=detail)
-        return _stored(store, as_of, [], run, [], window, run_id)
+        return _stored(store, as_of, [], run, [], run_id)
     known = [record.strategy for record in incumbents(store, window, as_of)]
     taken = {record.strategy.name for record in load_versions(store, as_of - TICK, BOOKS)}
     searched = fenced(
@@ -172,22 +176,23 @@ def book_designs(
         seed=derived_seed(market.seed, as_of, Kind.BOOK, Author.SEARCH, size=4), finalists=FINALISTS // 2, taken=taken,
     )  # fmt: skip
     if isinstance(searched, Failed):
-        failed = StageState.NOT_RUN
-        run = run_row(BOOKS.design, Author.SEARCH, as_of, state=failed, budget=budget, detail=searched.reason)
-        return _stored(store, as_of, [], run, [], window, run_id)
+        run = run_row(
+            BOOKS.design, Author.SEARCH, as_of, state=StageState.NOT_RUN, budget=budget, detail=searched.reason
+        )
+        return _stored(store, as_of, [], run, [], run_id)
     share, rest = divmod(searched.evaluations, max(1, len(searched.finalists)))
     proposals = [
         Proposal(
             BOOKS.design, Author.SEARCH, ProposalState.SOUND, name=each.strategy.name, version=each.strategy.version,
             reason=each.strategy.description.split("\n\n")[0], evaluations=share + (rest if place == 0 else 0),
-            strategy=each.strategy, **seen_in_sample(_evaluated(store, window, each.strategy)),
+            strategy=each.strategy, **book_seen_in_search(_evaluated(store, window, each.strategy)),
         )
         for place, each in enumerate(searched.finalists)
     ]  # fmt: skip
     tries = [
-        Tried(
-            str(Author.SEARCH), row["candidate"], SEARCHED, f"{row['genome']} ({row['stage']})", row["score"],
-            row["trades"], row["sharpe"],
+        TrialRow(
+            Author.SEARCH, row["candidate"], None, f"{row['genome']} ({row['stage']})", row["score"], row["trades"],
+            row["sharpe"], window,
         )
         for row in searched.trials.iter_rows(named=True)
     ]  # fmt: skip
@@ -197,7 +202,7 @@ def book_designs(
         evaluations=searched.evaluations,
         detail=f"{searched.coverage:.0%} of the map filled; stopped early: {stopped or 'none'}",
     )  # fmt: skip
-    return _stored(store, as_of, proposals, run, tries, window, run_id)
+    return _stored(store, as_of, proposals, run, tries, run_id)
 
 
 @stage_asset(
@@ -217,33 +222,10 @@ def book_finalists(
     _market.cache_clear()
     if isinstance(window, str):
         return not_run(window)
-    judged = verdicts(store, as_of, BOOKS)
-    books = {record.key: record.strategy for record in load_versions(store, as_of, BOOKS)}
-    proposed, parents = proposed_in_sample(store, as_of, BOOKS)
-    chosen = choose_finalists([one for one in proposed if (one.name, one.version) in books])
-    waiting = [books[one.name, one.version] for one in chosen if (one.name, one.version) not in judged]
-    events, _ = judged_books(store, waiting, window.end, as_of, market.seed)
-    refused = set(events.filter(pl.col("event") == LifecycleState.REFUSED).select("name", "version").iter_rows())
-    refused |= {key for key, event in judged.items() if event == LifecycleState.REFUSED}
-    sound = set(events.filter(pl.col("event") == LifecycleNote.VALIDATED).select("name", "version").iter_rows())
-    sound |= {key for key, event in judged.items() if event == LifecycleNote.VALIDATED}
-    rows = finalist_rows([one for one in chosen if (one.name, one.version) in sound], parents, as_of)
-    candidates = rows.select(
-        "name", "version", pl.lit(LifecycleState.CANDIDATE).alias("event"), pl.col("as_of").alias("begins_at"),
-        pl.concat_str(pl.lit("finalist: "), "stage", pl.lit(" by "), "designer").alias("reason"),
+    return finalists_of(
+        store, as_of, BOOKS, context.run.run_id,
+        lambda waiting: judged_books(store, waiting, window.end, as_of, market.seed)[0],
     )  # fmt: skip
-    with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.finalists", rows, as_of=as_of, stage=BOOKS.stages)
-        tx.append("research.book_lifecycle", events, key=["name", "version", "event"])
-        tx.append("research.book_lifecycle", candidates, key=["name", "version", "event"])
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": rows.height,
-            "finalists": table_preview(rows.select("place", "stage", "designer", "name", "version")),
-            "refused": ", ".join(f"{name} {version}" for name, version in sorted(refused)) or "none",
-            "snapshot": tx.snapshot,
-        }
-    )
 
 
 def search_window(store: Warehouse, market: MarketResource, as_of: datetime) -> Window | str:
@@ -290,22 +272,11 @@ def incumbents(store: Warehouse, window: Window, as_of: datetime) -> list[BookRe
         Sorted by name.
     """
     judged = verdicts(store, as_of, BOOKS)
-    by_name: dict[str, BookRecord] = {}
-    for record in load_versions(store, window.end, BOOKS):
-        if record.state in _OUT or judged.get(record.key, LifecycleState.REFUSED) == LifecycleState.REFUSED:
-            continue
-        other = by_name.get(record.strategy.name)
-        if other is None or (record.running and not other.running):
-            by_name[record.strategy.name] = record
-    return [by_name[name] for name in sorted(by_name)]
-
-
-def tried(scored: ScoredBook) -> Tried:
-    """Return a book evaluated in the search window as a trial."""
-    book, metrics = scored.strategy, scored.evaluation.metrics()
-    params = json.dumps(book.parameters, sort_keys=True)
-    trades = int(metrics["trades"] or 0)
-    return Tried(book.name, book.version, book.timeframe, params, metrics["score"], trades, metrics["sharpe"])
+    return one_of_each_name(
+        record
+        for record in load_versions(store, window.end, BOOKS)
+        if record.state not in _OUT and judged.get(record.key) == LifecycleNote.VALIDATED
+    )
 
 
 @lru_cache(maxsize=2)
@@ -344,13 +315,12 @@ def _stored(
     as_of: datetime,
     proposals: Sequence[Proposal],
     run: dict[str, Any],
-    tries: Iterable[Tried],
-    window: Window,
+    tries: Iterable[TrialRow],
     run_id: str,
 ) -> dg.MaterializeResult[Any]:
     """Store a stage's proposals, its run and its trials in one commit."""
     rows, snapshot = proposal_rows(proposals, as_of), store.snapshot_id()
-    made = search_trials(tries, run["designer"], as_of, window, snapshot)
+    made = search_trial_rows(tries, run["designer"], as_of, snapshot, Kind.BOOK)
     runs = pl.DataFrame([run], infer_schema_length=None).with_columns(pl.col("as_of").cast(TS))
     mine = {"as_of": as_of, "stage": run["stage"], "designer": [run["designer"]]}
     with store.transaction(run_id) as tx:

@@ -6,7 +6,7 @@ Belongs here: running both designers, choosing the finalists among all proposals
 No look-ahead: designers read the search window and the lessons that may be used, nothing of the holdout.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -19,12 +19,20 @@ from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.fence import Failed, fenced
 from blofin_assets.shared.llm_session import LlmSession
 from blofin_assets.shared.partitions import day_start, two_days
-from blofin_assets.shared.vocabulary import Author, LifecycleState, StageState
+from blofin_assets.shared.vocabulary import Author, LifecycleNote, LifecycleState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
 from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by, proposals_first
-from blofin_assets.strategy_cycle.population import STRATEGIES, TICK, Key, Versions, load_population
+from blofin_assets.strategy_cycle.population import (
+    STRATEGIES,
+    TICK,
+    Key,
+    Versions,
+    W,
+    load_population,
+    load_versions,
+)
 from blofin_assets.strategy_cycle.prompt_context import emphasis, lessons, market_state, purposes
 from blofin_assets.strategy_cycle.proposals import run_row
 from blofin_assets.strategy_cycle.search_designer import Searched, search_for
@@ -133,47 +141,72 @@ def strategy_finalists(
     """Candidates for the holdout: at most ten, each tested once, chosen in sample and checked for look-ahead."""
     as_of = cycle_as_of(context, clock, day_start)
     store = warehouse.open()
-    proposed, parents = proposed_in_sample(store, as_of, STRATEGIES)
     forget_panel()
-    judged = verdicts(store, as_of)
-    strategies = {record.key: record.strategy for record in load_population(store, as_of)}
-    # a version that drift retuning made may have changed since: a feature that it reads was redefined
-    chosen = choose_finalists([proposal for proposal in proposed if (proposal.name, proposal.version) in strategies])
-    waiting = [
-        strategies[proposal.name, proposal.version]
-        for proposal in chosen
-        if (proposal.name, proposal.version) not in judged
-    ]
     windows = windows_of(store, market.symbols, as_of)
-    parts = []
-    for own in (windows.short, windows.long):
-        group = [strategy for strategy in waiting if windows.of(strategy.timeframes) is own]
-        data = validation_market(store, market.symbols, own.holdout.start, group) if group else None
-        parts.append(judged_rows(group, data, as_of, market.seed))
-    events = pl.concat(parts)
-    refused = set(events.filter(pl.col("event") == LifecycleState.REFUSED).select("name", "version").iter_rows())
-    refused |= {key for key, event in judged.items() if event == LifecycleState.REFUSED}
-    kept = [proposal for proposal in chosen if (proposal.name, proposal.version) not in refused]
-    rows = finalist_rows(kept, parents, as_of)
+
+    def judged(waiting: Sequence[Strategy]) -> pl.DataFrame:
+        parts = []
+        for own in (windows.short, windows.long):
+            group = [strategy for strategy in waiting if windows.of(strategy.timeframes) is own]
+            data = validation_market(store, market.symbols, own.holdout.start, group) if group else None
+            parts.append(judged_rows(group, data, as_of, market.seed))
+        return pl.concat(parts)
+
+    return finalists_of(store, as_of, STRATEGIES, context.run.run_id, judged)
+
+
+def finalists_of(
+    store: Warehouse,
+    as_of: datetime,
+    of: Versions[W],
+    run_id: str,
+    judge: Callable[[Sequence[W]], pl.DataFrame],
+) -> dg.MaterializeResult[Any]:
+    """Choose the finalists of a kind among its sound proposals, have each validated, and store them.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where proposals are read, and finalists and verdicts go.
+    as_of : datetime
+        As-of of the cycle (UTC).
+    of : Versions
+        The kind.
+    run_id : str
+        Run that writes.
+    judge : callable
+        Validates versions that have no verdict: events of the kind's lifecycle. One without an event waits.
+
+    Returns
+    -------
+    MaterializeResult
+        With the finalists, and what was refused or lost.
+    """
+    proposed, parents = _proposed_in_sample(store, as_of, of)
+    verdict = verdicts(store, as_of, of)
+    versions = {record.key: record.strategy for record in load_versions(store, as_of, of)}
+    # a version that drift retuning made may have changed since: a feature that it reads was redefined
+    lost = [proposal.key for proposal in proposed if proposal.key not in versions]
+    chosen = choose_finalists([proposal for proposal in proposed if proposal.key in versions])
+    events = judge([versions[proposal.key] for proposal in chosen if proposal.key not in verdict])
+    verdict |= {(name, version): event for name, version, event in events.select("name", "version", "event").rows()}
+    kept = [proposal for proposal in chosen if verdict.get(proposal.key) == LifecycleNote.VALIDATED]
+    refused = [proposal.key for proposal in chosen if verdict.get(proposal.key) == LifecycleState.REFUSED]
+    rows = _finalist_rows(kept, parents, as_of)
     candidates = rows.select(
         "name", "version", pl.lit(LifecycleState.CANDIDATE).alias("event"), pl.col("as_of").alias("begins_at"),
         pl.concat_str(pl.lit("finalist: "), "stage", pl.lit(" by "), "designer").alias("reason"),
     )  # fmt: skip
-    with store.transaction(context.run.run_id) as tx:
-        tx.replace("research.finalists", rows, as_of=as_of, stage=STRATEGIES.stages)
-        tx.append("research.strategy_lifecycle", events, key=["name", "version", "event"])
-        tx.append("research.strategy_lifecycle", candidates, key=["name", "version", "event"])
+    with store.transaction(run_id) as tx:
+        tx.replace("research.finalists", rows, as_of=as_of, stage=of.stages)
+        tx.append(of.lifecycle, events, key=["name", "version", "event"])
+        tx.append(of.lifecycle, candidates, key=["name", "version", "event"])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows.height,
             "finalists": table_preview(rows.select("place", "stage", "designer", "name", "version")),
-            "refused": ", ".join(f"{name} {version}" for name, version in sorted(refused)) or "none",
-            "lost": ", ".join(
-                f"{proposal.name} {proposal.version}"
-                for proposal in proposed
-                if (proposal.name, proposal.version) not in strategies
-            )
-            or "none",
+            "refused": ", ".join(" ".join(key) for key in sorted(refused)) or "none",
+            "lost": ", ".join(" ".join(key) for key in lost) or "none",
             "snapshot": tx.snapshot,
         }
     )
@@ -209,28 +242,14 @@ def _prompts(store: Warehouse, panel: Panel, as_of: datetime) -> Callable[[str],
     return prompt
 
 
-def proposed_in_sample(
+def _proposed_in_sample(
     store: Warehouse, as_of: datetime, of: Versions[Any]
 ) -> tuple[list[Proposal], dict[Key, str | None]]:
-    """Return the sound proposals of a cycle for a kind.
-
-    Parameters
-    ----------
-    store : Warehouse
-        Where proposals are read.
-    as_of : datetime
-        As-of of the cycle (UTC).
-    of : Versions
-        The kind.
-
-    Returns
-    -------
-    tuple of list of Proposal and dict
-        The proposals; for each version the one that it was tuned from, None for a design.
-    """
+    """Return the sound proposals of a cycle for a kind, and for each the version that it was tuned from, if any."""
     sound = store.read(_SOUND, [as_of, of.stages])
-    parents = {(row["name"], row["version"]): row["parent_version"] for row in sound.iter_rows(named=True)}
-    return [_proposal(row) for row in sound.iter_rows(named=True)], parents
+    rows = sound.to_dicts()
+    parents = {(row["name"], row["version"]): row["parent_version"] for row in rows}
+    return [_proposal(row) for row in rows], parents
 
 
 def _proposal(row: dict[str, Any]) -> Proposal:
@@ -241,25 +260,8 @@ def _proposal(row: dict[str, Any]) -> Proposal:
     return Proposal(stage, row["designer"], row["name"], row["version"], merit)
 
 
-def finalist_rows(
-    chosen: list[Proposal], parents: Mapping[tuple[str, str], str | None], as_of: datetime
-) -> pl.DataFrame:
-    """Return the rows of `research.finalists`.
-
-    Parameters
-    ----------
-    chosen : list of Proposal
-        In the order of choice.
-    parents : mapping
-        For each version the one that it was tuned from, None for a design.
-    as_of : datetime
-        As-of of the cycle (UTC).
-
-    Returns
-    -------
-    DataFrame
-        One row for each.
-    """
+def _finalist_rows(chosen: list[Proposal], parents: Mapping[Key, str | None], as_of: datetime) -> pl.DataFrame:
+    """Return the rows of `research.finalists`, in the order of choice."""
     rows = [
         {
             "as_of": as_of,
@@ -268,7 +270,7 @@ def finalist_rows(
             "designer": proposal.designer,
             "name": proposal.name,
             "version": proposal.version,
-            "parent_version": parents[proposal.name, proposal.version],
+            "parent_version": parents[proposal.key],
         }
         for place, proposal in enumerate(chosen, start=1)
     ]

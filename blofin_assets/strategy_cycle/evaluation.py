@@ -72,12 +72,12 @@ def strategy_backtests(
     starts = {(each.name, each.version): windows.of(each.timeframes).holdout.start for each in sound}
     require_market_data(store, market.symbols, min((as_of - HOLDOUT_LENGTH, *starts.values())), as_of)
     snapshot = store.snapshot_id()
+    manager, rules = feature_manager(store, as_of), margin_rules(store, market.symbols, as_of)
     run: list[Evaluation] = []
     for start in sorted(set(starts.values()), reverse=True):
         run += evaluate(
-            [each for each in sound if starts[each.name, each.version] == start], feature_manager(store, as_of),
-            market.symbols, start, as_of, costs=Costs(), rules=margin_rules(store, market.symbols, as_of),
-            on_error="report", fatal=OF_ALL,
+            [each for each in sound if starts[each.name, each.version] == start], manager, market.symbols, start,
+            as_of, costs=Costs(), rules=rules, on_error="report", fatal=OF_ALL,
         )  # fmt: skip
     failed = {(evaluation.name, evaluation.version): evaluation.error for evaluation in run if evaluation.error}
     if len(failed) == len(run):

@@ -23,7 +23,7 @@ from blofin_assets.shared.partitions import TWO_DAYS, day_start, two_days
 from blofin_assets.shared.vocabulary import Author, LifecycleState, Source
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.library import GROUP, strategy_validation, validated, verdicts
-from blofin_assets.strategy_cycle.population import StrategyRecord, load_population
+from blofin_assets.strategy_cycle.population import StrategyRecord, load_population, one_of_each_name
 from blofin_assets.strategy_cycle.proposals import (
     TrialRow,
     search_trial_rows,
@@ -100,22 +100,19 @@ def incumbents(store: Warehouse, windows: HoldingWindows) -> list[StrategyRecord
     was never validated and is no incumbent.
     """
     judged = verdicts(store, windows.short.as_of)
-    by_name: dict[str, StrategyRecord] = {}
     before = (
         record
         for own in (windows.short, windows.long)
         for record in load_population(store, own.holdout.start)
         if windows.of(record.strategy.timeframes) is own
     )
-    for record in before:
-        if record.state in _OUT or judged.get(record.key) == LifecycleState.REFUSED:
-            continue
-        if record.source != Source.LIBRARY and record.key not in judged:
-            continue
-        other = by_name.get(record.strategy.name)
-        if other is None or (record.running and not other.running):
-            by_name[record.strategy.name] = record
-    records = [by_name[name] for name in sorted(by_name)]
+    records = one_of_each_name(
+        record
+        for record in before
+        if record.state not in _OUT
+        and judged.get(record.key) != LifecycleState.REFUSED
+        and (record.source == Source.LIBRARY or record.key in judged)
+    )
     allowed = {(record.name, record.version) for record in validated([record.strategy for record in records], judged)}
     return [record for record in records if record.key in allowed]
 

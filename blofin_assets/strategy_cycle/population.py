@@ -13,7 +13,7 @@ moment before its as-of.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -132,6 +132,16 @@ class VersionRecord(Generic[W]):
     def running(self) -> bool:
         """Whether it is deployed: active and not archived since; tuning does not change that."""
         return self.active_since is not None and self.ended is None
+
+
+def one_of_each_name(records: Iterable[VersionRecord[W]]) -> list[VersionRecord[W]]:
+    """Return one version of each name, sorted by name: the deployed one, else the first."""
+    by_name: dict[str, VersionRecord[W]] = {}
+    for record in records:
+        other = by_name.get(record.strategy.name)
+        if other is None or (record.running and not other.running):
+            by_name[record.strategy.name] = record
+    return [by_name[name] for name in sorted(by_name)]
 
 
 StrategyRecord: TypeAlias = VersionRecord[Strategy]

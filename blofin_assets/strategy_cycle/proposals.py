@@ -18,6 +18,7 @@ from blofin_assets.shared.vocabulary import Author, Kind, ProposalState, Purpose
 from features.bars import TS
 from strategies.language.strategy import Written
 from strategies.quotas import Stage
+from strategies.search.books import ScoredBook
 from strategies.search.objective import Scored
 
 PROPOSALS: Final[dict[str, Any]] = {
@@ -95,6 +96,14 @@ class TrialRow:
             strategy.name, strategy.version, scored.lanes, params, pooled.score, pooled.trades, pooled.sharpe, window
         )
 
+    @classmethod
+    def of_book(cls, scored: ScoredBook, window: Window) -> "TrialRow":
+        """Return the row of a book that was scored in a search window."""
+        book, metrics = scored.strategy, scored.evaluation.metrics()
+        params = json.dumps(book.parameters, sort_keys=True)
+        trades = int(metrics["trades"] or 0)
+        return cls(book.name, book.version, scored.lanes, params, metrics["score"], trades, metrics["sharpe"], window)
+
 
 def seen_in_search(scored: Scored) -> dict[str, Any]:
     """Return the fields of `Proposal` that describe a version's in-sample result."""
@@ -105,6 +114,17 @@ def seen_in_search(scored: Scored) -> dict[str, Any]:
         "search_score": pooled.score,
         "search_trades": pooled.trades,
         "search_sharpe": pooled.sharpe,
+        "objective": scored.objective,
+    }
+
+
+def book_seen_in_search(scored: ScoredBook) -> dict[str, Any]:
+    """Return the same fields of a book's in-sample result."""
+    metrics = scored.evaluation.metrics()
+    return {
+        "search_score": metrics["score"],
+        "search_trades": metrics["trades"],
+        "search_sharpe": metrics["sharpe"],
         "objective": scored.objective,
     }
 
@@ -144,7 +164,9 @@ def strategy_rows(proposals: Iterable[Proposal], as_of: datetime) -> pl.DataFram
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), "knows_until": TS, "created_at": TS})
 
 
-def search_trial_rows(tries: Iterable[TrialRow], author: Author, as_of: datetime, snapshot: int) -> pl.DataFrame:
+def search_trial_rows(
+    tries: Iterable[TrialRow], author: Author, as_of: datetime, snapshot: int, kind: Kind = Kind.STRATEGY
+) -> pl.DataFrame:
     """Return the rows of `research.trials` for evaluations in a search window; repeated evaluations give one row.
 
     Parameters
@@ -157,6 +179,8 @@ def search_trial_rows(tries: Iterable[TrialRow], author: Author, as_of: datetime
         As-of of the cycle.
     snapshot : int
         Snapshot that the cycle read.
+    kind : Kind
+        Of what was tried.
 
     Returns
     -------
@@ -166,13 +190,11 @@ def search_trial_rows(tries: Iterable[TrialRow], author: Author, as_of: datetime
     rows: dict[str, dict[str, Any]] = {}
     for trial in tries:
         start, end = trial.window.start, trial.window.end
-        key = row_id(
-            "trial", Purpose.SEARCH, Kind.STRATEGY, author, as_of, trial.name, trial.version, trial.lanes, start
-        )
+        key = row_id("trial", Purpose.SEARCH, kind, author, as_of, trial.name, trial.version, trial.lanes, start)
         rows[key] = {
             "id": key,
             "as_of": as_of,
-            "kind": Kind.STRATEGY,
+            "kind": kind,
             "author": author,
             "name": trial.name,
             "version": trial.version,

@@ -172,7 +172,7 @@ def active_before(store: Warehouse, as_of: datetime, of: Versions[Any] = STRATEG
     set of Key
         Names and versions.
     """
-    sql = query("strategy_cycle/active_before").replace(STRATEGIES.lifecycle, of.lifecycle)
+    sql = query("strategy_cycle/active_before").format(lifecycle=of.lifecycle)
     return set(store.read(sql, {"as_of": as_of}).iter_rows())
 
 

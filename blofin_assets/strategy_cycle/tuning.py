@@ -7,7 +7,6 @@ No look-ahead: the search window ends where the holdout starts. The states at th
 decide who is tuned; neither depends on the holdout.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +27,7 @@ from blofin_assets.shared.vocabulary import Author, ProposalState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import SEARCH_NAMES, incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP
-from blofin_assets.strategy_cycle.population import StrategyRecord
+from blofin_assets.strategy_cycle.population import STRATEGIES, StrategyRecord
 from blofin_assets.strategy_cycle.prompt_context import lessons, market_state, search_results
 from blofin_assets.strategy_cycle.proposals import (
     Proposal,
@@ -40,6 +39,7 @@ from blofin_assets.strategy_cycle.proposals import (
     strategy_rows,
 )
 from blofin_assets.strategy_cycle.search_window import HoldingWindows, panel_of, windows_of
+from blofin_assets.strategy_cycle.tuning_proposals import attempted, exhausted, failed
 from blofin_resources.claude import Answer
 from blofin_resources.dagster_resources import (
     ClaudeResource,
@@ -54,10 +54,10 @@ from features.bars import TS
 from strategies.language.strategy import Strategy
 from strategies.llm.answers import Tuning
 from strategies.llm.prompts import Lesson, tune_prompt
-from strategies.quotas import ATTEMPTS, Stage, to_tune
-from strategies.search.objective import Scored, evaluate_objective
+from strategies.quotas import Stage, to_tune
+from strategies.search.objective import evaluate_objective
 from strategies.search.panel import Panel
-from strategies.search.tuning import Tuned, Values, changes, tune
+from strategies.search.tuning import Values, tune
 
 AUTHORS: Final = (Author.CLAUDE, Author.TUNER)
 
@@ -65,7 +65,6 @@ AUTHORS: Final = (Author.CLAUDE, Author.TUNER)
 @stage_asset(
     group=GROUP,
     table="research.proposals",
-    name="strategy_tuning",
     partitions=two_days,
     deps=[strategy_scores],
     kinds=("polars", "duckdb", "numba", "optuna"),
@@ -90,7 +89,7 @@ def strategy_tuning(
         ]
         return stored(store, Stage.TUNING, as_of, [], runs, {}, run_id)
     due, spent, attempts = _due(store, incumbents(store, windows), windows)
-    proposals = [_exhausted(record, attempts.get(record.strategy.name, 0)) for record in spent]
+    proposals = [exhausted(STRATEGIES, record, attempts.get(record.strategy.name, 0)) for record in spent]
     asker = LlmSession(claude.open(store, clock), as_of, run_id)
     state = cache(partial(market_state, store, market.symbols))
     tries: list[TrialRow] = []
@@ -106,7 +105,9 @@ def strategy_tuning(
             first=first, known=_versions(store, name, as_of),
         )  # fmt: skip
         diagnosis = answer.value.diagnosis if answer else None
-        proposal = attempted(record, result, attempt, asker.cost_usd - before, diagnosis)
+        proposal = attempted(
+            STRATEGIES, result, seen_in_search, attempt, cost=asker.cost_usd - before, diagnosis=diagnosis
+        )
         proposal = replace(proposal, knows_until=answer.knows_until if answer else None)
         return proposal, [TrialRow.of(scored, panel.window) for scored in result.tried]
 
@@ -115,7 +116,8 @@ def strategy_tuning(
         proposals.append(proposal)
         tries += tried
     proposals += [
-        _failed(record, attempts.get(record.strategy.name, 0) + 1, reason) for record, reason in tunings.failed
+        failed(STRATEGIES, record, attempts.get(record.strategy.name, 0) + 1, reason)
+        for record, reason in tunings.failed
     ]
     proposals.sort(
         key=lambda proposal: (
@@ -176,39 +178,6 @@ def _tunable(strategy: Strategy) -> bool:
     return any(bounds.low < bounds.high for bounds in strategy.ranges().values())
 
 
-def _exhausted(record: StrategyRecord, attempts: int) -> Proposal:
-    why = (
-        f"{attempts} tuning attempts, and still in the last fifth of the search window"
-        if attempts >= ATTEMPTS
-        else "in the last fifth of the search window, without a parameter to tune"
-    )
-    name, version = record.key
-    return Proposal(
-        Stage.TUNING,
-        Author.TUNER,
-        ProposalState.EXHAUSTED,
-        name=name,
-        version=version,
-        parent_version=version,
-        refusal=why,
-    )
-
-
-def _failed(record: StrategyRecord, attempt: int, reason: str) -> Proposal:
-    """Return the proposal of a failed attempt. It counts: otherwise it would be repeated for ever."""
-    name, version = record.key
-    why = f"the attempt failed: {reason}"
-    return Proposal(
-        Stage.TUNING,
-        Author.TUNER,
-        ProposalState.REFUSED,
-        name=name,
-        parent_version=version,
-        attempt=attempt,
-        refusal=why,
-    )
-
-
 def _suggested(
     panel: Panel,
     asker: LlmSession,
@@ -235,50 +204,6 @@ def _suggested(
         {change.parameter: change.value for change in variant.changes} for variant in answer.value.variants
     ]
     return variants, answer
-
-
-def attempted(
-    record: StrategyRecord, result: Tuned[Strategy, Scored], attempt: int, cost: float, diagnosis: str | None
-) -> Proposal:
-    """Return the proposal of one tuning attempt: the best different version, or that there is none.
-
-    Parameters
-    ----------
-    record : StrategyRecord
-        The strategy that was tuned.
-    result : Tuned
-        Result of the search.
-    attempt : int
-        Number of the attempt, from 1.
-    cost : float
-        Cost of questions to Claude, US dollars.
-    diagnosis : str or None
-        Claude's diagnosis, if any.
-
-    Returns
-    -------
-    Proposal
-        For `research.proposals`.
-    """
-    parent, best = result.parent, result.best
-    shared: dict[str, Any] = {
-        "name": record.strategy.name,
-        "parent_version": record.strategy.version,
-        "attempt": attempt,
-        "evaluations": len(result.tried),
-        "parent_search_score": parent.pooled.score,
-        "parent_objective": parent.objective,
-        "reason": "; ".join(filter(None, (diagnosis, result.stopped))) or None,
-        "cost_usd": cost,
-    }
-    if best is None:
-        why = f"none of {len(result.tried) - 1} other sets of parameters was better in the search window"
-        return Proposal(Stage.TUNING, Author.TUNER, ProposalState.REFUSED, refusal=why, **shared)
-    changed = json.dumps(changes(parent.strategy.parameters, best.strategy.parameters), ensure_ascii=False)
-    fields = {**shared, **seen_in_search(best), "changes": changed}
-    return Proposal(
-        Stage.TUNING, Author.TUNER, ProposalState.SOUND, version=best.strategy.version, strategy=best.strategy, **fields
-    )
 
 
 def _versions(store: Warehouse, name: str, as_of: datetime) -> list[str]:

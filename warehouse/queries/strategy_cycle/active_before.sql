@@ -2,7 +2,7 @@
 SELECT name, version
 FROM (
     SELECT name, version, event
-    FROM research.strategy_lifecycle
+    FROM {lifecycle}
     WHERE event IN ('active', 'archived') AND begins_at < $as_of
     QUALIFY row_number() OVER (PARTITION BY name, version ORDER BY begins_at DESC, event DESC) = 1
 )
