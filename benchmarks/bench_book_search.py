@@ -6,15 +6,12 @@ does not count, and its time is in the figure. Target: 6,000 a minute on two cor
 candidates (5,000 unless told) of which nothing but elites, ledger rows and hashes may stay.
 """
 
-import resource
 import sys
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
+from bench_evolution import SAMPLES, resident, timed
 
 from backtester import PreparedMarket
 from backtester.statistics.windows import Window
@@ -27,7 +24,6 @@ SYMBOLS, DAYS, WARM_UP = 30, 365, 31
 START = datetime(2024, 1, 1, tzinfo=UTC)
 WINDOW = Window(START + timedelta(days=WARM_UP), START + timedelta(days=WARM_UP + DAYS))
 BUDGET = 1_000
-SAMPLES = 10
 
 
 def prepared() -> PreparedMarket:
@@ -46,18 +42,6 @@ def prepared() -> PreparedMarket:
         rates = rng.normal(1e-4, 1e-4, len(times[::8]))
         payments.append(pl.DataFrame({"symbol": f"S{place:02}-USDT", "ts": times[::8], "rate": rates}, FUNDING_SCHEMA))
     return PreparedMarket.of("60m", pl.concat(candles), pl.concat(payments))
-
-
-def resident() -> float:
-    """Return the memory in use now, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
-def timed(action: Callable[[], object]) -> tuple[float, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    action()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def main() -> None:

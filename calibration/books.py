@@ -9,7 +9,7 @@ market with planted momentum and carry; a cycle succeeds if a finalist goes on t
 earns, with weights like the oracle's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,10 +29,11 @@ from backtester.statistics.overfitting import (
 from backtester.statistics.windows import LONG_HOLDOUT_LENGTH, Window
 from blofin_resources.market.sample import SampleMarket, Variant
 from blofin_resources.market.universe import Rule, membership
+from calibration.search import Cycle
 from calibration.universe import YOUNGEST, Panel, carry, momentum, volatility, weights
 from features.array_types import FloatArray, IntArray
 from strategies.language.book import Book
-from strategies.search.books import BookDesigns, InSample, search_books
+from strategies.search.books import InSample, search_books
 from strategies.search.books.fitness import costs_of
 from strategies.search.books.panel import daily_weights
 
@@ -56,32 +57,6 @@ ORACLES: Final = {"momentum": momentum, "carry": carry}
 """Scores that know a planted edge."""
 DAILY: Final = BookRules(timedelta(days=1), neutral="none", given_weights=True)
 """Rules of the oracles, which give weights."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cycle:
-    """One cycle of search and holdout.
-
-    Parameters
-    ----------
-    designs : Designs
-        What the search found.
-    evidence : dict of str to SharpeEvidence
-        Of every book that was run on the holdout, by name.
-    """
-
-    designs: BookDesigns
-    evidence: Mapping[str, SharpeEvidence]
-
-    @property
-    def newcomers(self) -> list[Book]:
-        """The finalists, best expected first."""
-        return [finalist.strategy for finalist in self.designs.finalists]
-
-    def supported(self, books: Sequence[Book]) -> list[Book]:
-        """Return the given books that the holdout supports."""
-        names = {name for name, evidence in self.evidence.items() if evidence.supported}
-        return [book for book in books if book.name in names]
 
 
 def market_of(variant: Variant, seed: int, until: datetime) -> PreparedMarket:
@@ -117,7 +92,7 @@ def market_of(variant: Variant, seed: int, until: datetime) -> PreparedMarket:
 
 def run_cycle(
     prepared: PreparedMarket, as_of: datetime, known: Sequence[Book], *, budget: int, seed: int, earlier: int = 0
-) -> Cycle:
+) -> Cycle[Book]:
     """Search before the holdout, then run the known books and the finalists on the holdout once.
 
     Parameters

@@ -12,7 +12,7 @@ result, in positions like the oracle's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from scipy.stats import beta
@@ -22,8 +22,7 @@ from backtester.statistics.overfitting import SharpeEvidence, effective_trials, 
 from backtester.statistics.windows import Window, cycle_windows
 from features.array_types import FloatArray
 from features.feature_manager import FeatureManager
-from strategies.language.strategy import Strategy
-from strategies.search.map_elites.genome import Genome
+from strategies.language.strategy import Strategy, Written
 from strategies.search.map_elites.loop import Designs
 from strategies.search.map_elites.search import design
 from strategies.search.panel import Panel
@@ -64,30 +63,33 @@ ORACLE: Final = '''class ReversalOracle(Strategy):
 '''
 
 
+W = TypeVar("W", bound=Written)
+
+
 @dataclass(frozen=True, eq=False)
-class Cycle:
-    """One cycle of search and holdout.
+class Cycle(Generic[W]):
+    """One cycle of search and holdout, of strategies or books.
 
     Parameters
     ----------
     designs : Designs
         What the search found.
     evidence : dict of str to SharpeEvidence
-        Of every strategy that was run on the holdout, by name.
+        Of everything that was run on the holdout, by name.
     """
 
-    designs: Designs[Genome, Strategy]
+    designs: Designs[Any, W]
     evidence: Mapping[str, SharpeEvidence]
 
     @property
-    def newcomers(self) -> list[Strategy]:
+    def newcomers(self) -> list[W]:
         """The finalists, best expected first."""
         return [finalist.strategy for finalist in self.designs.finalists]
 
-    def supported(self, strategies: Sequence[Strategy]) -> list[Strategy]:
-        """Return the given strategies that the holdout supports."""
+    def supported(self, versions: Sequence[W]) -> list[W]:
+        """Return those of the given versions that the holdout supports."""
         names = {name for name, evidence in self.evidence.items() if evidence.supported}
-        return [strategy for strategy in strategies if strategy.name in names]
+        return [version for version in versions if version.name in names]
 
 
 def run_cycle(
@@ -100,7 +102,7 @@ def run_cycle(
     seed: int,
     costs: Costs | None = None,
     earlier: int = 0,
-) -> Cycle:
+) -> Cycle[Strategy]:
     """Search before the holdout, then run the known strategies and the finalists on the holdout once.
 
     Parameters

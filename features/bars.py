@@ -98,6 +98,18 @@ volumes that takers bought and sold.
 """
 
 
+def places_by_symbol(frame: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Return the first row and the number of rows of each symbol, whose rows stand together.
+
+    Slices by them are parts of the same memory, which copies of the rows would not be.
+    """
+    runs = frame["symbol"].rle().struct.unnest()
+    ends = runs["len"].cum_sum()
+    return {
+        symbol: (end - length, length) for symbol, end, length in zip(runs["value"], ends, runs["len"], strict=True)
+    }
+
+
 def bar_length(timeframe: Timeframe) -> timedelta:
     """Return the time between a bar's open and its close.
 

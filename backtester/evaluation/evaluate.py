@@ -30,6 +30,7 @@ from features.bars import (
     CandleSource,
     Timeframe,
     bar_length,
+    places_by_symbol,
     readable_on,
 )
 from features.steps import FACTOR, Step, unexplained_steps
@@ -254,8 +255,8 @@ def read_market(
     for timeframe in sorted(features, key=bar_length):
         lead = start - lookback * bar_length(timeframe)
         whole = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
-        parts = _by_symbol(whole)
-        frames |= {(symbol, timeframe): parts.get(symbol, whole.clear()) for symbol in symbols}
+        places = places_by_symbol(whole)
+        frames |= {(symbol, timeframe): whole.slice(*places.get(symbol, (0, 0))) for symbol in symbols}
     # without features, which are large where there are many symbols
     inside = {
         key: frame.select(name for name in CANDLE_SCHEMA if name in frame.columns).filter(pl.col("ts") >= start)
@@ -291,14 +292,6 @@ def read_market(
     bars = {key: lane_bars for key, lane_bars in bars.items() if key[0] in traded}
     frames = {key: frame for key, frame in frames.items() if key in bars}
     return Market(frames, bars, begin, end, MarkPrices(origin, tuple(symbols), begin, end))
-
-
-def _by_symbol(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return the rows of each symbol, which stand together, as parts of the same memory."""
-    runs = frame["symbol"].rle().struct.unnest()
-    ends = runs["len"].cum_sum()
-    rows = zip(runs["value"], ends, runs["len"], strict=True)
-    return {symbol: frame.slice(end - length, length) for symbol, end, length in rows}
 
 
 def run_timeframes(strategy: StrategyLike) -> tuple[Timeframe, ...]:

@@ -53,6 +53,7 @@ from features.bars import (
     TIMEFRAMES,
     Timeframe,
     bar_length,
+    places_by_symbol,
     readable_on,
 )
 from features.engine import compute, needs
@@ -638,11 +639,7 @@ class _Candles:
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
-        runs = frame["symbol"].rle().struct.unnest()
-        ends = runs["len"].cum_sum()
-        self._places = {
-            symbol: (end - length, length) for symbol, end, length in zip(runs["value"], ends, runs["len"], strict=True)
-        }
+        self._places = places_by_symbol(frame)
 
     def of(self, symbols: Collection[str]) -> pl.DataFrame:
         """Return the candles of some symbols, in the order of the frame."""

@@ -11,6 +11,7 @@ closed by then. Bars before the window warm scores and volatilities up.
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from backtester.simulation.costs import Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.windows import Window
 from features.array_types import FloatArray, IntArray
-from features.bars import bar_length
+from features.bars import Timeframe, bar_length
 from strategies.language.book import Book, interval
 from strategies.search.books.code_generation import score_text
 from strategies.search.books.genome import BookGenome, Score, rebalances_on
@@ -180,7 +181,7 @@ class InSample:
         """Compute the scores that some genomes read."""
         ranked = {(score, len(genome.scores) > 1) for genome in genomes for score in genome.scores}
         missing = {_term_of(score, many): score for score, many in ranked if _term_of(score, many) not in self._terms}
-        books = {term: self._book(score, ranked=term[-1]) for term, score in missing.items()}
+        books = {term: _book(score, self.market.timeframe, ranked=term[-1]) for term, score in missing.items()}
         if books:
             self._prepared.columns({name for book in books.values() for name in book.features()})
         for score, many in sorted(ranked):
@@ -201,15 +202,18 @@ class InSample:
         term = _term_of(score, ranked)
         with self._lock:
             if term not in self._terms:
-                book = self._book(score, ranked=ranked)
+                book = _book(score, self.market.timeframe, ranked=ranked)
                 self._terms[term] = book.values_at(self.market, self.columns(book), self._grid)
             found = self._terms[term] = self._terms.pop(term)  # at the end: in the order in which they were asked for
             while sum(array.nbytes for array in self._terms.values()) > self._most_bytes and len(self._terms) > 1:
                 del self._terms[next(iter(self._terms))]
         return found
 
-    def _book(self, score: Score, *, ranked: bool) -> Book:
-        return compile_book(score_text(score, self.market.timeframe, ranked=ranked), "<score>")
+
+@lru_cache(maxsize=4096)
+def _book(score: Score, timeframe: Timeframe, *, ranked: bool) -> Book:
+    """Return a score as a book: asked for when its features are computed, and again when its values are."""
+    return compile_book(score_text(score, timeframe, ranked=ranked), "<score>")
 
 
 def _term_of(score: Score, ranked: bool) -> Term:
