@@ -36,7 +36,7 @@ test: $(READY) ## Lint, types, layers, fast tests
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-slow: $(READY) ## The tests that take minutes
+test-slow: $(READY) ## The tests that take seconds or minutes each
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
 test-long: $(READY) ## The tests that run whole cycles many times over: kills, faults of Claude, disturbances

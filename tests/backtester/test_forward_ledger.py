@@ -233,6 +233,7 @@ class Patient(Restless):
         return frame.select("symbol", "ts", (pl.col("ts").dt.hour() >= 2).alias("long_entry"))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.integers(6, STEPS), max_size=5), st.integers(54, STEPS))
 @example([53], 70)

@@ -208,6 +208,7 @@ def test_a_report_is_reproduced_and_a_changed_number_or_candle_is_named(done: Pl
     assert any(where.startswith("research.trades[") and traded["name"] in where for where in named), named[:20]
 
 
+@pytest.mark.slow
 def test_a_lesson_that_is_worded_otherwise_is_the_same_row(platform: Platform) -> None:
     rows = {
         "id": ["1", "2"], "category": ["lesson", "lesson"], "strategy": ["momentum", None],

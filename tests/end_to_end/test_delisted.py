@@ -29,6 +29,8 @@ from blofin_resources.market.sample import SampleMarket
 from blofin_resources.market.source import DELISTED
 from blofin_resources.market.steps import LOOKED_BACK, load_steps, set_step_meaning
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
 FIRST = datetime(START.year, START.month, START.day, tzinfo=UTC)
 DAY = timedelta(days=1)

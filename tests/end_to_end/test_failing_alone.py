@@ -64,6 +64,8 @@ from strategies.search.tuning import Tuned
 from strategies.untrusted.compiler import compile_strategy
 from strategies.untrusted.sandbox import Limits
 
+pytestmark = pytest.mark.slow
+
 END = datetime(2025, 6, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(days=6), END)
 SYMBOLS = ("BTC-USDT", "SOL-USDT")

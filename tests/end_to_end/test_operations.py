@@ -88,6 +88,7 @@ def test_age_gaps_failures_and_spending_are_those_of_the_warehouse(platform: Pla
     assert "0.50 of 5.00 USD spent today in 1 call" in seen["Claude"].detail, "what was not sent is no call"
 
 
+@pytest.mark.slow
 def test_what_is_due_on_an_archive_that_ended_is_told_as_of_its_end(make_platform: Make, tmp_path: Path) -> None:
     first, end = AS_OF - timedelta(days=2), AS_OF - timedelta(hours=5)
     ts = pl.datetime_range(first, end, "1h", closed="left", eager=True)
@@ -148,6 +149,7 @@ def test_a_failed_run_needs_a_look_until_the_same_is_run_well(platform: Platform
     assert told().ok
 
 
+@pytest.mark.slow
 def test_a_failed_step_is_settled_by_what_is_in_the_warehouse_whoever_made_it(platform: Platform) -> None:
     now = max(AS_OF, datetime.now(UTC))
     step = CADENCES[0].step(CADENCES[0].floor(AS_OF))
@@ -229,6 +231,7 @@ def test_status_of_a_warehouse_that_may_only_be_read_is_told_in_words(platform: 
         assert whole.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_cycle_that_was_given_up_needs_a_look_until_a_later_one_is_there(platform: Platform) -> None:
     cadence = CADENCES[0]
     failed = cadence.floor(AS_OF)
@@ -268,6 +271,7 @@ def test_drift_is_shown_as_of_the_newest_evaluation_date(platform: Platform) -> 
     assert not seen.ok
 
 
+@pytest.mark.slow
 def test_status_fits_80_columns_and_is_json_for_programs(make_platform: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     platform = make_platform()
     monkeypatch.setenv("BLOFIN_WAREHOUSE", str(platform.settings.warehouse))
@@ -305,6 +309,7 @@ def test_a_lock_for_life_excludes_every_other_and_ends_with_its_process(tmp_path
         pass
 
 
+@pytest.mark.slow
 def test_no_env_file_moves_a_program_of_dagster_to_another_instance(tmp_path: Path) -> None:
     (tmp_path / "other" / ".dagster").mkdir(parents=True)
     Path(".env").write_text(f"DAGSTER_HOME={tmp_path}/other/.dagster\nBLOFIN_WAREHOUSE=other\n", encoding="utf-8")

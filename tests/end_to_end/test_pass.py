@@ -416,6 +416,7 @@ def test_a_key_in_the_future_is_refused(platform: Platform) -> None:
     assert "is in the future" in str(result.all_events)
 
 
+@pytest.mark.slow
 def test_maintenance_after_a_pass_keeps_the_reports_snapshot_and_shows_figures_that_plot(done: Platform) -> None:
     report = done.warehouse.read("SELECT snapshot_id FROM reports.daily_reports").item()
     query = "SELECT count(*), sum(close) FROM market.candles_1m"

@@ -78,6 +78,7 @@ def test_code_that_cannot_be_written_is_used_all_the_same(source: Path, caplog: 
     assert "cannot be cached; each process compiles it" in kept
 
 
+@pytest.mark.slow
 def test_processes_that_find_the_same_damage_at_once_all_go_on(source: Path) -> None:
     for path in files(source).values():
         path.write_bytes(b"")

@@ -65,6 +65,7 @@ def test_a_metric_that_is_added_is_stored_and_shown(
     assert f"<dt>Calmar ratio</dt><dd>{calmar(found.pooled):,.2f}</dd>" in page
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_added_is_in_the_report() -> None:
     """The form of the report is made when it is imported, so this needs a process of its own."""
     code = (

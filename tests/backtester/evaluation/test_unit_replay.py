@@ -142,6 +142,7 @@ def walks() -> Market:
     return Market(frames, bars, START, end)
 
 
+@pytest.mark.slow
 def test_no_leverage_raises_score_or_rank_of_a_losing_desk() -> None:
     market, end = walks(), START + timedelta(days=7)
 

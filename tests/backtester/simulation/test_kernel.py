@@ -40,6 +40,7 @@ def in_a_new_process(**environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_new_process_reads_the_same_code_from_the_cache(tmp_path: Path) -> None:
     here = float(run_arrays([random_case(11).lane]).sums[0, kernel.S_EQUITY]).hex()
     assert in_a_new_process(NUMBA_CACHE_DIR=str(tmp_path)) == here
@@ -49,6 +50,7 @@ def test_a_new_process_reads_the_same_code_from_the_cache(tmp_path: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == kept
 
 
+@pytest.mark.slow
 def test_it_works_where_no_cache_can_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "a file, not a folder"
     blocked.write_text("")

@@ -80,6 +80,7 @@ def test_a_file_that_is_not_registered_runs_and_a_hostile_one_does_not(stored: P
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_parameters_are_kept_and_no_page_overwrites_another(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,7 @@ def expected(start: datetime, end: datetime) -> pl.DataFrame:
     return SampleMarket(7).candles(SYMBOLS, "1m", start, end).with_columns(origin=pl.lit("blofin"))
 
 
+@pytest.mark.slow
 def test_what_comes_in_is_the_exchanges_closed_bars_and_nothing_is_fetched_twice(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -120,6 +121,7 @@ def test_what_comes_in_is_the_exchanges_closed_bars_and_nothing_is_fetched_twice
     assert gaps(live) == []
 
 
+@pytest.mark.slow
 def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
     live: Platform, impatient: Platform, exchange: FakeExchange
 ) -> None:
@@ -156,6 +158,7 @@ def test_an_exchange_that_is_down_is_one_line_and_what_was_stored_stays(
     assert bars(live).equals(expected(START, clock.now))
 
 
+@pytest.mark.slow
 def test_a_late_revision_replaces_the_bar_and_what_is_made_of_it_and_is_logged(
     live: Platform, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -236,6 +239,7 @@ def test_an_instrument_that_disappears_is_delisted_and_the_others_go_on(
     assert bars(live).filter(pl.col("symbol") == "BTC-USDT")["ts"].max() == NOON + HOUR - timedelta(minutes=1)
 
 
+@pytest.mark.slow
 def test_a_symbol_that_never_was_is_refused_with_those_that_are(make_platform: Make, exchange: FakeExchange) -> None:
     live = make_platform("live", market="blofin", api_url=exchange.url, symbols="BTC-USDT,MOON-USDT")
     (error,) = bring(live, NOON).errors

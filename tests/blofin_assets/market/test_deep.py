@@ -57,6 +57,7 @@ def members(platform: Platform) -> dict[str, tuple[int, int]]:
     return {symbol: ((first - START.date()).days, (last - START.date()).days) for symbol, first, last in rows.rows()}
 
 
+@pytest.mark.slow
 def test_a_pass_fills_an_archive_without_minutes_and_is_done_until_the_next_midnight(
     make_platform: Make, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_pass_fills_an_archive_without_minutes_and_is_done_until_the_next_midn
     assert item.detail == "top:1: 1 members of 4 symbols on 2024-03-11"
 
 
+@pytest.mark.slow
 def test_a_range_is_brought_up_to_its_last_day_a_failed_check_is_not_passed_over_and_old_gaps_are_not_told_again(
     make_platform: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def run_import(folder: Path, path: Path, run_id: str = "import") -> tuple[dict[s
         return dict(done.added), store.read("SELECT * FROM market.candles_1m ORDER BY symbol, ts")
 
 
+@pytest.mark.slow
 def test_the_command_takes_everything_over_once_and_says_from_where(old: Path) -> None:
     done = blofin("import-ticks", str(old))
     assert done.returncode == 0, done.stderr

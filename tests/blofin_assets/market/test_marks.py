@@ -20,6 +20,8 @@ from blofin_resources.market.blofin import SharedLimiter, market
 from blofin_resources.market.sample import SampleMarket
 from features.bars import MARK_SCHEMA, Timeframe
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOON = START + timedelta(hours=36)
 HOUR = timedelta(hours=1)

@@ -18,6 +18,8 @@ from blofin_resources.market.ingestion import Ingested, store_candles, store_pos
 from blofin_resources.market.sample import SampleMarket
 from blofin_resources.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=3)
 SYMBOLS = ["BTC-USDT", "ETH-USDT"]

@@ -44,6 +44,8 @@ from model_zoo.training.tuning import windows
 from strategies.untrusted.feature_compiler import reads_of, written_feature
 from tests.model_zoo.conftest import SYMBOLS, T, candles
 
+pytestmark = pytest.mark.slow
+
 BLIND = ModelSpec("direction", "5m", 12, ("hour_sin", "hour_cos"))
 GOOD = "f.returns * 100 + f.returns_5 * 0"
 """On this market the next hour takes the last bar's surprise back."""

@@ -103,6 +103,7 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
     assert page == render_page(report, known).html
 
 
+@pytest.mark.slow
 def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -> None:
     today = AS_OF - timedelta(days=1)
     records = evidence._labelled(
@@ -168,6 +169,7 @@ def evidence_record(name: str, **changes: object) -> dict[str, object]:
     return usual | changes
 
 
+@pytest.mark.slow
 def test_a_strategy_whose_author_may_know_the_holdout_says_so(data: ReportData, document: Document) -> None:
     told = "its author may know these days"
     assert told not in render_page(document, data).html, "nobody knows a synthetic market"

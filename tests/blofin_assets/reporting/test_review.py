@@ -31,6 +31,8 @@ from blofin_assets.reproduction import scratch_settings
 from blofin_assets.shared.cadences import REPORT
 from blofin_resources.claude import Claude
 
+pytestmark = pytest.mark.slow
+
 P = TypeVar("P", bound=Part)
 DAY = "2026-03-01"
 AS_OF = datetime(2026, 3, 2, tzinfo=UTC)

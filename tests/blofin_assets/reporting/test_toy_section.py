@@ -19,6 +19,8 @@ from blofin_assets.reporting.section import Point, Rule, Section
 from blofin_assets.reporting.sections import SECTIONS
 from blofin_resources.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = """<p>Mean rate {{ part.funding.mean | sig }}, in a report of {{ report.market.source }}.</p>
 {{ m.table("Payments of the day", payments, "none") }}
 """

@@ -118,6 +118,7 @@ def run_to_rest(platform: Platform) -> list[tuple[str, str, datetime]]:
     return started
 
 
+@pytest.mark.slow
 def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
     miss_three_ticks(platform)
     started = [(job, key) for job, key, _ in run_to_rest(platform)]
@@ -203,6 +204,7 @@ def test_nothing_is_started_while_a_step_runs_and_a_failed_one_is_tried_again_la
     assert isinstance(request(step, platform.instance, now + timedelta(days=1)), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_two_killed_runs_do_not_stop_the_next(platform: Platform) -> None:
     miss_three_ticks(platform)
     step = open_steps(platform.progress, platform.settings)[0]
@@ -291,6 +293,7 @@ def test_what_was_marked_due_is_passed_once_a_later_one_is_done(platform: Platfo
     assert open_steps(platform.progress, platform.settings) == []
 
 
+@pytest.mark.slow
 def test_what_was_given_up_is_made_when_a_person_asks_and_by_nothing_else(platform: Platform) -> None:
     miss_three_ticks(platform)
     report = next(step for step in open_steps(platform.progress, platform.settings) if step.job == REPORT)

@@ -37,6 +37,7 @@ def test_no_run_configuration_changes_a_setting(platform: Platform) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_run_still_gets_the_settings_and_its_lock(platform: Platform) -> None:
     job = platform.defs.resolve_job_def("maintenance")
     done = job.execute_in_process(instance=platform.instance, tags={AS_OF_TAG: "2026-03-13T00:00:00+00:00"})

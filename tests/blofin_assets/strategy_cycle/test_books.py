@@ -120,6 +120,7 @@ def test_running_a_cycle_again_changes_no_row(cycled: Platform) -> None:
     assert all(content(cycled.warehouse, table).equals(before[table]) for table in TABLES)
 
 
+@pytest.mark.slow
 def test_without_a_universe_each_stage_says_so_and_the_cycle_goes_on(make_platform: Make) -> None:
     result = run_books(make_platform(), FIRST)
     said = [each.materialization.metadata["books"].value for each in result.get_asset_materialization_events()]

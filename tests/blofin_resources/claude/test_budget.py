@@ -80,6 +80,7 @@ def test_threads_at_once_hold_no_more_than_the_budget(desk: Desk) -> None:
     assert ledger.spent(row["called_at"]) == pytest.approx(2 * row["worst_case_usd"])
 
 
+@pytest.mark.slow
 def test_processes_at_once_do_not_overspend_together(desk: Desk) -> None:
     """Each process waits between looking and holding, as long as the other needs to look too."""
     with FakeMessages([replace(fake.design(), stall_seconds=1.5)]) as server:

@@ -239,6 +239,7 @@ def test_holes_are_in_the_ledger_and_closed_when_the_source_fills_them(
     assert after.filter(pl.col("from_ts") >= END)["bars"].to_list() == [24, 24, 24]  # the exchange's last day is END
 
 
+@pytest.mark.slow
 def test_late_changes_are_revisions(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
 ) -> None:

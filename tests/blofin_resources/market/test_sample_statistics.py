@@ -14,6 +14,8 @@ from blofin_resources.market.sample._path import Prints, bars
 from blofin_resources.market.sample._process import NULL, first_state, walk, world
 from blofin_resources.market.sample._random import key
 
+pytestmark = pytest.mark.slow
+
 Floats = npt.NDArray[np.float64]
 
 START = datetime(2020, 1, 10, tzinfo=UTC)

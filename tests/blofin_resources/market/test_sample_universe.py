@@ -200,6 +200,7 @@ def test_ranks_by_volume_change() -> None:
     assert 3e8 < volumes["quote_volume"].max() < 2e10  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_funding_is_crowded_for_days_and_follows_the_trend() -> None:
     rates = (
         funding()

@@ -20,6 +20,8 @@ from blofin_resources.market.registry import Entry
 from blofin_resources.settings import Settings
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TIMEFRAMES, TS, Timeframe
 
+pytestmark = pytest.mark.slow
+
 MINUTE = timedelta(minutes=1)
 SYMBOLS = ("BTC-USDT", "ETH-USDT")
 

@@ -58,6 +58,7 @@ def empty_lake(folder: Path) -> Path:
     return place.file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["new", "empty", "written", "maintained", "of an older version"])
 def test_another_catalog_over_the_same_folder_is_refused_and_deletes_nothing(
     written: Warehouse, tmp_path: Path, other: str
@@ -120,6 +121,7 @@ def test_a_folder_without_its_id_gets_it_again(written: Warehouse) -> None:
     assert of_today(written.folder) == (before, before)
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_warehouse_and_the_original_go_on(written: Warehouse, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(written.folder, copy)

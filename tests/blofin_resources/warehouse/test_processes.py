@@ -14,6 +14,8 @@ import pytest
 from blofin_resources.errors import WarehouseError
 from blofin_resources.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 Bars = Callable[..., pl.DataFrame]
 
 WORKER = Path(__file__).with_name("worker.py")

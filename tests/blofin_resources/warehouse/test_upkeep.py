@@ -89,6 +89,7 @@ def written(warehouse: Warehouse, bars: Callable[..., pl.DataFrame]) -> Warehous
     return warehouse
 
 
+@pytest.mark.slow
 def test_snapshots_of_late_are_kept_and_of_the_older_those_that_rows_name(written: Warehouse) -> None:
     number = written.snapshot_id() - 2
     row = {"id": "t", "as_of": datetime.now(UTC), "kind": "strategy", "author": "library", "name": "n", "version": "1"}
@@ -106,6 +107,7 @@ def test_snapshots_of_late_are_kept_and_of_the_older_those_that_rows_name(writte
     assert len(left) <= 3
 
 
+@pytest.mark.slow
 def test_small_rows_leave_the_catalog_and_storage_says_where_they_are(warehouse: Warehouse) -> None:
     moment = datetime.now(UTC)
     row = {"cycle": "x", "key": "k", "as_of": moment, "state": "due", "happened_at": moment}
@@ -122,6 +124,7 @@ def test_small_rows_leave_the_catalog_and_storage_says_where_they_are(warehouse:
     assert warehouse.read("SELECT key FROM research.cycle_history").item() == "k"
 
 
+@pytest.mark.slow
 def test_only_orphans_that_are_a_day_old_go(written: Warehouse) -> None:
     stray = written.folder / "data" / "market" / "candles_1m" / "stray.parquet"
     stray.parent.mkdir(parents=True, exist_ok=True)

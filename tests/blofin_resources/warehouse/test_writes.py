@@ -59,6 +59,7 @@ def _stored(warehouse: Warehouse) -> dict[Key, float | None]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(steps=st.lists(st.one_of(replaces, appends), max_size=4))
 def test_writes_do_what_a_dictionary_would_and_a_second_time_nothing(shared: Warehouse, steps: list[Any]) -> None:

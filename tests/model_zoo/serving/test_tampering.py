@@ -21,6 +21,8 @@ from model_zoo.serving.ensemble_artifacts import FOLDER, _digest, full_definitio
 from model_zoo.serving.model_strategy import Threshold
 from tests.model_zoo.tampering import signed
 
+pytestmark = pytest.mark.slow
+
 HYPER = {
     "direction": {"min_data_in_leaf": 20.0},
     "risk": {"trees": 3.0, "depth": 3.0, "most_rows": 300.0},

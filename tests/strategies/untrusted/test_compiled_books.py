@@ -109,6 +109,7 @@ def test_a_feature_cannot_compare_symbols() -> None:
         compile_expression("across.rank(f.returns)")
 
 
+@pytest.mark.slow
 def test_a_book_is_first_evaluated_in_a_child_process() -> None:
     market = invented(hours=300)
     verdict = first_evaluation(GOOD.replace("Param(168, 48, 500)", "Param(48, 24, 100)"), market)
@@ -134,6 +135,7 @@ print(backtest_book(book, market.candles["60m"], market.funding).result.equity[-
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_equity() -> None:
     def elsewhere(seed: str) -> str:
         done = subprocess.run(

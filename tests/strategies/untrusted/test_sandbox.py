@@ -27,6 +27,7 @@ def market() -> Market:
     return example_market(4_000)
 
 
+@pytest.mark.slow
 def test_a_good_text_is_accepted(market: Market) -> None:
     got = first_evaluation(GOOD, market)
     assert got.accepted, got.reason
@@ -44,6 +45,7 @@ def test_a_text_that_is_no_strategy_or_knows_prices_is_refused(market: Market) -
     assert "price memory" in cheat.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
@@ -145,6 +147,7 @@ PLAIN = '''class Plain(Strategy):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False], ids=["code is kept", "code is compiled"])
 def test_what_else_the_user_runs_makes_no_difference(
     market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool

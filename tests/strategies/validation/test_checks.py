@@ -65,6 +65,7 @@ class Memory(Strategy):
         return Signal(long_entry=(f.close > 95) & (previous(f.close) < 105))
 
 
+@pytest.mark.slow
 def test_every_strategy_of_the_library_may_be_ranked(market: Market) -> None:
     found = validate_all(LIBRARY, market, cuts=1, timeframes=("5m",))
     refused = {each.name: findings for each, findings in zip(LIBRARY, found, strict=True) if findings}
@@ -74,6 +75,7 @@ def test_every_strategy_of_the_library_may_be_ranked(market: Market) -> None:
     assert silent == [], "the checks above had nothing to see"
 
 
+@pytest.mark.slow
 def test_judged_together_each_is_judged_as_alone(market: Market) -> None:
     among = [LIBRARY[0], Seer(), LIBRARY[1], Memory(), Averager()]
     together = validate_all(among, market, cuts=2, seed=3)
