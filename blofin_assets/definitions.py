@@ -116,6 +116,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             market=settings.market,
             market_id=settings.market_id,
             own_catalog=settings.catalog is not None,
+            keep_days=settings.keep,
         ),
         "market": MarketResource(
             market=settings.market,

@@ -86,6 +86,7 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
     market: str
     market_id: str = ""
     own_catalog: bool = False
+    keep_days: int | None = None
 
     def open(self) -> Warehouse:
         """Return the warehouse; the same object for the whole process."""

@@ -33,6 +33,9 @@ PREFIX: Final = "BLOFIN_"
 TEST_PREFIX: Final = "BLOFIN_TEST_"
 """How variables of the test suite begin, which are no settings."""
 
+LEAST_KEPT: Final = 60
+"""Fewest days of minutes that can be kept: `HISTORY`, and a fortnight in which a late pass still finds its own."""
+
 _SYMBOL: Final = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 _WITHOUT_DASH: Final = re.compile(r"([A-Z0-9]+?)[/_:]?(USDT|USDC|USD)")
 
@@ -44,6 +47,7 @@ _EXAMPLES: Final = {
     "mark_prices": "on or off",
     "symbols": "BASE-QUOTE names joined by commas, such as BTC-USDT,ETH-USDT",
     "start": "a day, such as 2025-05-05",
+    "keep": f"a number of days, {LEAST_KEPT} or more, such as 365",
     "universe": "top:N, all, off, or symbols joined by commas, such as top:30",
     "deep_start": "a day, such as 2022-01-01",
     "warehouse": "a folder, such as warehouse",
@@ -152,6 +156,8 @@ class Settings(BaseSettings):
         Perpetual futures to follow, as BASE-QUOTE in capitals, each once, in the order given.
     start : date or None
         First market day (UTC); see `start_for`.
+    keep : int or None
+        Days after which maintenance drops stored minutes and logs; None keeps all. Not together with `start`.
     universe : str
         Which symbols have deep history: `top:N`, `all`, a list of symbols, or `off`; see `market.universe`.
     deep_start : date or None
@@ -213,6 +219,7 @@ class Settings(BaseSettings):
         "SOL-USDT",
     )
     start: Annotated[date | None, BeforeValidator(_parse_day)] = None
+    keep: Annotated[int | None, Field(ge=LEAST_KEPT, le=100_000)] = None
     universe: Annotated[str, AfterValidator(_check_universe)] = "top:30"
     deep_start: Annotated[date | None, BeforeValidator(_parse_day)] = None
     warehouse: UserPath = Path("warehouse")
@@ -239,6 +246,9 @@ class Settings(BaseSettings):
             if getattr(self, name) is None:
                 msg = f"BLOFIN_MARKET={self.market} needs {_variable(name)}: {_EXAMPLES.get(name, 'set it')}"
                 raise SettingsError(msg)
+        if self.keep is not None and self.start is not None:
+            msg = f"BLOFIN_KEEP={self.keep} and BLOFIN_START={self.start} contradict each other; set one of them"
+            raise SettingsError(msg)
 
     @property
     def market_id(self) -> str:

@@ -63,7 +63,13 @@ class Upkeep:
 
 
 def maintain(
-    cursor: DuckDBPyConnection, locked: Locked, *, now: datetime, keep_snapshots: timedelta, keep_files: timedelta
+    cursor: DuckDBPyConnection,
+    locked: Locked,
+    *,
+    now: datetime,
+    keep_snapshots: timedelta,
+    keep_named: timedelta | None,
+    keep_files: timedelta,
 ) -> Upkeep:
     """See `Warehouse.maintain`."""
     if keep_files < SAFE_AGE:
@@ -83,7 +89,7 @@ def maintain(
     rewritten = call(f"CALL ducklake_rewrite_data_files('{ALIAS}', delete_threshold => {GONE_SHARE})")
     merged = call(f"CALL ducklake_merge_adjacent_files('{ALIAS}', max_file_size => {MERGED_BYTES})")
     with locked():
-        gone = expendable(cursor, now - keep_snapshots)
+        gone = expendable(cursor, now - keep_snapshots, None if keep_named is None else now - keep_named)
         if gone:
             cursor.execute(f"CALL ducklake_expire_snapshots('{ALIAS}', versions => {gone})")
     deleted = call(f"CALL ducklake_cleanup_old_files('{ALIAS}', older_than => TIMESTAMPTZ '{old}')")
@@ -99,33 +105,44 @@ def maintain(
     )
 
 
-def expendable(cursor: DuckDBPyConnection, horizon: datetime) -> list[int]:
+def expendable(cursor: DuckDBPyConnection, horizon: datetime, named_until: datetime | None = None) -> list[int]:
     """Return the snapshots that no row names and that no run since the horizon can have read.
 
-    A row names one in its column `snapshot_id`, as reports and results do. The one that was current at the horizon is
-    kept as well: a run that began then may yet name it.
+    A row names one in its column `snapshot_id`, as reports and results do; before `named_until` only the last that a
+    table names counts, with which the next results may be compared. The one that was current at the horizon is kept as
+    well: a run that began then may yet name it.
     """
     snapshots = cursor.execute(
         f"SELECT snapshot_id, snapshot_time FROM {ALIAS}.snapshots() ORDER BY snapshot_id"
     ).fetchall()
     named = named_snapshots(cursor)
+    last = {max(numbers) for numbers in named.values()}
+    kept = {
+        number
+        for number, time in snapshots
+        if any(number in numbers for numbers in named.values())
+        and (named_until is None or time >= named_until or number in last)
+    }
     current_then = max((number for number, time in snapshots if time <= horizon), default=-1)
     return [
-        number for number, time in snapshots[:-1] if time < horizon and number < current_then and number not in named
+        number for number, time in snapshots[:-1] if time < horizon and number < current_then and number not in kept
     ]
 
 
-def named_snapshots(cursor: DuckDBPyConnection) -> set[int]:
-    """Return every snapshot that a row of any table names."""
+def named_snapshots(cursor: DuckDBPyConnection) -> dict[str, set[int]]:
+    """Return the snapshots that rows name, by table; no table that names none."""
     tables = cursor.execute(
         "SELECT schema_name || '.' || table_name FROM duckdb_columns() "
         "WHERE database_name = ? AND column_name = 'snapshot_id'",
         [ALIAS],
     ).fetchall()
-    found: set[int] = set()
+    found: dict[str, set[int]] = {}
     for (table,) in tables:
-        rows = cursor.execute(f"SELECT DISTINCT snapshot_id FROM {ALIAS}.{_sql.name(table)}").fetchall()
-        found |= {int(number) for (number,) in rows if number is not None}
+        rows = cursor.execute(
+            f"SELECT DISTINCT snapshot_id FROM {ALIAS}.{_sql.name(table)} WHERE snapshot_id IS NOT NULL"
+        ).fetchall()
+        if rows:
+            found[table] = {int(number) for (number,) in rows}
     return found
 
 

@@ -462,6 +462,7 @@ class Warehouse:
         *,
         now: datetime,
         keep_snapshots: timedelta = timedelta(days=2),
+        keep_named: timedelta | None = None,
         keep_files: timedelta = _upkeep.SAFE_AGE,
     ) -> _upkeep.Upkeep:
         """Merge small files, expire unreferenced snapshots, and delete files that nothing refers to.
@@ -474,6 +475,8 @@ class Warehouse:
             Wall-clock time (UTC), which snapshots and files carry.
         keep_snapshots : timedelta
             Snapshots that were current within this time are kept, whether or not a row refers to them.
+        keep_named : timedelta, optional
+            For how long a snapshot is kept because a row refers to it; for ever where None.
         keep_files : timedelta
             How long an unused file is kept; at least 24 hours.
 
@@ -495,7 +498,12 @@ class Warehouse:
         cursor = self._connection.cursor()
         try:
             return _upkeep.maintain(
-                cursor, self._place.locked, now=now, keep_snapshots=keep_snapshots, keep_files=keep_files
+                cursor,
+                self._place.locked,
+                now=now,
+                keep_snapshots=keep_snapshots,
+                keep_named=keep_named,
+                keep_files=keep_files,
             )
         finally:
             cursor.close()

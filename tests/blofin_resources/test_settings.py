@@ -85,6 +85,8 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
         ("BLOFIN_AI_BUDGET_USD", "-1", "0 or more"),
         ("BLOFIN_AI_BUDGET_USD", "nan", "0 or more"),
         ("BLOFIN_AI_BUDGET_USD", "five", "US dollars"),
+        ("BLOFIN_KEEP", "59", "60 or more"),
+        ("BLOFIN_KEEP", "90d", "number of days"),
         ("BLOFIN_SEED", "7.5", "whole number"),
         ("BLOFIN_SEED", "-7", "0 or more"),
     ],
@@ -146,6 +148,12 @@ def test_start_is_45_days_before_unless_set() -> None:
         Settings(start=date(2025, 6, 13)).start_for(as_of)
     with pytest.raises(SettingsError, match="not before"):
         Settings(start=date(2025, 6, 12)).start_for(datetime(2025, 6, 12, tzinfo=UTC))
+
+
+def test_days_are_kept_for_a_time_or_from_a_day_on() -> None:
+    assert Settings(keep=60).keep == 60
+    with pytest.raises(SettingsError, match="BLOFIN_KEEP=60 and BLOFIN_START=2025-06-12 contradict"):
+        Settings(keep=60, start=date(2025, 6, 12))
 
 
 def test_the_market_id_tells_seeds_archives_and_exchanges_apart(tmp_path: Path) -> None:

@@ -89,6 +89,18 @@ def written(warehouse: Warehouse, bars: Callable[..., pl.DataFrame]) -> Warehous
     return warehouse
 
 
+def test_named_snapshots_go_at_a_stated_age_but_for_the_last_of_each_table(written: Warehouse) -> None:
+    first = name_snapshot(written)
+    last = name_snapshot(written)
+    now = datetime.now(UTC) + 10 * DAY
+    written.maintain(now=now, keep_named=11 * DAY)
+    assert {first, last} <= set(written.snapshots()["snapshot_id"])
+    written.maintain(now=now, keep_named=9 * DAY)
+    left = set(written.snapshots()["snapshot_id"])
+    assert first not in left
+    assert last in left
+
+
 @pytest.mark.slow
 def test_snapshots_of_late_are_kept_and_of_the_older_those_that_rows_name(written: Warehouse) -> None:
     number = written.snapshot_id() - 2
