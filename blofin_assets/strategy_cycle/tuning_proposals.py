@@ -16,7 +16,22 @@ from strategies.search.tuning import Q, S, Tuned, changes
 
 
 def exhausted(of: Versions[Any], record: VersionRecord[Any], attempts: int) -> Proposal:
-    """Return the proposal of a version that is not tuned again: it is archived."""
+    """Return the proposal of a version that is not tuned again: it is archived.
+
+    Parameters
+    ----------
+    of : Versions
+        The kind.
+    record : VersionRecord
+        The version.
+    attempts : int
+        How often it was tuned; its parameters cannot be tuned where that is less than `ATTEMPTS`.
+
+    Returns
+    -------
+    Proposal
+        Exhausted, with its reason.
+    """
     why = (
         f"{attempts} tuning attempts, and still in the last fifth of the search window"
         if attempts >= ATTEMPTS

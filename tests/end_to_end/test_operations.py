@@ -172,6 +172,7 @@ def test_a_failed_step_is_settled_by_what_is_in_the_warehouse_whoever_made_it(pl
     assert items(platform, now)["runs"].ok
 
 
+@pytest.mark.slow
 def test_a_failed_report_is_not_settled_by_that_of_another_day(platform: Platform) -> None:
     [cadence] = (cadence for cadence in CADENCES if cadence.job == REPORT)
     later = cadence.floor(AS_OF)

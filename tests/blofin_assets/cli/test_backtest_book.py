@@ -19,6 +19,8 @@ from blofin_resources.market.universe import WINDOW, Rule, membership
 from features.bars import TS
 from strategies import compile_book, load_books
 
+pytestmark = pytest.mark.slow
+
 BEGIN = datetime(2026, 2, 1, tzinfo=UTC)
 WEEKLY = '''class Weekly(Book):
     """Buys what rose.
@@ -109,7 +111,6 @@ def test_a_book_is_printed_with_its_costs_capacity_and_symbols_and_counted_once(
     assert tries(deep).height == before + 1, "the same configuration is no new try"
 
 
-@pytest.mark.slow
 def test_a_slow_book_of_a_file_shows_its_tranches(deep: Platform, tmp_path: Path) -> None:
     mine = tmp_path / "weekly.py"
     mine.write_text(WEEKLY.format(timeframe="4h", read="returns_6"), encoding="utf-8")

@@ -15,6 +15,8 @@ from blofin_assets.drift.evidence import evidence_rows
 from features.array_types import FloatArray
 from features.bars import TS
 
+pytestmark = pytest.mark.slow
+
 ACTIVE = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 SYMBOLS = ["BTC-USDT"]

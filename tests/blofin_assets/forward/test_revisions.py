@@ -10,6 +10,8 @@ from support.warehouses import new_warehouse
 from blofin_assets.forward.revisions import first_change
 from blofin_resources.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
 SYMBOL = "BTC-USDT"

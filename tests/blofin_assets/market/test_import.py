@@ -17,6 +17,8 @@ from blofin_resources.market.sample import SampleMarket
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 2, 1, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)
 MINUTE = timedelta(minutes=1)
@@ -65,7 +67,6 @@ def run_import(folder: Path, path: Path, run_id: str = "import") -> tuple[dict[s
         return dict(done.added), store.read("SELECT * FROM market.candles_1m ORDER BY symbol, ts")
 
 
-@pytest.mark.slow
 def test_the_command_takes_everything_over_once_and_says_from_where(old: Path) -> None:
     done = blofin("import-ticks", str(old))
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,8 @@ from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.errors import BlofinError
 from features.bars import TS
 
+pytestmark = pytest.mark.slow
+
 FIRST = datetime(2026, 1, 2, tzinfo=UTC)
 STEP = timedelta(days=2)
 NAMES = ("a", "b", "c", "d", "e", "still")

@@ -32,6 +32,8 @@ from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.cycle_events import mark_done
 from blofin_resources.processes import PROCESS_START, process_identity
 
+pytestmark = pytest.mark.slow
+
 LAST = datetime(2026, 3, 4, 0, tzinfo=UTC)
 NOW = LAST + timedelta(days=1, hours=12, minutes=20)
 
@@ -118,7 +120,6 @@ def run_to_rest(platform: Platform) -> list[tuple[str, str, datetime]]:
     return started
 
 
-@pytest.mark.slow
 def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform: Platform) -> None:
     miss_three_ticks(platform)
     started = [(job, key) for job, key, _ in run_to_rest(platform)]
@@ -135,7 +136,6 @@ def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform:
     assert evaluate(platform) is None
 
 
-@pytest.mark.slow
 def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(platform: Platform) -> None:
     """Real schedules and the real conductor; of a cycle there is but the row that ends it."""
     begin, days = datetime(2026, 3, 5, tzinfo=UTC), 30
@@ -204,7 +204,6 @@ def test_nothing_is_started_while_a_step_runs_and_a_failed_one_is_tried_again_la
     assert isinstance(request(step, platform.instance, now + timedelta(days=1)), dg.SkipReason)
 
 
-@pytest.mark.slow
 def test_two_killed_runs_do_not_stop_the_next(platform: Platform) -> None:
     miss_three_ticks(platform)
     step = open_steps(platform.progress, platform.settings)[0]
@@ -293,7 +292,6 @@ def test_what_was_marked_due_is_passed_once_a_later_one_is_done(platform: Platfo
     assert open_steps(platform.progress, platform.settings) == []
 
 
-@pytest.mark.slow
 def test_what_was_given_up_is_made_when_a_person_asks_and_by_nothing_else(platform: Platform) -> None:
     miss_three_ticks(platform)
     report = next(step for step in open_steps(platform.progress, platform.settings) if step.job == REPORT)
@@ -345,7 +343,6 @@ def test_a_run_killed_before_it_started_is_closed_too(platform: Platform) -> Non
     assert len(close_dead_runs(platform.instance)) == 1
 
 
-@pytest.mark.slow
 def test_the_real_daemon_runs_what_is_due(platform: Platform) -> None:
     """Start `dagster-daemon` on a platform whose market data is due and see it come in."""
     home = platform.settings.warehouse / ".dagster"

@@ -38,6 +38,7 @@ def test_the_48_hour_grid_is_exact_over_two_years_and_across_every_month_end() -
     assert all((time - EPOCH) % timedelta(hours=48) == timedelta(0) for time in times)
 
 
+@pytest.mark.slow
 def test_a_new_grid_point_appears_every_48_hours_and_not_between() -> None:
     seen = [keys_at(two_days, EPOCH + timedelta(days=2000, hours=12 * tick))[-1] for tick in range(60)]
     changes = [n for n in range(1, 60) if seen[n] != seen[n - 1]]

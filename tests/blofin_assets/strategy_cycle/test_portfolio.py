@@ -16,6 +16,8 @@ from blofin_assets.shared.partitions import day_key
 from blofin_assets.strategy_cycle.portfolio import active_set
 from features.bars import TS
 
+pytestmark = pytest.mark.slow
+
 AS_OF = datetime(2026, 3, 12, tzinfo=UTC)
 HOURS = int(HOLDOUT_LENGTH / timedelta(hours=1))
 GAP = slice(60, 132)

@@ -138,6 +138,7 @@ def asked(exchange: FakeExchange, symbol: str = "AA-USDT") -> int:
     return sum(each.query.get("instId") == symbol for each in exchange.requests)
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_what_the_exchange_has_and_nothing_is_fetched_twice(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange
 ) -> None:
@@ -168,6 +169,7 @@ def test_days_one_by_one_give_the_tables_of_one_request(
         assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
 
 
+@pytest.mark.slow
 def test_nothing_later_than_the_as_of_is_stored(store: Warehouse, source: BlofinMarket) -> None:
     end = START + 10 * DAY
     bring(store, source, end)
@@ -219,6 +221,7 @@ def test_the_same_years_from_an_exchange_an_archive_and_an_import_are_equal(
             assert content(other, "listings", "origin", "as_of").equals(listed)
 
 
+@pytest.mark.slow
 def test_holes_are_in_the_ledger_and_closed_when_the_source_fills_them(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -255,6 +258,7 @@ def test_late_changes_are_revisions(
     assert stored["close"].item() == 300.25
 
 
+@pytest.mark.slow
 def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange
 ) -> None:
@@ -383,6 +387,7 @@ def test_a_listing_that_changes_replaces_that_of_its_as_of_and_leaves_a_revision
     assert revised == [("AA-USDT", START + 2 * DAY, "listing_list_time", "2023-12-30 00:00:00.000000+00:00")]
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_checked_until_it_has_passed_and_what_failed_is_fetched_again(
     store: Warehouse, tmp_path: Path
 ) -> None:
@@ -412,6 +417,7 @@ def test_what_is_stored_is_checked_until_it_has_passed_and_what_failed_is_fetche
     assert waiting() == {"AA-USDT": 4 * 24, "CC-USDT": 4 * 24}  # the new day, and the three before it
 
 
+@pytest.mark.slow
 def test_a_symbol_without_bars_so_short_and_one_whose_file_is_gone_are_passed_over_with_a_word(
     store: Warehouse, tmp_path: Path
 ) -> None:
@@ -432,6 +438,7 @@ def test_a_symbol_without_bars_so_short_and_one_whose_file_is_gone_are_passed_ov
     assert stored_listings(store, END).filter(pl.col("symbol") == "BB-USDT")["state"].item() == "delisted"
 
 
+@pytest.mark.slow
 def test_a_symbol_whose_hours_begin_after_the_as_of_has_none_and_stops_nothing(
     store: Warehouse, tmp_path: Path
 ) -> None:

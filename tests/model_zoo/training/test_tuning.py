@@ -61,6 +61,7 @@ def test_a_better_challenger_takes_over(beaten: Challenge) -> None:
     make(beaten.challenger)
 
 
+@pytest.mark.slow
 def test_search_and_comparison_share_no_day(beaten: Challenge) -> None:
     assert beaten.searched == Window(T - timedelta(days=8), T - timedelta(days=1))
     assert beaten.test_window == Window(T - timedelta(days=1), T)
