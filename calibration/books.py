@@ -35,7 +35,7 @@ from features.array_types import FloatArray, IntArray
 from strategies.language.book import Book
 from strategies.search.books import InSample, search_books
 from strategies.search.books.fitness import costs_of
-from strategies.search.books.panel import daily_weights
+from strategies.validation.duplicates import daily_weights
 
 FINALISTS: Final = 10
 """Finalists of a cycle."""

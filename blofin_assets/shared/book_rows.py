@@ -47,6 +47,16 @@ class BookRun:
     universe: str
 
     @property
+    def name(self) -> str:
+        """Of the book."""
+        return self.book.name
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return self.book.version
+
+    @property
     def configuration(self) -> Configuration:
         """What counts as one trial: a book on a universe."""
         return Kind.BOOK, self.book.name, self.book.version, f"{self.universe} {self.book.timeframe}"

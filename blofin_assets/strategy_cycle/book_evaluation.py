@@ -24,13 +24,14 @@ from blofin_assets.shared.vocabulary import Kind, LifecycleNote
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_run, run_books
 from blofin_assets.strategy_cycle.book_search import book_finalists
-from blofin_assets.strategy_cycle.evaluation_set import chosen_for_holdout
+from blofin_assets.strategy_cycle.evaluation_set import chosen_for_holdout, drop_copies, duplicate_events
 from blofin_assets.strategy_cycle.evidence import book_evidence_rows, mark_known
 from blofin_assets.strategy_cycle.library import noted_events, verdicts
 from blofin_assets.strategy_cycle.population import BOOKS, BookRecord
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.market import is_synthetic
+from strategies.validation.duplicates import weights_held
 
 _KNOWN = (
     "SELECT name, max(knows_until) AS knows_until, CAST(NULL AS TIMESTAMPTZ) AS told_until FROM research.books "
@@ -60,7 +61,7 @@ def book_backtests(
     sound = [record.strategy for record in records if judged.get(record.key) == LifecycleNote.VALIDATED]
     run = run_books(store, sound, windows.holdout, market.universe)
     failed = {(book.name, book.version): why for book, why in run.failed}
-    runs = [found for _, found in run.done]
+    runs, copies = drop_copies([found for _, found in run.done], lambda each: weights_held(each.evaluation.result))
     if not runs:
         msg = f"no book could be run on the holdout: {'; '.join(failed.values()) or 'there is none'}"
         raise BlofinError(msg)
@@ -70,6 +71,7 @@ def book_backtests(
     if not is_synthetic(market.market):
         evidence = mark_known(evidence, store.read(_KNOWN, [as_of]), start)
     results = book_rows(runs, as_of, snapshot).join(_states(records), on=["name", "version"], how="left")
+    noted = duplicate_events(copies, "weights", as_of).vstack(noted_events(LifecycleNote.FAILED, failed, as_of))
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.book_backtest_results", results, as_of=as_of)
         tx.replace("research.trades", book_trade_rows(runs, as_of), as_of=as_of, kind=Kind.BOOK)
@@ -77,12 +79,14 @@ def book_backtests(
         for author, own in _by_author(runs, records).items():
             tx.append("research.trials", book_trial_rows(own, author, as_of, snapshot), key=["id"])
         tx.replace("research.evidence", evidence, as_of=as_of, kind=Kind.BOOK)
-        noted = noted_events(LifecycleNote.FAILED, failed, as_of)
-        tx.replace("research.book_lifecycle", noted, begins_at=as_of, event=[LifecycleNote.FAILED])
+        tx.replace(
+            "research.book_lifecycle", noted, begins_at=as_of, event=[LifecycleNote.DUPLICATE, LifecycleNote.FAILED]
+        )
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": results.height,
             "holdout": f"{start:%Y-%m-%d} to {as_of:%Y-%m-%d} UTC",
+            "copies": ", ".join(f"{name} repeats {original}" for (name, _), original in copies.items()) or "none",
             "failed": "; ".join(f"{name}: {why}" for (name, _), why in failed.items()) or "none",
             "without_evidence": "; ".join(f"{name}: {why}" for (name, _), why in unproven.items()) or "none",
             "trials": trials,

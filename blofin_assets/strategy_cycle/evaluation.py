@@ -26,7 +26,7 @@ from blofin_assets.shared.trial_ledger import configuration, count_searched, cou
 from blofin_assets.shared.vocabulary import Kind, LifecycleNote
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.design import strategy_finalists
-from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, evaluation_set
+from blofin_assets.strategy_cycle.evaluation_set import drop_duplicates, duplicate_events, evaluation_set
 from blofin_assets.strategy_cycle.evidence import evidence_rows, mark_known
 from blofin_assets.strategy_cycle.expected import expected_rows
 from blofin_assets.strategy_cycle.library import GROUP, noted_events, validated, verdicts
@@ -84,11 +84,7 @@ def strategy_backtests(
         msg = f"no strategy could be run on the holdout: {'; '.join(failed.values()) or 'there is none'}"
         raise BlofinError(msg)
     evaluations, copies = drop_duplicates([evaluation for evaluation in run if not evaluation.error])
-    noted = noted_events(
-        LifecycleNote.DUPLICATE,
-        {key: f"its positions repeat those of {original}" for key, original in copies.items()},
-        as_of,
-    )
+    noted = duplicate_events(copies, "positions", as_of)
     noted = noted.vstack(noted_events(LifecycleNote.FAILED, failed, as_of))
     searched = count_searched(store, Kind.STRATEGY, as_of)
     known = store.read(query("strategy_cycle/known_to_authors"), {"as_of": as_of, "holdout": HOLDOUT_LENGTH})

@@ -4,14 +4,17 @@ Belongs here: their order of precedence, and dropping duplicates. Does not belon
 (`evaluation`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol, TypeVar
+
+import polars as pl
 
 from backtester import Evaluation
 from blofin_assets.shared.backtest_rows import pooled_of
-from blofin_assets.shared.vocabulary import LifecycleState, Source
+from blofin_assets.shared.vocabulary import LifecycleNote, LifecycleState, Source
+from blofin_assets.strategy_cycle.library import noted_events
 from blofin_assets.strategy_cycle.population import (
     STRATEGIES,
     TICK,
@@ -24,6 +27,23 @@ from blofin_assets.strategy_cycle.population import (
 )
 from blofin_resources.warehouse import Warehouse
 from strategies.validation.duplicates import Positions, find_duplicate, positions
+
+
+class Named(Protocol):
+    """A result of one version."""
+
+    @property
+    def name(self) -> str:
+        """Of the strategy or book."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+
+E = TypeVar("E", bound=Named)
 
 _FINALISTS: Final = (
     "SELECT name, version, parent_version FROM research.finalists "
@@ -82,14 +102,33 @@ def chosen_for_holdout(store: Warehouse, as_of: datetime, of: Versions[W]) -> li
 def drop_duplicates(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation], dict[Key, str]]:
     """Return the evaluations with positions of their own, and for each of the others the name that it duplicates.
 
-    The first of duplicates stays. Positions are those of the scored lanes: one formula on bars of 15m and on bars of 4h
-    is two strategies. Strategies that never traded are not duplicates of each other.
+    Positions are those of the scored lanes: one formula on bars of 15m and on bars of 4h is two strategies.
+    """
+    return drop_copies(
+        evaluations, lambda each: positions(each.scored_trades, pooled_of(each).start, pooled_of(each).end)
+    )
+
+
+def drop_copies(evaluations: Sequence[E], held_of: Callable[[E], Positions]) -> tuple[list[E], dict[Key, str]]:
+    """Return what has positions of its own, and for each of the others the name that it duplicates.
+
+    Parameters
+    ----------
+    evaluations : sequence
+        Results on the holdout, in order of precedence: the first of duplicates stays.
+    held_of : callable
+        Gives the positions of one; those that never traded are not duplicates of each other.
+
+    Returns
+    -------
+    tuple of list, and dict of Key to str
+        What stays; the names that the others repeat.
     """
     kept: dict[str, Positions] = {}
-    stay: list[Evaluation] = []
+    stay: list[E] = []
     copies: dict[Key, str] = {}
     for evaluation in evaluations:
-        held = positions(evaluation.scored_trades, pooled_of(evaluation).start, pooled_of(evaluation).end)
+        held = held_of(evaluation)
         same = find_duplicate(held, kept) if held else None
         if same is None:
             kept[f"{evaluation.name} {evaluation.version}"] = held
@@ -97,3 +136,25 @@ def drop_duplicates(evaluations: Sequence[Evaluation]) -> tuple[list[Evaluation]
         else:
             copies[evaluation.name, evaluation.version] = same[0].split(" ")[0]
     return stay, copies
+
+
+def duplicate_events(copies: Mapping[Key, str], what: str, as_of: datetime) -> pl.DataFrame:
+    """Return lifecycle rows of what repeats another.
+
+    Parameters
+    ----------
+    copies : mapping of Key to str
+        The names that they repeat.
+    what : str
+        What is the same: positions or weights.
+    as_of : datetime
+        As-of of the cycle (UTC).
+
+    Returns
+    -------
+    DataFrame
+        Rows of a lifecycle.
+    """
+    return noted_events(
+        LifecycleNote.DUPLICATE, {key: f"its {what} repeat those of {first}" for key, first in copies.items()}, as_of
+    )

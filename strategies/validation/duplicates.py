@@ -1,19 +1,27 @@
-"""Duplicates: strategies with the same positions, whatever their text.
+"""Duplicates: strategies with the same positions, or books with the same weights, whatever their text.
 
-Belongs here: positions over time from trades, their correlation, the search for a duplicate. Does not belong here:
-rejecting or archiving it (the cycle does).
+Belongs here: positions over time from trades or from weights, their correlation, the search for a duplicate. Does not
+belong here: rejecting or archiving it (the cycle does).
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backtester.simulation import book_kernel as kernel
+from backtester.simulation.books import BookResult
+from features.array_types import FloatArray
+from features.bars import bar_length
+
 SAME: Final = 0.99
-"""Correlation of positions from which two strategies are duplicates."""
+"""Correlation of positions from which two strategies are duplicates, and of weights from which two books are."""
+_UNIVERSE: Final = "universe"
+"""Stands where a lane has its timeframe: books on different bars may hold the same weights."""
+_DAY: Final = timedelta(days=1)
 
 Held = npt.NDArray[np.float32]
 Positions = Mapping[tuple[str, str], Held]
@@ -57,8 +65,32 @@ def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions
     return by_lane
 
 
+def daily_weights(result: BookResult) -> FloatArray:
+    """Return the target weights of a book in force at the last bar of each day, the mean over the tranches.
+
+    The result has shape (n_days, n_symbols); before the first decision weights are 0.
+    """
+    market = result.market
+    bars = max(1, _DAY // bar_length(market.timeframe))
+    rows = np.arange(result.begin + bars - 1, len(market.ts), bars)
+    total = np.zeros((len(rows), len(market.symbols)))
+    for tranche in result.tranches:
+        if not len(tranche.weights):
+            continue
+        place = np.searchsorted(tranche.decisions[:, kernel.D_ROW], rows, side="right") - 1
+        total += np.where((place >= 0)[:, None], tranche.weights[np.maximum(place, 0)], 0.0)
+    return total / len(result.tranches)
+
+
+def weights_held(result: BookResult) -> Positions:
+    """Return a book's weight of each symbol that it ever wanted, day by day, as positions that can be compared."""
+    weights = daily_weights(result).astype(np.float32)
+    named = zip(result.market.symbols, weights.T, strict=True)
+    return {(symbol, _UNIVERSE): own for symbol, own in named if own.any()}
+
+
 def resemblance(one: Positions, other: Positions) -> float:
-    """Return the correlation of two strategies' positions over the lanes on which either traded.
+    """Return the correlation of the positions of two strategies, or books, over the lanes on which either traded.
 
     A lane on which only one traded counts with the other flat. Windows of different lengths end together; the shorter
     one counts. 0 where either never traded.

@@ -11,7 +11,7 @@ from calibration.books import FORWARD, ORACLES, START, Forward, market_of, oracl
 from calibration.universe import BOOKS, Panel, run
 from strategies.registry import load_books
 from strategies.search.books import InSample
-from strategies.search.books.panel import daily_weights
+from strategies.validation.duplicates import daily_weights
 
 
 def test_a_forward_result_is_good_where_it_earns_and_holds_like_the_oracle() -> None:

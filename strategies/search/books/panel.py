@@ -24,12 +24,13 @@ from backtester.simulation.costs import Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.windows import Window
 from features.array_types import FloatArray, IntArray
-from features.bars import Timeframe, bar_length
+from features.bars import Timeframe
 from strategies.language.book import Book, interval
 from strategies.search.books.code_generation import score_text
 from strategies.search.books.genome import BookGenome, Score, rebalances_on
 from strategies.search.map_elites.archive import standardised
 from strategies.untrusted.compiler import compile_book
+from strategies.validation.duplicates import daily_weights
 
 MOST_BYTES: Final = 2**29
 """Scores at rebalance bars that are kept for the next genome."""
@@ -231,20 +232,3 @@ def rules_of(genome: BookGenome) -> BookRules:
         band=genome.band,
         keep=genome.keep,
     )
-
-
-def daily_weights(result: BookResult) -> FloatArray:
-    """Return the target weights in force at the last bar of each day, the mean over the tranches.
-
-    The result has shape (n_days, n_symbols); before the first decision weights are 0.
-    """
-    market = result.market
-    bars = max(1, _DAY // bar_length(market.timeframe))
-    rows = np.arange(result.begin + bars - 1, len(market.ts), bars)
-    total = np.zeros((len(rows), len(market.symbols)))
-    for tranche in result.tranches:
-        if not len(tranche.weights):
-            continue
-        place = np.searchsorted(tranche.decisions[:, kernel.D_ROW], rows, side="right") - 1
-        total += np.where((place >= 0)[:, None], tranche.weights[np.maximum(place, 0)], 0.0)
-    return total / len(result.tranches)

@@ -22,10 +22,11 @@ from strategies.search.books import BookDesigns, InSample, evaluate_book, famili
 from strategies.search.books.code_generation import genome_of, line_of, name_of, rendered
 from strategies.search.books.fitness import BookFitness, costs_of
 from strategies.search.books.genome import BookFactory, BookGenome, Score, canonicalise, without
-from strategies.search.books.panel import daily_weights, rules_of
+from strategies.search.books.panel import rules_of
 from strategies.search.books.vocabulary import SCORES
 from strategies.search.map_elites.trials import Rejected
 from strategies.untrusted.compiler import compile_book
+from strategies.validation.duplicates import daily_weights
 
 HOURS = 1300
 WINDOW = Window(START + timedelta(days=20), START + timedelta(days=44))
