@@ -338,14 +338,15 @@ def compare_rows(
         then = stored.select(name for name in stored.columns if name in before.columns)
         key = keys[table]
         if table in _KEYED_BY_TEXT:
-            key = [*_KEYED_BY_TEXT[table], _PLACE]
-            then, again = (_placed(rows, _KEYED_BY_TEXT[table]) for rows in (then, again))
+            named = [name for name in _KEYED_BY_TEXT[table] if name in then.columns]
+            key = [*named, _PLACE]
+            then, again = (_placed(rows, named) for rows in (then, again))
         compared, differing = compare_frames(table, then, again, key)
         values, differences = values + compared, differences + differing
     return values, differences
 
 
-_KEYED_BY_TEXT: Final = {"research.knowledge_entries": ("category", "strategy")}
+_KEYED_BY_TEXT: Final = {"research.knowledge_entries": ("kind", "category", "strategy")}
 """Tables whose id is a hash of a sentence, with what says which rows are the same where the sentence is reworded."""
 _PLACE: Final = "place"
 

@@ -19,8 +19,7 @@ from blofin_assets.shared.partitions import day_key, day_start, two_days
 from blofin_assets.shared.plots import correlation_figure, equity_figure, markdown_png
 from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.book_ranking import book_ranking
-from blofin_assets.strategy_cycle.knowledge import strategy_knowledge
+from blofin_assets.strategy_cycle.knowledge import book_knowledge, strategy_knowledge
 from blofin_assets.strategy_cycle.library import GROUP
 from blofin_assets.strategy_cycle.ranking import strategy_ranking
 from blofin_resources.dagster_resources import ClockResource, WarehouseResource
@@ -36,7 +35,7 @@ TOGETHER: Final = "all active"
     group=GROUP,
     table="research.active_set",
     partitions=two_days,
-    deps=[strategy_ranking, strategy_knowledge, book_ranking],
+    deps=[strategy_ranking, strategy_knowledge, book_knowledge],
 )
 def active_set(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, clock: ClockResource

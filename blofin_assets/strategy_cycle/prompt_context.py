@@ -11,17 +11,24 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backtester.statistics.windows import HOLDOUT_LENGTH
+from blofin_assets.shared.deep_market import DeepMarket
+from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 from features import FeatureManager
 from features.bars import Timeframe, bar_length
+from strategies.language.book import Book
 from strategies.language.strategy import Strategy
 from strategies.llm.prompts import Lesson
+from strategies.search.books import ScoredBook
+from strategies.search.books.vocabulary import SCORE_TERMS
 from strategies.search.map_elites.sampling_weights import Outcome, emphasis_of
+from strategies.search.map_elites.vocabulary import TERMS
 from strategies.search.objective import Scored
 from strategies.search.panel import Panel
 
@@ -36,8 +43,12 @@ STATE: Final = ("is_trending_up", "is_trending_down", "is_ranging", "volatility_
 
 _OUTCOMES: Final = (
     "SELECT metadata FROM research.knowledge_entries WHERE category = 'change' AND metadata IS NOT NULL "
-    "AND as_of < $1 AND usable_from <= $1 ORDER BY as_of DESC, id LIMIT $2"
+    "AND coalesce(kind, 'strategy') = $3 AND as_of < $1 AND usable_from <= $1 ORDER BY as_of DESC, id LIMIT $2"
 )
+_SPANS: Final = (7, 30, 90)
+"""Days over which the moves of a universe are described."""
+_LEAST: Final = 5
+"""Members without which they are not."""
 
 
 class Taught(BaseModel):
@@ -57,7 +68,9 @@ class Taught(BaseModel):
     earned: bool
 
 
-def lessons(store: Warehouse, as_of: datetime, strategy: str = "", most: int = LESSONS) -> list[Lesson]:
+def lessons(
+    store: Warehouse, as_of: datetime, strategy: str = "", most: int = LESSONS, kind: Kind = Kind.STRATEGY
+) -> list[Lesson]:
     """Return lessons from earlier cycles that may be used now: those about `strategy` first, then the newest.
 
     Lessons of the same cycle are left out, so that repeating a cycle gives the same prompts.
@@ -69,28 +82,32 @@ def lessons(store: Warehouse, as_of: datetime, strategy: str = "", most: int = L
     as_of : datetime
         As-of of the cycle.
     strategy : str, optional
-        Name of the strategy that the prompt is about.
+        Name of the strategy or book that the prompt is about.
     most : int, optional
         Largest number of lessons.
+    kind : Kind, optional
+        Whose lessons. Those of the desk as a whole are read for strategies alone: they tell of days in the longer
+        holdout of books.
 
     Returns
     -------
     list of Lesson
         At most `most` lessons.
     """
-    chosen = {"as_of": as_of, "old": as_of - HOLDOUT_LENGTH, "strategy": strategy, "most": most}
+    chosen = {"as_of": as_of, "old": as_of - HOLDOUT_LENGTH, "strategy": strategy, "most": most, "kind": kind}
     rows = store.read(query("strategy_cycle/lessons"), chosen)
     return [Lesson(*row) for row in rows.iter_rows()]
 
 
-def emphasis(store: Warehouse, as_of: datetime) -> dict[str, float]:
-    """Return the sampling weight of each feature family, learnt from holdouts before the current one.
+def emphasis(store: Warehouse, as_of: datetime, kind: Kind = Kind.STRATEGY) -> dict[str, float]:
+    """Return the sampling weight of each family of features, or of a book's scores, learnt from earlier holdouts.
 
     Metadata of another form, which other systems write, is ignored. As with lessons, those of the same cycle are left
     out.
     """
-    outcomes = map(_outcome, store.read(_OUTCOMES, [as_of, OUTCOMES])["metadata"])
-    return emphasis_of(outcome for outcome in outcomes if outcome is not None)
+    outcomes = map(_outcome, store.read(_OUTCOMES, [as_of, OUTCOMES, kind])["metadata"])
+    vocabulary = SCORE_TERMS if kind == Kind.BOOK else TERMS
+    return emphasis_of((outcome for outcome in outcomes if outcome is not None), vocabulary.keys())
 
 
 def _outcome(metadata: str) -> Outcome | None:
@@ -134,13 +151,55 @@ def market_state(store: Warehouse, symbols: Sequence[str], until: datetime) -> l
     return states
 
 
-def purposes(strategies: Iterable[Strategy]) -> list[dict[str, Any]]:
-    """Return the name, timeframes and purpose of strategies, each name once."""
+def universe_state(market: DeepMarket) -> list[dict[str, Any]]:
+    """Return what the members of a universe did up to the end of a market, a row for each span of days.
+
+    Parameters
+    ----------
+    market : DeepMarket
+        Nothing later than its end is read; spans that begin before its bars are left out.
+
+    Returns
+    -------
+    list of dict
+        `days`, `members`; the median move, its tenth and ninetieth percentiles over symbols and the share that rose;
+        the median funding of a payment. In percent, null where unknown.
+    """
+    bars = market.prepared.market
+    states: list[dict[str, Any]] = []
+    for days in _SPANS:
+        first = bars.row_at(market.end - timedelta(days=days))
+        if first < 1:
+            continue
+        with np.errstate(all="ignore"):
+            moves = 100.0 * (bars.mark[-1] / bars.mark[first - 1] - 1.0)
+        moves = moves[bars.member[-1] & np.isfinite(moves)]
+        if len(moves) < _LEAST:
+            continue
+        low, middle, high = np.quantile(moves, [0.1, 0.5, 0.9])
+        paid = market.funding.filter(pl.col("ts") > market.end - timedelta(days=days))["rate"].to_numpy()
+        state = {
+            "days": days, "members": len(moves), "median_move_pct": middle, "tenth_pct": low, "ninetieth_pct": high,
+            "share_that_rose": float((moves > 0).mean()),
+            "median_funding_pct": 100.0 * float(np.median(paid)) if len(paid) else None,
+        }  # fmt: skip
+        states.append({name: _short(value) for name, value in state.items()})
+    return states
+
+
+def purposes(strategies: Iterable[Strategy | Book]) -> list[dict[str, Any]]:
+    """Return the name, bars and purpose of strategies or books, each name once."""
     named = {strategy.name: strategy for strategy in strategies}
     return [
-        {"name": name, "timeframes": list(strategy.timeframes), "purpose": strategy.description.split("\n\n")[0]}
+        {"name": name, **_bars_of(strategy), "purpose": strategy.description.split("\n\n")[0]}
         for name, strategy in sorted(named.items())
     ]
+
+
+def _bars_of(strategy: Strategy | Book) -> dict[str, Any]:
+    if isinstance(strategy, Book):
+        return {"timeframe": strategy.timeframe, "rebalance": strategy.rebalance}
+    return {"timeframes": list(strategy.timeframes)}
 
 
 def search_results(panel: Panel, scored: Scored) -> list[dict[str, Any]]:
@@ -166,10 +225,25 @@ def search_results(panel: Panel, scored: Scored) -> list[dict[str, Any]]:
     ]
 
 
+def book_search_results(scored: ScoredBook) -> list[dict[str, Any]]:
+    """Return a book's results in the search window: of the whole, and the scores of its folds."""
+    metrics = scored.evaluation.metrics()
+    names = (
+        "score", "trades", "win_rate", "avg_pnl_pct", "sharpe", "max_drawdown", "total_pnl_pct", "pnl_before_costs_pct",
+        "fees_pct", "slippage_pct", "funding_pct", "turnover_year", "net_exposure", "beta",
+    )  # fmt: skip
+    return [
+        {"window": "all", **{name: _short(metrics[name]) for name in names}},
+        {"window": "folds, oldest first", "scores": [_short(value) for value in scored.folds]},
+    ]
+
+
 def usable_from(window_end: datetime) -> datetime:
     """Return the first as-of whose holdout begins at or after the end of a window."""
     return window_end + HOLDOUT_LENGTH
 
 
 def _short(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}") if np.isfinite(value) else None

@@ -33,6 +33,7 @@ BOOK_STAGES = (
     "book_finalists",
     "book_backtests",
     "book_ranking",
+    "book_knowledge",
 )
 
 
@@ -53,10 +54,10 @@ def store_universe(platform: Platform) -> None:
 
 
 @contextmanager
-def book_platform(root: Path) -> Iterator[Platform]:
+def book_platform(root: Path, **settings: Any) -> Iterator[Platform]:
     """Give a platform on such a warehouse."""
     with platforms(root) as make:
-        platform = make(universe=UNIVERSE)
+        platform = make(universe=UNIVERSE, **settings)
         store_universe(platform)
         yield platform
 

@@ -61,6 +61,7 @@ NAMED: dict[str, Iterable[str]] = {
     "research.finalists.designer": CHALLENGERS,
     "research.holdout_outcomes.designer": CHALLENGERS,
     "research.knowledge_entries.category": Category,
+    "research.knowledge_entries.kind": (Kind.STRATEGY, Kind.BOOK),
     "research.knowledge_entries.source": {*CHALLENGERS, Author.RANKING},
     "research.cycle_history.state": CycleState,
     "research.forward_runs.state": ForwardState,
