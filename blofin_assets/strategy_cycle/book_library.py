@@ -27,6 +27,7 @@ from blofin_assets.strategy_cycle.population import BOOKS, loaded_versions
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS, Timeframe
+from features.market import Market
 from strategies.language.book import Book
 from strategies.validation.books import UNSCORED, validate_book
 
@@ -132,9 +133,7 @@ def judged_books(
     """
 
     def reason_of(book: Book) -> str:
-        start = until - VALIDATED_ON[book.timeframe]
-        market = shared_market(store, [book], start, until).frames(SYMBOLS, start - score_lead(book))
-        findings = validate_book(book, market, cuts=CUTS, seed=seed)
+        findings = validate_book(book, validation_frames(store, book, until), cuts=CUTS, seed=seed)
         if any(finding.detail == UNSCORED for finding in findings):
             return UNSCORED
         return "; ".join(f"{x.check} on {x.timeframe}: {x.detail}" for x in findings)
@@ -150,3 +149,29 @@ def judged_books(
     schema = dict.fromkeys(("name", "version", "event", "reason"), pl.String)
     events = pl.DataFrame(rows, schema=schema, orient="row")
     return events.with_columns(pl.lit(as_of).cast(TS).alias("begins_at")), unread
+
+
+def validation_frames(store: Warehouse, book: Book, until: datetime) -> Market:
+    """Return the market on which a book is validated.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is stored.
+    book : Book
+        Its features decide how early the bars begin.
+    until : datetime
+        Nothing later is read (UTC).
+
+    Returns
+    -------
+    Market
+        Of the symbols with the most bars.
+
+    Raises
+    ------
+    BlofinError
+        If the book needs bars or predictions that deep history does not have.
+    """
+    start = until - VALIDATED_ON[book.timeframe]
+    return shared_market(store, [book], start, until).frames(SYMBOLS, start - score_lead(book))

@@ -1,12 +1,12 @@
 """The assets that look for better books: in-sample scores, other parameters for the weakest, new books, finalists.
 
-Belongs here: running the search of books on the stored universe before the holdout, and storing what it proposes. Does
-not belong here: the search itself (`strategies.search.books`), the holdout (`book_evaluation`).
+Belongs here: running the designers of books on the stored universe before the holdout, and storing what they propose.
+Does not belong here: designing (`llm_designer`, `strategies.search.books`), the holdout (`book_evaluation`).
 
 No look-ahead: everything here reads deep history up to the start of the holdout.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -20,28 +20,52 @@ from backtester.statistics.windows import Window
 from blofin_assets.shared.asset import stage_asset, table_preview
 from blofin_assets.shared.deep_market import DeepMarket, shared_market
 from blofin_assets.shared.fence import Failed, each_alone, fenced
+from blofin_assets.shared.llm_session import LlmSession
 from blofin_assets.shared.partitions import day_start, two_days
-from blofin_assets.shared.vocabulary import Author, Kind, LifecycleNote, LifecycleState, ProposalState, StageState
+from blofin_assets.shared.vocabulary import Author, Kind, LifecycleNote, LifecycleState, StageState
 from blofin_assets.shared.windows import cycle_as_of
-from blofin_assets.strategy_cycle.book_library import book_validation, judged_books
+from blofin_assets.strategy_cycle.book_library import book_validation, judged_books, validation_frames
 from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_run
-from blofin_assets.strategy_cycle.design import finalists_of
+from blofin_assets.strategy_cycle.design import DESIGNERS, LIMITS, finalists_of, with_names
+from blofin_assets.strategy_cycle.judges import BookJudge
 from blofin_assets.strategy_cycle.library import verdicts
+from blofin_assets.strategy_cycle.llm_designer import design_all, proposals_first
 from blofin_assets.strategy_cycle.population import BOOKS, TICK, BookRecord, load_versions, one_of_each_name
+from blofin_assets.strategy_cycle.prompt_context import (
+    book_search_results,
+    emphasis,
+    lessons,
+    purposes,
+    universe_state,
+)
 from blofin_assets.strategy_cycle.proposals import (
     Proposal,
     TrialRow,
     book_seen_in_search,
-    proposal_rows,
     run_row,
     search_trial_rows,
-    strategy_rows,
+)
+from blofin_assets.strategy_cycle.search_designer import Searched, searched_by
+from blofin_assets.strategy_cycle.tuning import (
+    past_finalists,
+    stored,
+    suggested,
+    tunable,
+    tuning_attempts,
+    tuning_runs,
 )
 from blofin_assets.strategy_cycle.tuning_proposals import attempted, exhausted, failed
-from blofin_resources.dagster_resources import ClockResource, EvolutionResource, MarketResource, WarehouseResource
+from blofin_resources.dagster_resources import (
+    ClaudeResource,
+    ClockResource,
+    EvolutionResource,
+    MarketResource,
+    WarehouseResource,
+)
 from blofin_resources.warehouse import Warehouse
-from features.bars import TS, Timeframe
+from features.bars import Timeframe
 from strategies.language.book import Book
+from strategies.llm.prompts import Prompt, design_prompt, tune_prompt
 from strategies.quotas import FINALISTS, to_tune
 from strategies.search.books import InSample, ScoredBook, evaluate_book, search_books, tune_book
 
@@ -55,11 +79,6 @@ _SCORES: Final = (
     "SELECT name, version, score, trades AS total_trades FROM research.trials "
     "WHERE kind = ? AND as_of = ? AND purpose = 'search' AND author = 'library' ORDER BY name, version"
 )
-_ATTEMPTS: Final = (
-    "SELECT name, count(*) AS attempts, max(as_of) AS latest FROM research.proposals "
-    "WHERE stage = ? AND attempt IS NOT NULL AND (as_of < ? OR (as_of = ? AND designer = 'drift')) GROUP BY name"
-)
-_VERSIONS: Final = "SELECT version FROM research.finalists WHERE name = ? AND as_of < ? ORDER BY version"
 
 
 @stage_asset(
@@ -107,11 +126,12 @@ def book_tuning(
     warehouse: WarehouseResource,
     market: MarketResource,
     clock: ClockResource,
+    claude: ClaudeResource,
     evolution: EvolutionResource,
 ) -> dg.MaterializeResult[Any]:
     """In-sample parameter tuning of the bottom 20 % of books; improved versions may enter the holdout once."""
     as_of = cycle_as_of(context, clock, day_start)
-    store = warehouse.open()
+    store, run_id = warehouse.open(), context.run.run_id
     window = search_window(store, market, as_of)
     if isinstance(window, str):
         return not_run(window)
@@ -119,17 +139,28 @@ def book_tuning(
     due, spent, attempts = _due(store, records, as_of, as_of - window.end)
     tries_each = evolution.tuning_budget // SHARE
     proposals = [exhausted(BOOKS, records[name], attempts.get(name, 0)) for name in spent]
+    asker = LlmSession(claude.open(store, clock), as_of, run_id)
     tries: list[TrialRow] = []
 
     def attempted_on(name: str) -> tuple[Proposal, list[TrialRow]]:
-        book = records[name].strategy
+        book, before, attempt = records[name].strategy, asker.cost_usd, attempts.get(name, 0) + 1
+        own = _market(store, window, book.timeframe)
+
+        def prompt() -> Prompt:
+            return tune_prompt(
+                book, results=book_search_results(_evaluated(store, window, book)),
+                lessons=lessons(store, as_of, name, kind=Kind.BOOK), market=universe_state(own), attempt=attempt,
+            )  # fmt: skip
+
+        first, told = suggested(asker, prompt)
         result = tune_book(
-            _market(store, window, book.timeframe).prepared, window, book, budget=tries_each,
-            seed=derived_seed(market.seed, as_of, Kind.BOOK, name, size=4),
-            known=store.read(_VERSIONS, [name, as_of])["version"].to_list(),
+            own.prepared, window, book, budget=tries_each,
+            seed=derived_seed(market.seed, as_of, Kind.BOOK, name, size=4), first=first,
+            known=past_finalists(store, name, as_of, BOOKS),
         )  # fmt: skip
         made = [TrialRow.of_book(each, window) for each in result.tried]
-        return attempted(BOOKS, result, book_seen_in_search, attempts.get(name, 0) + 1), made
+        cost = asker.cost_usd - before
+        return attempted(BOOKS, result, book_seen_in_search, attempt, cost=cost, **told), made
 
     tunings = each_alone(due if tries_each else (), attempted_on)
     for _, (proposal, made) in tunings.done:
@@ -139,9 +170,8 @@ def book_tuning(
     budget = tries_each * len(due)
     few = f"BLOFIN_TUNING_BUDGET is {evolution.tuning_budget}; the tuning of a book gets a part in {SHARE} of it"
     idle = "no book is due for tuning" if not due else few if not budget else ""
-    state = StageState.DONE if budget else StageState.NOT_RUN
-    run = run_row(BOOKS.tuning, Author.TUNER, as_of, state=state, detail=idle, budget=budget, proposals=proposals)
-    return _stored(store, as_of, proposals, run, tries, context.run.run_id)
+    runs = tuning_runs(BOOKS, as_of, asker, budget, proposals, idle)
+    return stored(store, BOOKS, BOOKS.tuning, as_of, proposals, runs, {Author.TUNER: tries}, run_id)
 
 
 @stage_asset(
@@ -156,9 +186,10 @@ def book_designs(
     warehouse: WarehouseResource,
     market: MarketResource,
     clock: ClockResource,
+    claude: ClaudeResource,
     evolution: EvolutionResource,
 ) -> dg.MaterializeResult[Any]:
-    """New books by the embedded search, within a part of the budget of a search of strategies."""
+    """New books by each designer, with equal parts of the budget of a search of strategies."""
     as_of = cycle_as_of(context, clock, day_start)
     store, run_id = warehouse.open(), context.run.run_id
     window = search_window(store, market, as_of)
@@ -166,43 +197,37 @@ def book_designs(
         return not_run(window)
     budget = evolution.search_budget // SHARE
     if not budget:
-        detail = f"BLOFIN_SEARCH_BUDGET is {evolution.search_budget}; a search of books gets a part in {SHARE} of it"
-        run = run_row(BOOKS.design, Author.SEARCH, as_of, state=StageState.NOT_RUN, budget=0, detail=detail)
-        return _stored(store, as_of, [], run, [], run_id)
-    known = [record.strategy for record in incumbents(store, window, as_of)]
-    taken = {record.strategy.name for record in load_versions(store, as_of - TICK, BOOKS)}
-    searched = fenced(
-        search_books, _market(store, window, SEARCHED).prepared, window, known, budget=budget,
-        seed=derived_seed(market.seed, as_of, Kind.BOOK, Author.SEARCH, size=4), finalists=FINALISTS // 2, taken=taken,
+        few = f"BLOFIN_SEARCH_BUDGET is {evolution.search_budget}; a search of books gets a part in {SHARE} of it"
+        runs = [
+            run_row(BOOKS.design, designer, as_of, state=StageState.NOT_RUN, budget=0, detail=few)
+            for designer in DESIGNERS
+        ]
+        return stored(store, BOOKS, BOOKS.design, as_of, [], runs, {}, run_id)
+    played, before = incumbents(store, window, as_of), load_versions(store, as_of - TICK, BOOKS)
+    asker = LlmSession(claude.open(store, clock), as_of, run_id)
+    judge = BookJudge(
+        window=window, market=lambda book: _market(store, window, book.timeframe, book),
+        frames=lambda book: validation_frames(store, book, window.end), taken={}, seed=market.seed, limits=LIMITS,
     )  # fmt: skip
-    if isinstance(searched, Failed):
-        run = run_row(
-            BOOKS.design, Author.SEARCH, as_of, state=StageState.NOT_RUN, budget=budget, detail=searched.reason
-        )
-        return _stored(store, as_of, [], run, [], run_id)
-    share, rest = divmod(searched.evaluations, max(1, len(searched.finalists)))
-    proposals = [
-        Proposal(
-            BOOKS.design, Author.SEARCH, ProposalState.SOUND, name=each.strategy.name, version=each.strategy.version,
-            reason=each.strategy.description.split("\n\n")[0], evaluations=share + (rest if place == 0 else 0),
-            strategy=each.strategy, **book_seen_in_search(_evaluated(store, window, each.strategy)),
-        )
-        for place, each in enumerate(searched.finalists)
-    ]  # fmt: skip
-    tries = [
-        TrialRow(
-            Author.SEARCH, row["candidate"], None, f"{row['genome']} ({row['stage']})", row["score"], row["trades"],
-            row["sharpe"], window,
-        )
-        for row in searched.trials.iter_rows(named=True)
-    ]  # fmt: skip
-    stopped = ", ".join(f"{count} at {stage}" for stage, count in searched.rejected.items())
-    run = run_row(
-        BOOKS.design, Author.SEARCH, as_of, state=StageState.DONE, budget=budget, proposals=proposals,
-        evaluations=searched.evaluations,
-        detail=f"{searched.coverage:.0%} of the map filled; stopped early: {stopped or 'none'}",
+    by_claude, tries = design_all(
+        asker, with_names(judge, before, played), _prompts(store, window, before, as_of), budget=budget,
+        seed=derived_seed(market.seed, as_of, Kind.BOOK, Author.CLAUDE, size=4),
     )  # fmt: skip
-    return _stored(store, as_of, proposals, run, tries, run_id)
+    names = {record.strategy.name for record in before} | {made.name for made in by_claude if made.name}
+    by_search, run = _searched(
+        store, window, [record.strategy for record in played], names, as_of, budget=budget,
+        seed=derived_seed(market.seed, as_of, Kind.BOOK, Author.SEARCH, size=4),
+    )  # fmt: skip
+    runs = [
+        run_row(
+            BOOKS.design, Author.CLAUDE, as_of, state=asker.state, detail=asker.detail, budget=budget,
+            proposals=by_claude, evaluations=len(tries), spent=asker.spent(),
+        ),
+        run,
+    ]  # fmt: skip
+    both = {Author.CLAUDE: tries, Author.SEARCH: by_search.tries}
+    proposals = [*proposals_first(by_claude), *by_search.made]
+    return stored(store, BOOKS, BOOKS.design, as_of, proposals, runs, both, run_id)
 
 
 @stage_asset(
@@ -279,11 +304,58 @@ def incumbents(store: Warehouse, window: Window, as_of: datetime) -> list[BookRe
     )
 
 
-@lru_cache(maxsize=2)
-def _market(store: Warehouse, window: Window, timeframe: Timeframe) -> DeepMarket:
-    """Return what books on a timeframe run on in sample, read once because the stages share one process."""
+@lru_cache(maxsize=3)
+def _market(store: Warehouse, window: Window, timeframe: Timeframe, new: Book | None = None) -> DeepMarket:
+    """Return what books on a timeframe run on in sample, read once because the stages share one process.
+
+    A design may read bars of other symbols and timeframes, or further back: it has a market of its own.
+    """
     books = [record.strategy for record in load_versions(store, window.end, BOOKS)]
-    return shared_market(store, [book for book in books if book.timeframe == timeframe], window.start, window.end)
+    readers = [book for book in books if book.timeframe == timeframe]
+    return shared_market(store, readers if new is None else [new, *readers], window.start, window.end)
+
+
+def _prompts(
+    store: Warehouse, window: Window, before: Sequence[BookRecord], as_of: datetime
+) -> Callable[[str], Prompt]:
+    state = universe_state(_market(store, window, SEARCHED))
+    learnt, existing = lessons(store, as_of, kind=Kind.BOOK), purposes(record.strategy for record in before)
+
+    def prompt(wanted: str) -> Prompt:
+        return design_prompt(lessons=learnt, market=state, known=existing, wanted=wanted, book=True)
+
+    return prompt
+
+
+def _searched(
+    store: Warehouse,
+    window: Window,
+    known: Sequence[Book],
+    taken: Collection[str],
+    as_of: datetime,
+    *,
+    budget: int,
+    seed: int,
+) -> tuple[Searched, dict[str, Any]]:
+    """Return what the embedded search makes of its budget, and its row of `research.designer_runs`."""
+    weighed = emphasis(store, as_of, Kind.BOOK)
+    found = fenced(
+        search_books, _market(store, window, SEARCHED).prepared, window, known, budget=budget, seed=seed,
+        finalists=FINALISTS // 2, taken=taken, emphasis=weighed,
+    )  # fmt: skip
+    if isinstance(found, Failed):
+        state, searched = StageState.NOT_RUN, Searched([], [], 0, found.reason)
+    else:
+        state = StageState.DONE
+        searched = searched_by(
+            BOOKS, found, window, weighed, lambda book: book_seen_in_search(_evaluated(store, window, book)),
+            lambda row: f"{row['genome']} ({row['stage']})",
+        )  # fmt: skip
+    run = run_row(
+        BOOKS.design, Author.SEARCH, as_of, state=state, budget=budget, proposals=searched.made,
+        evaluations=searched.evaluations, detail=searched.detail,
+    )  # fmt: skip
+    return searched, run
 
 
 def _evaluated(store: Warehouse, window: Window, book: Book) -> ScoredBook:
@@ -297,45 +369,10 @@ def _due(
     versions = {(record.strategy.name, record.strategy.version) for record in records.values()}
     scores = store.read(_SCORES, [Kind.BOOK, as_of])
     own = pl.Series([key in versions for key in scores.select("name", "version").iter_rows()], dtype=pl.Boolean)
-    so_far = store.read(_ATTEMPTS, [BOOKS.tuning, as_of, as_of])
+    so_far = tuning_attempts(store, as_of, BOOKS)
     attempts = {str(name): int(count) for name, count in so_far.select("name", "attempts").iter_rows()}
     waiting = so_far.filter(pl.col("latest") > as_of - holdout)["name"].to_list()
-    fixed = [name for name, record in records.items() if not _tunable(record.strategy)]
+    fixed = [name for name, record in records.items() if not tunable(record.strategy)]
     order = ranked(scores.filter(own))["name"].to_list()
     due, spent = to_tune(order, attempts, frozenset(waiting), frozenset(fixed))
     return due, spent, attempts
-
-
-def _tunable(book: Book) -> bool:
-    return any(bounds.low < bounds.high for bounds in book.ranges().values())
-
-
-def _stored(
-    store: Warehouse,
-    as_of: datetime,
-    proposals: Sequence[Proposal],
-    run: dict[str, Any],
-    tries: Iterable[TrialRow],
-    run_id: str,
-) -> dg.MaterializeResult[Any]:
-    """Store a stage's proposals, its run and its trials in one commit."""
-    rows, snapshot = proposal_rows(proposals, as_of), store.snapshot_id()
-    made = search_trial_rows(tries, run["designer"], as_of, snapshot, Kind.BOOK)
-    runs = pl.DataFrame([run], infer_schema_length=None).with_columns(pl.col("as_of").cast(TS))
-    mine = {"as_of": as_of, "stage": run["stage"], "designer": [run["designer"]]}
-    with store.transaction(run_id) as tx:
-        tx.replace("research.proposals", rows, **mine)
-        tx.replace("research.designer_runs", runs, **mine)
-        tx.append("research.books", strategy_rows(proposals, as_of), key=["name", "version"])
-        tx.append("research.trials", made, key=["id"])
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": rows.height,
-            "proposals": table_preview(rows.select("designer", "name", "state", "changes", "search_score", "refusal")),
-            "state": f"{run['state']} {run['detail'] or ''}".strip(),
-            "budget": run["budget"],
-            "evaluations": run["evaluations"],
-            "tries": made.height,
-            "snapshot": tx.snapshot,
-        }
-    )

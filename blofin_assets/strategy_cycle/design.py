@@ -6,10 +6,11 @@ Belongs here: running both designers, choosing the finalists among all proposals
 No look-ahead: designers read the search window and the lessons that may be used, nothing of the holdout.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -22,12 +23,14 @@ from blofin_assets.shared.partitions import day_start, two_days
 from blofin_assets.shared.vocabulary import Author, LifecycleNote, LifecycleState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
+from blofin_assets.strategy_cycle.judges import Judge, StrategyJudge
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
-from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by, proposals_first
+from blofin_assets.strategy_cycle.llm_designer import design_all, proposals_first
 from blofin_assets.strategy_cycle.population import (
     STRATEGIES,
     TICK,
     Key,
+    VersionRecord,
     Versions,
     W,
     load_population,
@@ -65,6 +68,8 @@ from strategies.validation.duplicates import Positions
 LIMITS: Final = Limits()
 DESIGNERS: Final = (Author.CLAUDE, Author.SEARCH)
 
+J = TypeVar("J", bound=Judge[Any, Any])
+
 _SOUND: Final = (
     "SELECT stage, designer, slot, name, version, parent_version, objective, parent_objective FROM research.proposals "
     "WHERE as_of = ? AND state = 'sound' AND stage IN (SELECT unnest(?)) ORDER BY stage, designer, slot"
@@ -97,7 +102,7 @@ def strategy_designs(
             run_row(Stage.DESIGN, designer, as_of, state=StageState.NOT_RUN, budget=budget, detail=idle)
             for designer in DESIGNERS
         ]
-        return stored(store, Stage.DESIGN, as_of, [], runs, {}, run_id)
+        return stored(store, STRATEGIES, Stage.DESIGN, as_of, [], runs, {}, run_id)
     panel = search_panel(store, market.symbols, windows.short.search, run_id)
     asker = LlmSession(claude.open(store, clock), as_of, run_id)
     judge = _judge(store, market, windows, run_id)
@@ -125,7 +130,7 @@ def strategy_designs(
         ),
     ]  # fmt: skip
     both = {Author.CLAUDE: tries, Author.SEARCH: by_search.tries}
-    return stored(store, Stage.DESIGN, as_of, proposals, runs, both, run_id)
+    return stored(store, STRATEGIES, Stage.DESIGN, as_of, proposals, runs, both, run_id)
 
 
 @stage_asset(
@@ -212,23 +217,38 @@ def finalists_of(
     )
 
 
-def _judge(store: Warehouse, market: MarketResource, windows: HoldingWindows, run_id: str) -> Judge:
-    panel = partial(panel_of, store, market.symbols, windows, run_id=run_id)
-
+def _judge(store: Warehouse, market: MarketResource, windows: HoldingWindows, run_id: str) -> StrategyJudge:
     def data(reader: Strategy) -> Market:
         return validation_market(store, market.symbols, windows.of(reader.timeframes).holdout.start, [reader])
 
-    return Judge(market.symbols, panel, data, _taken(store, panel, windows), market.seed, LIMITS)
-
-
-def _taken(store: Warehouse, panel: Callable[[Strategy], Panel], windows: HoldingWindows) -> Mapping[str, Positions]:
-    """Return every name in use, with the positions of the incumbents in the search window."""
+    nothing_taken = StrategyJudge(
+        symbols=market.symbols, panel=partial(panel_of, store, market.symbols, windows, run_id=run_id), market=data,
+        taken={}, seed=market.seed, limits=LIMITS,
+    )  # fmt: skip
     before = load_population(store, windows.short.as_of - TICK)
+    return with_names(nothing_taken, before, incumbents(store, windows))
+
+
+def with_names(judge: J, before: Iterable[VersionRecord[W]], played: Iterable[VersionRecord[W]]) -> J:
+    """Return a judge who knows every name in use, and the positions of the incumbents in the search window.
+
+    Parameters
+    ----------
+    judge : Judge
+        Of the kind.
+    before : iterable of VersionRecord
+        Everything of the kind that existed before the cycle.
+    played : iterable of VersionRecord
+        The incumbents.
+
+    Returns
+    -------
+    Judge
+        Another of the same.
+    """
     names: dict[str, Positions] = {record.strategy.name: {} for record in before}
-    return {
-        **names,
-        **{record.strategy.name: held_by(panel, record.strategy) for record in incumbents(store, windows)},
-    }
+    held = {record.strategy.name: judge.held(record.strategy) for record in played}
+    return replace(judge, taken={**names, **held})
 
 
 def _prompts(store: Warehouse, panel: Panel, as_of: datetime) -> Callable[[str], Prompt]:

@@ -137,6 +137,15 @@ def distil(
 def ranked_results(store: Warehouse, as_of: datetime, kind: Kind = Kind.STRATEGY) -> pl.DataFrame:
     """Return what a cycle ranked of a kind with the results on its holdout, the best first.
 
+    Parameters
+    ----------
+    store : Warehouse
+        Where ranks and results are read.
+    as_of : datetime
+        As-of of the cycle.
+    kind : Kind
+        Strategies or books.
+
     Returns
     -------
     DataFrame of shape (n_ranked, 7)

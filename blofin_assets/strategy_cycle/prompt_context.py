@@ -104,6 +104,20 @@ def emphasis(store: Warehouse, as_of: datetime, kind: Kind = Kind.STRATEGY) -> d
 
     Metadata of another form, which other systems write, is ignored. As with lessons, those of the same cycle are left
     out.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where lessons are stored.
+    as_of : datetime
+        As-of of the cycle (UTC).
+    kind : Kind
+        Whose lessons: of strategies or of books.
+
+    Returns
+    -------
+    dict of str to float
+        Factor of the usual share, for each family with an outcome.
     """
     outcomes = map(_outcome, store.read(_OUTCOMES, [as_of, OUTCOMES, kind])["metadata"])
     vocabulary = SCORE_TERMS if kind == Kind.BOOK else TERMS

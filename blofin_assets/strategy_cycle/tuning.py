@@ -7,8 +7,7 @@ No look-ahead: the search window ends where the holdout starts. The states at th
 decide who is tuned; neither depends on the holdout.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, Final
@@ -27,7 +26,7 @@ from blofin_assets.shared.vocabulary import Author, ProposalState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import SEARCH_NAMES, incumbents, strategy_scores
 from blofin_assets.strategy_cycle.library import GROUP
-from blofin_assets.strategy_cycle.population import STRATEGIES, StrategyRecord
+from blofin_assets.strategy_cycle.population import STRATEGIES, StrategyRecord, Versions
 from blofin_assets.strategy_cycle.prompt_context import lessons, market_state, search_results
 from blofin_assets.strategy_cycle.proposals import (
     Proposal,
@@ -51,14 +50,17 @@ from blofin_resources.dagster_resources import (
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 from features.bars import TS
-from strategies.language.strategy import Strategy
+from strategies.language.strategy import Written
 from strategies.llm.answers import Tuning
-from strategies.llm.prompts import Lesson, tune_prompt
+from strategies.llm.prompts import Prompt, tune_prompt
 from strategies.quotas import Stage, to_tune
 from strategies.search.objective import evaluate_objective
-from strategies.search.panel import Panel
 from strategies.search.tuning import Values, tune
 
+_PAST: Final = (
+    "SELECT version FROM research.finalists "
+    "WHERE name = ? AND as_of < ? AND stage IN (SELECT unnest(?)) ORDER BY version"
+)
 AUTHORS: Final = (Author.CLAUDE, Author.TUNER)
 
 
@@ -87,7 +89,7 @@ def strategy_tuning(
             run_row(Stage.TUNING, author, as_of, state=StageState.NOT_RUN, budget=0, detail=windows.short.reason)
             for author in AUTHORS
         ]
-        return stored(store, Stage.TUNING, as_of, [], runs, {}, run_id)
+        return stored(store, STRATEGIES, Stage.TUNING, as_of, [], runs, {}, run_id)
     due, spent, attempts = _due(store, incumbents(store, windows), windows)
     proposals = [exhausted(STRATEGIES, record, attempts.get(record.strategy.name, 0)) for record in spent]
     asker = LlmSession(claude.open(store, clock), as_of, run_id)
@@ -99,16 +101,19 @@ def strategy_tuning(
         attempt = attempts.get(name, 0) + 1
         panel = panel_of(store, market.symbols, windows, record.strategy, run_id)
         learnt = lessons(store, panel.window.end + HOLDOUT_LENGTH, name)
-        first, answer = _suggested(panel, asker, record.strategy, state(panel.window.end), learnt, attempt)
+
+        def prompt() -> Prompt:
+            return tune_prompt(
+                record.strategy, results=search_results(panel, evaluate_objective(panel, record.strategy)),
+                lessons=learnt, market=state(panel.window.end), attempt=attempt, costs=panel.costs,
+            )  # fmt: skip
+
+        first, told = suggested(asker, prompt)
         result = tune(
             panel, record.strategy, budget=evolution.tuning_budget, seed=derived_seed(market.seed, as_of, name, size=4),
-            first=first, known=_versions(store, name, as_of),
+            first=first, known=past_finalists(store, name, as_of),
         )  # fmt: skip
-        diagnosis = answer.value.diagnosis if answer else None
-        proposal = attempted(
-            STRATEGIES, result, seen_in_search, attempt, cost=asker.cost_usd - before, diagnosis=diagnosis
-        )
-        proposal = replace(proposal, knows_until=answer.knows_until if answer else None)
+        proposal = attempted(STRATEGIES, result, seen_in_search, attempt, cost=asker.cost_usd - before, **told)
         return proposal, [TrialRow.of(scored, panel.window) for scored in result.tried]
 
     tunings = each_alone(due if evolution.tuning_budget else (), attempted_on)
@@ -126,21 +131,44 @@ def strategy_tuning(
         )
     )
     budget = evolution.tuning_budget * len(due)
-    ran = StageState.DONE if budget else StageState.NOT_RUN
     idle = "no strategy is due for tuning" if not due else "BLOFIN_TUNING_BUDGET is 0" if not budget else ""
-    runs = [
-        run_row(Stage.TUNING, Author.TUNER, as_of, state=ran, detail=idle, budget=budget, proposals=proposals),
+    runs = tuning_runs(STRATEGIES, as_of, asker, budget, proposals, idle)
+    return stored(store, STRATEGIES, Stage.TUNING, as_of, proposals, runs, {Author.TUNER: tries}, run_id)
+
+
+def tuning_runs(
+    of: Versions[Any], as_of: datetime, asker: LlmSession, budget: int, proposals: Sequence[Proposal], idle: str
+) -> list[dict[str, Any]]:
+    """Return the rows of `research.designer_runs` of a tuning: of the tuner, and of Claude, who suggests values.
+
+    Parameters
+    ----------
+    of : Versions
+        The kind.
+    as_of : datetime
+        As-of of the cycle.
+    asker : LlmSession
+        Claude for this stage.
+    budget : int
+        Evaluations allowed; with 0 the tuner did not run.
+    proposals : sequence of Proposal
+        What came of it.
+    idle : str
+        Why nothing was tuned; '' where something was.
+
+    Returns
+    -------
+    list of dict
+        Two rows.
+    """
+    ran = StageState.DONE if budget else StageState.NOT_RUN
+    return [
+        run_row(of.tuning, Author.TUNER, as_of, state=ran, detail=idle, budget=budget, proposals=proposals),
         run_row(
-            Stage.TUNING,
-            Author.CLAUDE,
-            as_of,
-            state=asker.state,
-            detail=idle or asker.detail,
-            budget=0,
+            of.tuning, Author.CLAUDE, as_of, state=asker.state, detail=idle or asker.detail, budget=0,
             spent=asker.spent(),
         ),
-    ]
-    return stored(store, Stage.TUNING, as_of, proposals, runs, {Author.TUNER: tries}, run_id)
+    ]  # fmt: skip
 
 
 def _due(
@@ -164,57 +192,85 @@ def _due(
         for name, latest in so_far.select("name", "latest").iter_rows()
         if name in records and latest > windows.of(records[name].strategy.timeframes).holdout.start
     ]
-    fixed = [name for name, record in records.items() if not _tunable(record.strategy)]
+    fixed = [name for name, record in records.items() if not tunable(record.strategy)]
     due, spent = to_tune(ranked(scores)["name"].to_list(), attempts, frozenset(waiting), frozenset(fixed))
     return [records[name] for name in due], [records[name] for name in spent], attempts
 
 
-def tuning_attempts(store: Warehouse, as_of: datetime) -> pl.DataFrame:
-    """Return `name`, `attempts` and `latest`, the as-of of the last attempt, of each name tuned before a cycle."""
-    return store.read(query("strategy_cycle/tuning_attempts"), {"as_of": as_of})
+def tuning_attempts(store: Warehouse, as_of: datetime, of: Versions[Any] = STRATEGIES) -> pl.DataFrame:
+    """Return `name`, `attempts` and `latest`, the as-of of the last attempt, of each name tuned before a cycle.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where proposals are stored.
+    as_of : datetime
+        As-of of the cycle; attempts of drift retuning for it count as well.
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by name.
+    """
+    return store.read(query("strategy_cycle/tuning_attempts"), {"as_of": as_of, "stage": of.tuning})
 
 
-def _tunable(strategy: Strategy) -> bool:
+def tunable(strategy: Written) -> bool:
+    """Return whether a version has a parameter that can take another value."""
     return any(bounds.low < bounds.high for bounds in strategy.ranges().values())
 
 
-def _suggested(
-    panel: Panel,
-    asker: LlmSession,
-    strategy: Strategy,
-    state: list[dict[str, Any]],
-    learnt: list[Lesson],
-    attempt: int,
-) -> tuple[list[Values], Answer[Tuning] | None]:
-    """Return the parameter sets that Claude suggests, and its answer; nothing without one."""
-    if asker.over:
-        return [], None
-    prompt = tune_prompt(
-        strategy,
-        results=search_results(panel, evaluate_objective(panel, strategy)),
-        lessons=learnt,
-        market=state,
-        attempt=attempt,
-        costs=panel.costs,
-    )
-    answer = asker.ask("tuner", prompt, Tuning)
+def suggested(asker: LlmSession, prompt: Callable[[], Prompt]) -> tuple[list[Values], dict[str, Any]]:
+    """Return the parameter sets that Claude suggests, and what a proposal says of them; nothing without an answer.
+
+    Parameters
+    ----------
+    asker : LlmSession
+        Claude for this stage.
+    prompt : callable
+        Makes the prompt, where it is worth asking.
+
+    Returns
+    -------
+    tuple of list of Values, and dict
+        Values to try first; `diagnosis` and `knows_until`, as `attempted` takes them.
+    """
+    answer = None if asker.over else asker.ask("tuner", prompt(), Tuning)
     if not isinstance(answer, Answer):
-        return [], None
+        return [], {}
     variants: list[Values] = [
         {change.parameter: change.value for change in variant.changes} for variant in answer.value.variants
     ]
-    return variants, answer
+    return variants, {"diagnosis": answer.value.diagnosis, "knows_until": answer.knows_until}
 
 
-def _versions(store: Warehouse, name: str, as_of: datetime) -> list[str]:
-    rows = store.read(
-        "SELECT version FROM research.finalists WHERE name = ? AND as_of < ? ORDER BY version", [name, as_of]
-    )
-    return list(rows["version"])
+def past_finalists(store: Warehouse, name: str, as_of: datetime, of: Versions[Any] = STRATEGIES) -> list[str]:
+    """Return the versions of a name that took a holdout before a cycle.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where finalists are stored.
+    name : str
+        Of the strategy or book.
+    as_of : datetime
+        As-of of the cycle.
+    of : Versions
+        The kind.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return list(store.read(_PAST, [name, as_of, of.stages])["version"])
 
 
 def stored(
     store: Warehouse,
+    of: Versions[Any],
     stage: Stage,
     as_of: datetime,
     proposals: Sequence[Proposal],
@@ -228,8 +284,10 @@ def stored(
     ----------
     store : Warehouse
         Where they are stored.
+    of : Versions
+        The kind.
     stage : Stage
-        Tuning or design.
+        Its tuning or its design.
     as_of : datetime
         As-of of the cycle.
     proposals : sequence of Proposal
@@ -253,9 +311,9 @@ def stored(
         designers = sorted({run["designer"] for run in runs})  # challengers from drift retuning stay
         tx.replace("research.proposals", rows, as_of=as_of, stage=stage, designer=designers)
         tx.replace("research.designer_runs", run_rows, as_of=as_of, stage=stage)
-        tx.append("research.strategies", strategy_rows(proposals, as_of), key=["name", "version"])
+        tx.append(of.table, strategy_rows(proposals, as_of), key=["name", "version"])
         for author, trials in tries.items():
-            tx.append("research.trials", search_trial_rows(trials, author, as_of, snapshot), key=["id"])
+            tx.append("research.trials", search_trial_rows(trials, author, as_of, snapshot, of.kind), key=["id"])
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows.height,

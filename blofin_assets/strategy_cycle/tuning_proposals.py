@@ -6,6 +6,7 @@ Belongs here: the fields of a proposal that follow from what was tried. Does not
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from blofin_assets.shared.vocabulary import Author, ProposalState
@@ -78,6 +79,7 @@ def attempted(
     *,
     cost: float = 0.0,
     diagnosis: str | None = None,
+    knows_until: datetime | None = None,
 ) -> Proposal:
     """Return the proposal of one tuning attempt: the best different version, or that there is none.
 
@@ -95,6 +97,8 @@ def attempted(
         Cost of questions to Claude, US dollars.
     diagnosis : str or None
         Claude's diagnosis, if any.
+    knows_until : datetime or None
+        End of what a model that suggested values may know of the market (UTC).
 
     Returns
     -------
@@ -111,6 +115,7 @@ def attempted(
         "parent_objective": parent.objective,
         "reason": "; ".join(filter(None, (diagnosis, result.stopped))) or None,
         "cost_usd": cost,
+        "knows_until": knows_until,
     }
     if best is None:
         why = f"none of {len(result.tried) - 1} other sets of parameters was better in the search window"

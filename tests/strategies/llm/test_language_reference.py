@@ -1,14 +1,17 @@
 """The reference of the language says what the compiler takes, and nothing that it refuses."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from features.registry import standard_registry
+from strategies.language.across import ACROSS
+from strategies.language.book import Weights
 from strategies.language.strategy import LEVELS
 from strategies.language.values import FUNCTIONS
-from strategies.llm.language_reference import feature_reference, language_reference, operator_signs
-from strategies.untrusted.compiler import RefusedError, compile_strategy
+from strategies.llm.language_reference import book_reference, feature_reference, language_reference, operator_signs
+from strategies.untrusted.compiler import RefusedError, compile_book, compile_strategy
 
 CLASS = '''class Probe(Strategy):
     """Probe."""
@@ -63,6 +66,18 @@ def test_its_whole_strategy_compiles() -> None:
     code = re.search(r"```python\n(.*?)\n```", language_reference(), re.DOTALL)
     assert code is not None
     assert compile_strategy(code.group(1)).name == "rsi_reversion"
+
+
+def test_the_reference_of_books_names_every_word_and_part_and_its_whole_book_compiles() -> None:
+    text = book_reference()
+    assert [name for name in FUNCTIONS if f"- `{name}(" not in text] == []
+    assert [name for name in ACROSS if f"- `across.{name}(" not in text] == []
+    assert [part.name for part in fields(Weights) if f"- `{part.name}`" not in text] == []
+    assert {f'"{timeframe}"' for timeframe in ("60m", "4h", "1d")} <= set(re.findall(r'"\w+"', text))
+    code = re.search(r"```python\n(.*?)\n```", text, re.DOTALL)
+    assert code is not None
+    assert compile_book(code.group(1)).name == "volatility_scaled_momentum"
+    assert "Signal" not in text
 
 
 def test_every_feature_is_listed_by_a_name_that_a_strategy_can_read() -> None:
