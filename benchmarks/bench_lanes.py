@@ -119,7 +119,12 @@ def main() -> None:
         archive = Path(folder) / "archive"
         archive.mkdir()
         names = make_archive(archive, max(sizes))
-        passes = {size: measured(names[:size], archive, Path(folder) / str(size)) for size in sizes}
+        passes = {}
+        for size in sizes:
+            passes[size] = measured(names[:size], archive, Path(folder) / str(size))
+            stages = passes[size]["stages"].values()
+            used, peak = sum(cost["cpu"] for cost in stages), max(cost["peak"] for cost in stages)
+            print(f"{size} symbols: {used:.0f} s of processor, peak {peak / 1e9:.2f} GB", file=sys.stderr, flush=True)
     print(f"{'':<44}" + "".join(f"{f'{size} symbols':>20}" for size in sizes))
     for part in ("stages", "assets") if options.assets else ("stages",):
         for name in passes[sizes[-1]][part]:
