@@ -113,7 +113,7 @@ def collect_health(
     list of Item
         In the order of the table.
     """
-    progress = WarehouseProgress(store, settings.symbols, settings.universe, settings.deep_start)
+    progress = WarehouseProgress(store, settings.symbols, settings.universe, settings.deep_start, one_look=True)
     known, archive = _ended(settings, now)
     return [
         *archive,

@@ -7,10 +7,10 @@ here: deciding what is due (`plan`).
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
@@ -35,17 +35,29 @@ from blofin_resources.warehouse import Warehouse
 from features import definitions_hash
 from features.bars import TS
 
+T = TypeVar("T")
+
 _STALE: Final = "SELECT DISTINCT CAST(ts AS DATE) AS day FROM {} WHERE definitions_hash <> ? AND ts >= ? AND ts < ?"
 
 
 @dataclass(frozen=True)
 class WarehouseProgress:
-    """`plan.Progress` of a warehouse for the symbols that are traded."""
+    """`plan.Progress` of a warehouse for the symbols that are traded.
+
+    Attributes
+    ----------
+    warehouse, symbols, universe, deep_start
+        Where results are, and what is followed.
+    one_look
+        Whether each question is asked once and its answer kept: for whoever looks at one moment, and writes nothing.
+    """
 
     warehouse: Warehouse
     symbols: Sequence[str]
     universe: str = OFF
     deep_start: date | None = None
+    one_look: bool = False
+    _answers: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def missing_days(self, first: date, as_of: datetime) -> Sequence[date]:
         """See `plan.Progress.missing_days`."""
@@ -84,6 +96,9 @@ class WarehouseProgress:
 
     def succeeded(self, job: str) -> frozenset[datetime]:
         """Return the as-of times for which the job's last table has rows; a report must also show the newest cycles."""
+        return self._asked(job, lambda: self._succeeded(job))
+
+    def _succeeded(self, job: str) -> frozenset[datetime]:
         if job != REPORT:
             return done_times(self.warehouse, job)
         reports = self.warehouse.read("SELECT as_of, report_json -> '$.cycles' AS shown FROM reports.daily_reports")
@@ -173,10 +188,21 @@ class WarehouseProgress:
 
     def _events(self) -> defaultdict[tuple[str, str], frozenset[datetime]]:
         """Return the as-of times by job and state."""
+        return self._asked(EVENTS, self._read_events)
+
+    def _read_events(self) -> defaultdict[tuple[str, str], frozenset[datetime]]:
         rows = self.warehouse.read(f"SELECT cycle, state, list(DISTINCT as_of) FROM {EVENTS} GROUP BY ALL")  # noqa: S608 - constant table
         events: defaultdict[tuple[str, str], frozenset[datetime]] = defaultdict(frozenset)
         events.update({(cycle, state): frozenset(times) for cycle, state, times in rows.iter_rows()})
         return events
+
+    def _asked(self, question: str, answer: Callable[[], T]) -> T:
+        if not self.one_look:
+            return answer()
+        if question not in self._answers:
+            self._answers[question] = answer()
+        kept: T = self._answers[question]
+        return kept
 
 
 def _given_up(events: Mapping[tuple[str, str], frozenset[datetime]], job: str) -> frozenset[datetime]:
