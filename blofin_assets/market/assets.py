@@ -149,7 +149,7 @@ def market_gaps(
     window = day_window(context, clock)
     ledger = update_gap_ledger(
         warehouse.open(), market.symbols, window.start, window.end,
-        as_of=clock.as_of(context.run), run_id=context.run.run_id,
+        as_of=clock.as_of(context.run), run_id=context.run.run_id, source=market.source(),
     )  # fmt: skip
     kinds = ledger.open.group_by("kind").agg(pl.col("bars").sum()).sort("kind")
     return dg.MaterializeResult(

@@ -25,9 +25,11 @@ def by_base(source: MarketSource, symbols: Sequence[str]) -> ByBase:
     return _grouped({symbol: found.get(symbol, TIMEFRAMES[0]) for symbol in symbols})
 
 
-def stored_by_base(store: Warehouse, symbols: Sequence[str]) -> ByBase:
-    """Return symbols by the shortest bars that are stored of them; those without any with the minutes."""
+def stored_by_base(store: Warehouse, symbols: Sequence[str], source: MarketSource | None = None) -> ByBase:
+    """Return symbols by the shortest bars that are stored of them; those without any by a source, else the minutes."""
     stored = _stored_bases(store, symbols)
+    if source is not None and len(stored) < len(symbols):
+        stored = _bases(source, [symbol for symbol in symbols if symbol not in stored]) | stored
     return _grouped({symbol: stored.get(symbol, TIMEFRAMES[0]) for symbol in symbols})
 
 

@@ -329,7 +329,14 @@ def store_positioning(
 
 
 def update_gap_ledger(
-    store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime, *, as_of: datetime, run_id: str
+    store: Warehouse,
+    symbols: Sequence[str],
+    start: datetime,
+    end: datetime,
+    *,
+    as_of: datetime,
+    run_id: str,
+    source: base.MarketSource | None = None,
 ) -> GapLedger:
     """Update `market.gaps` from the bars stored since `start`, and return the open gaps.
 
@@ -347,6 +354,8 @@ def update_gap_ledger(
         When the source was asked.
     run_id : str
         Run that writes.
+    source : MarketSource, optional
+        Says how long the bars of a symbol are of which none is stored yet; minutes where omitted.
 
     Returns
     -------
@@ -368,7 +377,7 @@ def update_gap_ledger(
     until = max(end, reached) if isinstance(reached, datetime) else end
     began, over = trading_periods(store, symbols, as_of)
     parts, gaps = [], []
-    for timeframe, group in stored_by_base(store, symbols).items():
+    for timeframe, group in stored_by_base(store, symbols, source).items():
         parts.append(_read(store, _candles(timeframe), group, start, until))
         gaps.append(
             find_gaps(parts[-1], group, start, until, found_at=as_of, timeframe=timeframe, listed=began, delisted=over)

@@ -59,8 +59,13 @@ def rounded(candles: pl.DataFrame) -> pl.DataFrame:
     return candles.with_columns(pl.col("volume", "quote_volume", "contracts").round_sig_figs(10))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("base", ["60m", "4h"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        *(pytest.param(base, marks=pytest.mark.long) for base in ("5m", "15m")),
+        *(pytest.param(base, marks=pytest.mark.slow) for base in ("60m", "4h", "1d")),
+    ],
+)
 def test_longer_bars_are_those_of_minutes_and_shorter_ones_are_not_made(
     base: Timeframe, archive: Archives, make_platform: Make
 ) -> None:

@@ -10,7 +10,7 @@ from support.warehouses import new_warehouse
 
 from blofin_resources.errors import MarketError
 from blofin_resources.market.archive import ArchiveMarket
-from blofin_resources.market.ingestion import store_candles
+from blofin_resources.market.ingestion import store_candles, update_gap_ledger
 from blofin_resources.warehouse import Warehouse
 from features.bars import MINUTES, TIMEFRAMES, Timeframe, bar_length
 
@@ -80,3 +80,15 @@ def test_the_view_of_bases_has_every_timeframe_with_its_length(store: Warehouse)
         tx.append("market.coverage", pl.DataFrame(rows))
     found = store.read("SELECT timeframe, minutes FROM market.bases WHERE symbol = timeframe")
     assert dict(found.iter_rows()) == MINUTES
+
+
+def test_before_its_first_bar_has_closed_a_symbol_lacks_none(store: Warehouse, tmp_path: Path) -> None:
+    write(tmp_path, "AA-USDT", "60m")
+    write(tmp_path, "DD-USDT", "1d")
+    until = START + timedelta(hours=5)
+    bring(store, tmp_path, "AA-USDT", "DD-USDT", until=until)
+    assert stored(store, "1d") == {}
+    found = update_gap_ledger(
+        store, ["AA-USDT", "DD-USDT"], START, until, as_of=until, run_id="test", source=ArchiveMarket(tmp_path)
+    )
+    assert found.open.is_empty()
