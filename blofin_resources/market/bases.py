@@ -26,7 +26,22 @@ def by_base(source: MarketSource, symbols: Sequence[str]) -> ByBase:
 
 
 def stored_by_base(store: Warehouse, symbols: Sequence[str], source: MarketSource | None = None) -> ByBase:
-    """Return symbols by the shortest bars that are stored of them; those without any by a source, else the minutes."""
+    """Return symbols by the shortest bars that are stored of them.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where bars are stored.
+    symbols : sequence of str
+        Symbols to tell apart.
+    source : MarketSource, optional
+        Says it of symbols of which no bar is stored yet; minutes where omitted.
+
+    Returns
+    -------
+    dict of Timeframe to list of str
+        Every symbol once, the shortest timeframe first.
+    """
     stored = _stored_bases(store, symbols)
     if source is not None and len(stored) < len(symbols):
         stored = _bases(source, [symbol for symbol in symbols if symbol not in stored]) | stored
