@@ -19,6 +19,7 @@ from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 from strategies.search.books import InSample, search_books
 from strategies.search.books.fitness import BookFitness
 from strategies.search.books.genome import BookFactory
+from strategies.search.books.panel import THIRDS
 
 SYMBOLS, DAYS, WARM_UP = 30, 365, 31
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ def main() -> None:
     in_sample = InSample(market, WINDOW)
     evaluator, factory, rng = BookFitness(in_sample), BookFactory("60m", {"interest": 0.0}), np.random.default_rng(2)
     genomes = [factory.random(rng) for _ in range(100)]
-    evaluator.prepare(genomes)
+    evaluator.prepare(genomes, THIRDS)
     for _ in range(2):  # the first time measures volatilities and betas, which all share
         spent = timed(lambda: [evaluator.full(genome) for genome in genomes])[1]
     each = 1e3 * spent / len(genomes)

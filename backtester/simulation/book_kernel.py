@@ -206,8 +206,8 @@ def _choose(side, free, inside, kept_ones, names, held, upward, sorted_value, si
     which are not. Tied values share what remains; `leg` takes place × size, a size by rank if `size` has none.
     """
     known = len(names)
-    start = 0
-    while start < known and free > 0:
+    start, end = 0, inside if kept_ones else known
+    while start < end and free > 0:
         first = sorted_value[known - 1 - start] if side > 0.0 else sorted_value[start]
         stop, tied = start, 0
         while stop < known and (sorted_value[known - 1 - stop] if side > 0.0 else sorted_value[stop]) == first:

@@ -444,9 +444,10 @@ class BookMarket:
         ndarray of shape (n_rows, n_symbols)
             With NaN for what is not known.
         """
-        last = self.last[rows]
-        age = (rows[:, None] - last) * self.step
-        good = (last >= 0) & (age <= oldest // timedelta(microseconds=1)) & (np.abs(found) <= LARGEST_VALUE)
+        good = np.abs(found) <= LARGEST_VALUE
+        age = rows[:, None] - self.last[rows]
+        if age.any():  # where no bar is missing, none is old
+            good &= (age <= rows[:, None]) & (age * self.step <= oldest // timedelta(microseconds=1))
         return np.where(good, found, np.nan)
 
     def volatilities(self, rows: IntArray) -> FloatArray:

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Final, Self
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from features.array_types import FloatArray
@@ -231,8 +230,14 @@ def alpha_and_beta(
     """
     if len(market) <= _LEAST or not varies(market.mean(), market.var()):
         return None, None, None
-    fit = scipy.stats.linregress(market, returns)
-    return float(fit.intercept) * year, float(fit.intercept_stderr) * year, float(fit.slope)
+    # written out: `scipy.stats.linregress` gives the same and takes a third of the time of all metrics of a book
+    count, mean, average = len(market), float(market.mean()), float(returns.mean())
+    x, y = market - mean, returns - average
+    spread, shared = float(x @ x), float(x @ y)
+    beta = shared / spread
+    rest = max(float(y @ y) - beta * shared, 0.0) / (count - 2)
+    error = math.sqrt(rest * (1.0 / count + mean * mean / spread))
+    return (average - beta * mean) * year, error * year, beta
 
 
 def fall(curve: FloatArray) -> float:

@@ -210,17 +210,16 @@ class Book(Written):
         if self.lookback:
             return market.values_at(self._everywhere(market, columns), rows, oldest)
         last = market.last[rows]
+        if len(rows) and (last == rows[:, None]).all():  # as is usual: no symbol's bar is missing where it is asked for
+            return market.fresh(self._at(market, columns, rows), rows, oldest)
         wanted = np.zeros(len(market.ts), dtype=np.bool_)
         wanted[last[last >= 0]] = True
         read = np.flatnonzero(wanted)
         if not len(read):
             return np.full(last.shape, np.nan)
-        flat: dict[str, Column] = {name: columns[name][read].reshape(-1) for name in self._program.features}
-        member = market.member[read]
-        ((found,),) = self._program.run_together([flat], [member.size], FlatCrossSection(member))
-        dense = np.asarray(found, dtype=np.float64).reshape(member.shape)
         places = (np.cumsum(wanted) - 1)[np.maximum(last, read[0])]
-        return market.fresh(np.take_along_axis(dense, places, axis=0), rows, oldest)
+        found = np.take_along_axis(self._at(market, columns, read), places, axis=0)
+        return market.fresh(found, rows, oldest)
 
     def scores(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return scores or weights at every bar.
@@ -262,6 +261,13 @@ class Book(Written):
         for part, (column,) in zip(parts, found, strict=True):
             values[part["row"].to_numpy()] = column
         return frame.select("symbol", "ts").with_columns(pl.Series("score", values, nan_to_null=True))
+
+    def _at(self, market: BookMarket, columns: Mapping[str, FloatArray], rows: IntArray) -> FloatArray:
+        """Return the values of the bars at some rows, each by itself; shape (n_rows, n_symbols)."""
+        flat: dict[str, Column] = {name: columns[name][rows].reshape(-1) for name in self._program.features}
+        member = market.member[rows]
+        ((found,),) = self._program.run_together([flat], [member.size], FlatCrossSection(member))
+        return np.asarray(found, dtype=np.float64).reshape(member.shape)
 
     def _everywhere(self, market: BookMarket, columns: Mapping[str, FloatArray]) -> FloatArray:
         """Return the values at every tradable bar, NaN elsewhere."""

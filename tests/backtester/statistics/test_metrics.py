@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+import scipy.stats
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lane_cases import random_case
 
 from backtester import LaneResult, pool, run_lanes
 from backtester.simulation.bar_arrays import hour_rows
-from backtester.statistics.metrics import Moments, bars_per_year, fall, hourly_returns, max_drawdown
+from backtester.statistics.metrics import Moments, alpha_and_beta, bars_per_year, fall, hourly_returns, max_drawdown
 from backtester.statistics.overfitting import _sharpes
 from features.array_types import FloatArray
 from features.bars import HOUR_US
@@ -228,3 +229,13 @@ def test_a_window_that_starts_inside_an_hour_begins_with_its_part() -> None:
     curve = np.array([1.1, 1.0, 1.3])
     assert hourly_returns(curve, 0) == pytest.approx([-0.1, 0.3])
     assert hourly_returns(curve, 60_000_000) == pytest.approx([0.1, -0.1, 0.3])
+
+
+@pytest.mark.parametrize("count", [3, 40, 5_000])
+def test_alpha_and_beta_are_those_of_least_squares(count: int) -> None:
+    rng = np.random.default_rng(count)
+    market = rng.normal(1e-4, 0.01, count)
+    returns = 0.7 * market + rng.normal(0.0, 0.02, count)
+    fit = scipy.stats.linregress(market, returns)
+    expected = (fit.intercept * 365.0, fit.intercept_stderr * 365.0, fit.slope)
+    assert alpha_and_beta(market, returns, 365.0) == pytest.approx(expected, rel=1e-9)
