@@ -82,8 +82,20 @@ class Judge(ABC, Generic[W, R]):
             raise StrategyError(msg)
         return version
 
-    def examine(self, version: W) -> R:
+    def examine(self, version: W, tries: list[TrialRow]) -> R:
         """Validate a version and return its results in the search window.
+
+        Parameters
+        ----------
+        version : Strategy or Book
+            The design.
+        tries : list of TrialRow
+            Gets its evaluation, also where the version is refused for what that shows.
+
+        Returns
+        -------
+        Scored or ScoredBook
+            The results.
 
         Raises
         ------
@@ -96,7 +108,8 @@ class Judge(ABC, Generic[W, R]):
                 "; ".join(f"{finding.check} on {finding.timeframe}: {finding.detail}" for finding in findings)
             )
         scored = self.scored(version)
-        if not self.row(scored).trades:
+        tries.append(self.row(scored))
+        if not tries[-1].trades:
             msg = "it made no trades in the search window"
             raise StrategyError(msg)
         same = find_duplicate(self.positions(version), self.taken)

@@ -87,16 +87,19 @@ def _design(
 ) -> tuple[list[Proposal], list[TrialRow]]:
     """Return one design and its refused predecessors, each as a proposal."""
     refused: list[Proposal] = []
+    lost: list[TrialRow] = []
     for _ in range(ROUNDS):
         before = asker.cost_usd
         answer = asker.ask("designer", prompt, Design)
         if not isinstance(answer, Answer):
-            return refused, []
+            return refused, lost
         design, cost = answer.value, asker.cost_usd - before
         shared: dict[str, Any] = {"reason": design.idea, "fails_when": design.fails_when, "cost_usd": cost}
-        came_of = fenced(_judged, judge_of, design.code, share, seed)
+        examined: list[TrialRow] = []
+        came_of = fenced(_judged, judge_of, design.code, share - len(lost), seed, examined)
         if isinstance(came_of, Failed):
-            refused.append(_refused(judge_of, came_of.reason, **shared))
+            lost += examined  # it saw returns: a try, whatever came of it
+            refused.append(_refused(judge_of, came_of.reason, evaluations=len(examined), **shared))
             prompt = prompt.again(design.code, came_of.reason)
             continue
         best, tries = came_of
@@ -105,18 +108,20 @@ def _design(
             version=best.strategy.version, evaluations=len(tries), strategy=best.strategy,
             design_prompt=answer.question, knows_until=answer.knows_until, **judge_of.seen(best), **shared,
         )  # fmt: skip
-        return [sound, *refused], tries
-    return refused, []
+        return [sound, *refused], [*lost, *tries]
+    return refused, lost
 
 
 def _refused(judge_of: Judge[Any, Any], why: str, **shared: Any) -> Proposal:
     return Proposal(judge_of.of.design, Author.CLAUDE, ProposalState.REFUSED, refusal=why, **shared)
 
 
-def _judged(judge_of: Judge[Any, Any], code: str, share: int, seed: int) -> tuple[Any, list[TrialRow]]:
+def _judged(
+    judge_of: Judge[Any, Any], code: str, share: int, seed: int, examined: list[TrialRow]
+) -> tuple[Any, list[TrialRow]]:
     """Return the best version of a text that passes all checks, with its evaluations."""
     version = judge_of.read(code)
-    judge_of.examine(version)
+    judge_of.examine(version, examined)
     return judge_of.tuned(version, share, seed)
 
 

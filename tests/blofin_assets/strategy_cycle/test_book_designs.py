@@ -70,7 +70,8 @@ def test_claude_designs_books_by_the_checks_and_the_budget_of_the_search(cycled:
     assert 0 < claude["evaluations"] <= claude["budget"]
     assert claude["cost_usd"] > 0
     tried = store.read("SELECT * FROM research.trials WHERE kind = 'book' AND author = 'claude' AND purpose = 'search'")
-    assert tried.height == claude["evaluations"] == sound["evaluations"].sum()
+    assert tried.height == claude["evaluations"] == made["evaluations"].sum()
+    assert set(tried["name"]) == {"fallers", "steady_climbers", "calm_ones"}
     assert tried["window_end"].unique().to_list() == [FIRST - timedelta(days=28)]
     written = store.read("SELECT * FROM research.books WHERE author = 'claude'")
     assert set(written["name"]) == {"fallers", "steady_climbers"}
