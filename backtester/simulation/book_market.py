@@ -5,6 +5,7 @@ marks, returns, volatilities, betas. Does not belong here: what a book does with
 (`backtester.simulation.book_kernel`), who belongs to a universe, reading from a store.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -403,8 +404,13 @@ class BookMarket:
             Ascending.
         """
         every, later = rebalance // timedelta(microseconds=1), phase // timedelta(microseconds=1)
-        rows: IntArray = np.flatnonzero((self.ts - MONDAY - later) % every == 0).astype(np.int64)
-        return rows[(rows >= begin) & (rows < len(self.ts) - 1)]
+        # bars lie at equal distances, so once one is a multiple of the interval, each so many bars later is one
+        apart = every // math.gcd(every, self.step)
+        first = np.flatnonzero((self.ts[:apart] - MONDAY - later) % every == 0)
+        if not len(first):
+            return np.empty(0, dtype=np.int64)
+        rows = np.arange(first[0], len(self.ts) - 1, apart, dtype=np.int64)
+        return rows[np.searchsorted(rows, begin) :]
 
     def values_at(self, values: FloatArray, rows: IntArray, oldest: timedelta) -> FloatArray:
         """Return the values of the last tradable bars at some rows.

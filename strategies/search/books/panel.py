@@ -86,6 +86,7 @@ class InSample:
         self._most_bytes = most_bytes
         self._grid = self.market.rebalance_rows(interval(rebalances_on(self.market.timeframe)[0]))
         self._terms: dict[Term, FloatArray] = {}
+        self._held = 0  # bytes of the terms
         self._lock = threading.Lock()
 
     @property
@@ -205,9 +206,10 @@ class InSample:
             if term not in self._terms:
                 book = _book(score, self.market.timeframe, ranked=ranked)
                 self._terms[term] = book.values_at(self.market, self.columns(book), self._grid)
+                self._held += self._terms[term].nbytes
             found = self._terms[term] = self._terms.pop(term)  # at the end: in the order in which they were asked for
-            while sum(array.nbytes for array in self._terms.values()) > self._most_bytes and len(self._terms) > 1:
-                del self._terms[next(iter(self._terms))]
+            while self._held > self._most_bytes and len(self._terms) > 1:
+                self._held -= self._terms.pop(next(iter(self._terms))).nbytes
         return found
 
 
