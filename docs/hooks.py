@@ -32,7 +32,7 @@ def on_config(config: MkDocsConfig) -> None:
         {"Tutorials": pages("tutorials")},
         {"Guides": pages("guides")},
         {"Extending": pages("extending")},
-        {"Reference": ["reference/index.md", *(f"reference/{room}.md" for room in rooms())]},
+        {"Reference": ["reference/index.md", "WAREHOUSE.md", *(f"reference/{room}.md" for room in rooms())]},
         {"Project": [page for page in ROOT_PAGES if (ROOT / page).exists()]},
     ]
 

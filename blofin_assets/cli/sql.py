@@ -4,8 +4,10 @@ Belongs here: the statement or prompt, and the table in the terminal. Does not b
 """
 
 import contextlib
+import re
 import shutil
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +19,20 @@ import typer
 from blofin_resources.errors import BlofinError
 from blofin_resources.queries import query
 from blofin_resources.settings import Settings
+from blofin_resources.suggestions import did_you_mean
 from blofin_resources.texts import for_terminal
 from blofin_resources.warehouse import Warehouse
 
 _HELP: Final = """\
 One query at a time, which Enter ends: SELECT, FROM, VALUES, DESCRIBE, SUMMARIZE or EXPLAIN. Nothing can be written.
   .tables, show tables    tables and views, with what they hold
-  describe research.trades    columns of one of them
+  .describe research.trades    columns of one of them, with what they hold
+  Tab    completes names of tables, views and columns
   from market.candles_1m limit 5    its first rows
   .help, help    this
   .quit, quit, exit, Ctrl-D    end"""
+
+_DESCRIBE: Final = re.compile(r"(?:\.describe|\.d|\\d)\s+(\S+)", re.IGNORECASE)
 
 _WORDS: Final = {
     **dict.fromkeys((".tables", "show tables", "show all tables", ".schema", r"\d", r"\dt"), "tables"),
@@ -57,7 +63,12 @@ def run_sql(query: str | None) -> None:
 
 def _prompt(warehouse: Warehouse, folder: Path) -> None:
     with contextlib.suppress(ImportError):  # line editing where the platform has it
-        import readline  # noqa: F401
+        import readline
+
+        known = names(warehouse)
+        readline.set_completer_delims(" \t\n,()=<>*")
+        readline.set_completer(lambda text, number: completion(known, text, number))
+        readline.parse_and_bind("tab: complete")
     typer.echo(f"{for_terminal(str(folder))}: read-only; .tables lists the tables, .help the commands")
     while True:
         try:
@@ -88,8 +99,14 @@ def _answer(warehouse: Warehouse, text: str) -> str:
     word = _word(text)
     if word in {"help", "quit"}:
         return _HELP
+    asked = _DESCRIBE.fullmatch(text.strip().rstrip("; "))
     try:
-        shown = _listed(tables(warehouse)) if word == "tables" else _shown(warehouse.read(text))
+        if word == "tables":
+            shown = _listed(tables(warehouse))
+        elif asked is not None:
+            shown = _listed(described(warehouse, asked[1]))
+        else:
+            shown = _shown(warehouse.read(text))
         return for_terminal(shown)
     except BlofinError as error:
         if isinstance(error.__cause__, duckdb.Error):  # with its hints, and the mark below the place
@@ -102,14 +119,60 @@ def tables(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.read(query("cli/tables"))
 
 
-def _listed(tables: pl.DataFrame) -> str:
-    """Return a line for each table and view with its whole comment."""
-    longest = max(len(name) for name in tables["name"])
+def described(warehouse: Warehouse, name: str) -> pl.DataFrame:
+    """Return `name`, `kind` (SQL type) and `comment` of each column of a table or view.
+
+    Raises
+    ------
+    BlofinError
+        If there is no such table or view; the text names the nearest.
+    """
+    found = warehouse.read(query("cli/columns"), {"name": name})
+    if found.is_empty():
+        known = tables(warehouse)["name"].to_list()
+        msg = f"there is no table or view {name}{did_you_mean([name], known)}; .tables lists them"
+        raise BlofinError(msg)
+    return found.select(name="column_name", kind="data_type", comment="comment")
+
+
+def names(warehouse: Warehouse) -> list[str]:
+    """Return the names of tables, views and columns, in order."""
+    columns = warehouse.read(query("cli/columns"), {"name": None})
+    return sorted({*columns["name"], *columns["column_name"]})
+
+
+def completion(known: Sequence[str], text: str, number: int) -> str | None:
+    """Return a known name that begins with a text, as readline asks for them.
+
+    Parameters
+    ----------
+    known : sequence of str
+        Names, in the order in which they are offered.
+    text : str
+        What was typed of the name; case does not count.
+    number : int
+        Which of the names that fit, from 0.
+
+    Returns
+    -------
+    str or None
+        None after the last.
+    """
+    found = [name for name in known if name.startswith(text.lower())]
+    return found[number] if number < len(found) else None
+
+
+def _listed(named: pl.DataFrame) -> str:
+    """Return each row of `name`, `kind` and `comment`, on as many lines as it takes."""
+    longest, widest = (max(len(text) for text in named[column]) for column in ("name", "kind"))
     width = shutil.get_terminal_size((120, 40)).columns
     return "\n".join(
-        _fitting(f"{name:<{longest}}  {kind:<5}  {' '.join((comment or '').split())}", width)
-        for name, kind, comment in tables.iter_rows()
-    )
+        textwrap.fill(
+            f"{name:<{longest}}  {kind:<{widest}}  {' '.join((comment or '').split())}", width,
+            subsequent_indent=" " * min(longest + widest + 4, width // 2), replace_whitespace=False,
+        )
+        for name, kind, comment in named.iter_rows()
+    )  # fmt: skip
 
 
 def _shown(frame: pl.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""What the tables look like, known without a warehouse.
+"""What the tables and views look like, known without a warehouse.
 
 Belongs here: columns, types and comments, read from the SQL files that are their one description. Does not belong
 here: creating tables (`_schema`), the columns of the feature tables, which come from the feature registry.
@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 def table_columns(table: str) -> tuple[Column, ...]:
-    """Return the columns of a table, `schema.table`, in order.
+    """Return the columns of a table or view, `schema.table`, in order; those of views have no comment.
 
     Raises
     ------
@@ -49,10 +49,21 @@ def table_comments() -> dict[str, str]:
     }
 
 
+@cache
+def view_comments() -> dict[str, str]:
+    """Return what each view answers, by `schema.view`, in the order of names."""
+    return {
+        view: comment or ""
+        for view, comment in _query(
+            "SELECT schema_name || '.' || view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY 1"
+        )
+    }
+
+
 def _query(query: str) -> list[tuple[Any, ...]]:
     """Apply the SQL files to an empty database in memory and return what a query reads back."""
     with duckdb.connect() as connection:
-        for path in sorted((FILES / "schema").glob("*.sql")):
+        for path in (*sorted((FILES / "schema").glob("*.sql")), *sorted((FILES / "views").glob("*.sql"))):
             connection.execute(_LAKE_ONLY.sub("", path.read_text(encoding="utf-8")))
         return connection.execute(query).fetchall()
 

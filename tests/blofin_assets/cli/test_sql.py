@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.warehouses import new_warehouse
 
-from blofin_assets.cli.sql import run_sql
+from blofin_assets.cli.sql import completion, names, run_sql
+from blofin_resources.warehouse import Warehouse
 
 ANSWERED = ("SELECT 40 + 2", "SELECT DATE '20000-01-01' AS far", "SELECT NULL::DATE AS none")
 EMPTY = ("-- a comment", "/* one */", ";;")
@@ -102,6 +103,29 @@ def test_tables_and_views_are_listed_whoever_asks(ask: Callable[[str], tuple[str
     assert len(kinds) > 50, "the list is whole"
     assert max(map(len, out.splitlines())) <= 120 + len("blofin> ")
     assert err == ""
+
+
+@pytest.mark.parametrize("words", [".describe research.trades", "\\d research.trades;"])
+def test_columns_are_described_in_whole(ask: Callable[[str], tuple[str, str]], words: str) -> None:
+    out, err = ask(f"{words}\n")
+    assert "pnl  " in out
+    assert "of a book, of the largest notional held" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 120 + len("blofin> ")
+    assert err == ""
+
+
+def test_a_table_that_is_not_there_has_its_nearest_named(ask: Callable[[str], tuple[str, str]]) -> None:
+    _, err = ask(".describe research.trade\n")
+    assert err == ("there is no table or view research.trade (did you mean research.trades?); .tables lists them\n")
+
+
+def test_names_are_completed(stored: Path) -> None:
+    with Warehouse.open_readonly(stored) as warehouse:
+        known = names(warehouse)
+    found = [completion(known, "research.tra", number) for number in range(3)]
+    assert found == ["research.trade_costs", "research.trades", None]
+    assert completion(known, "total_pnl", 0) == "total_pnl_pct"
+    assert completion(known, "nothing of it", 0) is None
 
 
 @pytest.mark.parametrize("word", ["exit", "quit", "EXIT;", ".quit", ".exit", "exit()"])
