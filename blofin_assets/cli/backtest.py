@@ -5,14 +5,11 @@ tables of a book (`blofin_assets.cli.backtest_book`).
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
-import polars as pl
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,25 +21,16 @@ from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
 from blofin_assets.cli.backtest_book import backtest_stored_book
+from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import Session, open_session
+from blofin_assets.cli.stored import Span, chosen_timeframes, shown_path, stored_window
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import pooled_of, row_id, trial_rows
-from blofin_assets.shared.candle_cache import feature_manager
-from blofin_assets.shared.fence import each_alone
-from blofin_assets.shared.margin_rules import margin_rules
 from blofin_assets.shared.trial_ledger import configuration, count_trials
 from blofin_assets.shared.vocabulary import Author, Kind
-from blofin_assets.strategy_cycle.population import loaded_library
 from blofin_resources.errors import BlofinError
-from blofin_resources.market import is_synthetic
-from blofin_resources.market.bases import ByBase, shorter_than, stored_by_base
-from blofin_resources.market.steps import load_steps, way_out
-from blofin_resources.suggestions import did_you_mean
-from features.bars import TIMEFRAMES, Timeframe
 from strategies.language.book import Book
 from strategies.language.strategy import Strategy
-from strategies.registry import BOOKS, library_files, load_book
-from strategies.untrusted.compiler import compile_file
 
 RUN_ID: Final = "blofin backtest"
 """`run_id` of the trial's row: this is no Dagster run."""
@@ -50,7 +38,7 @@ RUN_ID: Final = "blofin backtest"
 DEFAULT_DAYS: Final = 7
 """Length of a strategy's window."""
 
-_EXAMPLE: Final = "for example: blofin backtest ema_crossover --days 7 --param fast=8"
+EXAMPLE: Final = "for example: blofin backtest ema_crossover --days 7 --param fast=8"
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,7 @@ class Request:
 
 def run_backtest(request: Request) -> None:
     """Backtest a strategy or a book of the library or of a file, print it and write its page."""
-    found = _with_params(_found(request.strategy), request.params)
+    found = with_parameters(request.strategy, request.params, EXAMPLE)
     if isinstance(found, Book):
         _run_book(found, request)
     else:
@@ -86,7 +74,10 @@ def _run_book(book: Book, request: Request) -> None:
     start: datetime | timedelta | None = request.start
     if request.days is not None:
         _refuse({"--start": start}, "--days is the length of the window")
-        start = timedelta(days=_days(request.days))
+        if request.days < 1:
+            msg = f"--days {request.days}: give at least one day"
+            raise BlofinError(msg)
+        start = timedelta(days=request.days)
     capital = DEFAULT_CAPITAL if request.capital is None else request.capital
     backtest_stored_book(open_session(), book, start, end, capital, RUN_ID)
 
@@ -100,35 +91,29 @@ def _refuse(given: Mapping[str, object], reason: str) -> None:
 
 
 def _run_strategy(strategy: Strategy, request: Request) -> None:
-    options = {"--start": request.start, "--end": request.end, "--capital": request.capital}
-    _refuse(options, f"{strategy.name} is a strategy, whose window is --days before --as-of")
-    days = _days(DEFAULT_DAYS if request.days is None else request.days)
-    timeframes = _timeframes(request.timeframes, strategy)
+    _refuse({"--capital": request.capital}, f"{strategy.name} is a strategy, whose lanes have a fixed capital")
+    timeframes = chosen_timeframes(request.timeframes, strategy)
     session = open_session()
-    symbols = _symbols(request.symbols, session)
-    _require_bars_of(timeframes, stored_by_base(session.warehouse, symbols))
-    end = _end(session, symbols, request.as_of)
-    start = end - timedelta(days=days)
-    kept_out = _kept_out(session, symbols, end)
-    manager = feature_manager(session.warehouse, end)
-    rules = margin_rules(session.warehouse, symbols, end)
-    evaluation = evaluate([strategy], manager, symbols, start, end, Costs(), timeframes=timeframes, rules=rules)[0]
+    span = Span(request.as_of, request.start, request.end, request.days)
+    stored = stored_window(session, request.symbols, timeframes, span, days=DEFAULT_DAYS)
+    start, end = stored.window.start, stored.window.end
+    evaluation = evaluate(
+        [strategy], stored.manager, stored.symbols, start, end, Costs(), timeframes=timeframes, rules=stored.rules
+    )[0]
     evidence = gather(evaluation, seed=session.settings.seed)
     sharpe = _ledger(session, evaluation, evidence, end)
     begin = pooled_of(evaluation).start
-    candles = pl.concat(
-        session.warehouse.candles(symbols, timeframe, begin, end).with_columns(pl.lit(timeframe).alias("timeframe"))
-        for timeframe in timeframes
-    )
-    page = backtest_page(evaluation, candles, evidence=evidence, sharpe=sharpe, market=_market(session))
-    path = write_whole(session.settings.warehouse.resolve() / "backtests" / _page_name(evaluation, end), page)
+    candles = stored.candles(timeframes, begin)
+    page = backtest_page(evaluation, candles, evidence=evidence, sharpe=sharpe, market=stored.market)
+    path = write_whole(stored.page(_page_name(evaluation, end)), page)
     out = Console()
-    out.print(_table(evaluation, _market(session)))
+    out.print(_table(evaluation, stored.market))
     if begin > start:
         has = f"{(end - begin) / timedelta(days=1):.1f} days"
-        out.print(f"--days {days}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
+        asked = DEFAULT_DAYS if request.days is None else request.days
+        out.print(f"--days {asked}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
     out.print(_coverage(evaluation.lanes))
-    for line in kept_out:
+    for line in stored.kept_out:
         out.print(line, markup=False, soft_wrap=True)
     settled = {lane.bars.settled_by for lane in evaluation.packed} - {None, "1m"}
     for timeframe in sorted(settled, key=str):
@@ -137,9 +122,7 @@ def _run_strategy(strategy: Strategy, request: Request) -> None:
     if levered or any(lane.signals.liquidatable for lane in evaluation.packed):
         out.print(f"liquidations by {_LIQUIDATED[pooled_of(evaluation).liquidation_price]}")
     out.print(_beside(pooled_of(evaluation), evidence, sharpe))
-    out.print(
-        f"page: {os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}", markup=False, soft_wrap=True
-    )
+    out.print(f"page: {shown_path(path)}", markup=False, soft_wrap=True)
 
 
 _LIQUIDATED: Final = {
@@ -156,120 +139,6 @@ def _page_name(evaluation: Evaluation, end: datetime) -> str:
     return f"{evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"
 
 
-def _found(name: str) -> Strategy | Book:
-    """Return a strategy or book of the library by name, or compile a file, which is never executed as Python."""
-    path = Path(name)
-    if path.suffix == ".py":
-        if not path.is_file():
-            msg = f"no file {name}; {_EXAMPLE}"
-            raise BlofinError(msg)
-        return compile_file(path)
-    strategies, broken = loaded_library()
-    books = each_alone(library_files(BOOKS), load_book)
-    broken = {path.stem: reason for path, reason in books.failed} | broken
-    if name in broken:
-        msg = f"{name} cannot be loaded: {broken[name]}"
-        raise BlofinError(msg)
-    library: dict[str, Strategy | Book] = {book.name: book for _, book in books.done}
-    library |= {strategy.name: strategy for strategy in strategies}
-    if name not in library:
-        hint = did_you_mean([name], library) or f"; there are {', '.join(library)}; or give a .py file"
-        msg = f"no strategy or book {name!r}{hint}"
-        raise BlofinError(msg)
-    return library[name]
-
-
-def _with_params(strategy: Strategy | Book, pairs: Sequence[str]) -> Strategy | Book:
-    if not pairs:
-        return strategy
-    values = {}
-    for text in pairs:
-        name, sign, value = text.partition("=")
-        try:
-            values[name.strip()] = float(value)
-        except ValueError:
-            sign = ""
-        if not sign:
-            msg = f"--param {text!r} is not name=number; {strategy.name} has {', '.join(strategy.parameters) or 'none'}"
-            raise BlofinError(msg)
-    unknown = [name for name in values if name not in strategy.parameters]
-    if unknown:
-        hint = did_you_mean(unknown, strategy.parameters)
-        have = ", ".join(strategy.parameters) or "none"
-        msg = f"{strategy.name} has no parameter {', '.join(unknown)}{hint}; its parameters are {have}"
-        raise BlofinError(msg)
-    return strategy.with_parameters(**values)
-
-
-def _timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, ...]:
-    if text is None:
-        return strategy.timeframes
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in TIMEFRAMES]
-    if unknown:
-        hint = did_you_mean(unknown, TIMEFRAMES)
-        msg = f"--timeframes {', '.join(unknown)}{hint}; there are {', '.join(TIMEFRAMES)}"
-        raise BlofinError(msg)
-    chosen = tuple(name for name in TIMEFRAMES if name in names)
-    if not set(chosen) & set(strategy.timeframes):
-        msg = f"{strategy.name} trades on {', '.join(strategy.timeframes)}, none of {', '.join(chosen)}"
-        raise BlofinError(msg)
-    return chosen
-
-
-def _require_bars_of(timeframes: Sequence[Timeframe], bases: ByBase) -> None:
-    shortest = next(iter(bases))
-    if not set(timeframes) - set(shorter_than(shortest)):
-        symbols = ", ".join(symbol for group in bases.values() for symbol in group)
-        msg = (
-            f"there are no bars of {', '.join(timeframes)}: the shortest of {symbols} are of {shortest}; "
-            "choose a strategy that trades on these or longer ones"
-        )
-        raise BlofinError(msg)
-
-
-def _symbols(text: str | None, session: Session) -> list[str]:
-    symbols = [name.strip().upper() for name in text.split(",")] if text else list(session.settings.symbols)
-    stored = session.warehouse.known_symbols()
-    unknown = [symbol for symbol in symbols if symbol not in stored]
-    if unknown:
-        have = ", ".join(stored) or "none yet; run: blofin run"
-        hint = did_you_mean(unknown, stored)
-        msg = f"no candles of {', '.join(unknown)} in {session.settings.warehouse}{hint}; there are {have}"
-        raise BlofinError(msg)
-    return symbols
-
-
-def _end(session: Session, symbols: list[str], as_of: datetime) -> datetime:
-    """Return the last full hour up to which every symbol is stored, not after the as-of."""
-    stored = session.warehouse.read(
-        "SELECT min(through) AS through FROM (SELECT max(through) AS through FROM market.coverage "
-        "WHERE dataset = 'features_60m' AND symbol IN (SELECT unnest(?)) GROUP BY symbol)",
-        [symbols],
-    )["through"][0]
-    if stored is None:
-        msg = f"nothing is stored for {', '.join(symbols)} in {session.settings.warehouse}; run: blofin run"
-        raise BlofinError(msg)
-    end: datetime = min(stored, as_of)
-    return end.replace(minute=0, second=0, microsecond=0)
-
-
-def _kept_out(session: Session, symbols: list[str], end: datetime) -> list[str]:
-    """Return a line for each price step that excludes its symbol; refuse if no symbol is left."""
-    steps = load_steps(session.warehouse, end, symbols)
-    lines = [f"{step}: symbol excluded; {way_out(step)}" for step in steps.open]
-    if steps.out.issuperset(symbols):
-        raise BlofinError("; ".join(lines))
-    return lines
-
-
-def _days(days: int) -> int:
-    if days < 1:
-        msg = f"--days {days}: give at least one day"
-        raise BlofinError(msg)
-    return days
-
-
 def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: datetime) -> SharpeEvidence:
     """Record the trial, and compute the evidence of the Sharpe ratio with the number of trials."""
     pooled, store = pooled_of(evaluation), session.warehouse
@@ -282,10 +151,6 @@ def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: d
     errors = () if evidence.zero_cost_se is None else (evidence.zero_cost_se,)
     tries = count_trials(store, Kind.STRATEGY, pooled.start, pooled.end)
     return sharpe_evidence(pooled.present_returns, episodes_of(evaluation.scored_trades), tries, errors)
-
-
-def _market(session: Session) -> str:
-    return f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
 
 
 _COLUMNS: Final = {

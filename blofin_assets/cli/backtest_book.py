@@ -4,10 +4,8 @@ Belongs here: the tables, the trial, the file. Does not belong here: arguments (
 (`blofin_assets.shared.deep_market`), backtesting and the page itself (`backtester`).
 """
 
-import os
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import polars as pl
@@ -19,13 +17,13 @@ from backtester import BookEvaluation
 from backtester.book_page import book_page
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
+from blofin_assets.cli.stored import market_name, shown_path
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id
 from blofin_assets.shared.book_rows import BookRun, book_trial_rows
 from blofin_assets.shared.deep_market import DeepMarket, deep_market
 from blofin_assets.shared.trial_ledger import count_trials
 from blofin_assets.shared.vocabulary import Author, Kind
-from blofin_resources.market import is_synthetic
 from features.steps import Step, find_steps
 from strategies.language.book import Book
 
@@ -80,7 +78,7 @@ def backtest_stored_book(
     run = BookRun(book, market, found, session.settings.universe)
     tries = _count(session, run, run_id)
     out = Console()
-    name = f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
+    name = market_name(session)
     window = " to ".join(_day(moment) for moment in (market.start, market.end))
     _show(out, f"{book.name}, {window}\non the {name} market", _summary(metrics, capital))
     if len(found.result.tranches) > 1:
@@ -98,8 +96,7 @@ def backtest_stored_book(
     which = row_id(*run.configuration, book.parameters, market.start, market.end, capital)[:8]
     folder = session.settings.warehouse.resolve() / "backtests"
     path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
-    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
-    for line in (*notes, f"page: {shown}"):
+    for line in (*notes, f"page: {shown_path(path)}"):
         out.print(line, markup=False, soft_wrap=True)
 
 

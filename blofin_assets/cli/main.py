@@ -9,6 +9,7 @@ import io
 import sys
 import traceback
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -74,19 +75,53 @@ def backtest(
     ] = None,
     param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; repeatable.")] = None,
     as_of: AsOf = None,
-    start: Annotated[str | None, typer.Option(help="Book: first day that trades, such as 2025-03-01.")] = None,
-    end: Annotated[str | None, typer.Option(help="Book: end of the window (UTC).", show_default="all stored")] = None,
+    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
     capital: Annotated[
         float | None, typer.Option(help="Book: capital in quote currency.", show_default="10000")
     ] = None,
 ) -> None:
     """Backtest a strategy on stored candles (a table, a page with plots), or a book on the stored universe (tables)."""
+    from blofin_assets.cli.idea import idea_of, numbers
+
+    numbers(idea_of(strategy, "for example: blofin backtest ema_crossover --days 7 --param fast=8"), param or [])
+    begin, until = _window(start, end)
     from blofin_assets.cli.backtest import Request, run_backtest
 
-    begin, until = (
-        None if text is None else parse_moment(text, f"--{name}") for name, text in (("start", start), ("end", end))
-    )
     run_backtest(Request(strategy, symbols, timeframes, days, param or [], parse_moment(as_of), begin, until, capital))
+
+
+@app.command()
+def sweep(
+    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
+    param: Annotated[
+        list[str] | None, typer.Option(help="A range, name=low:high:step; or name=number, fixed; repeatable.")
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(help="Draw so many points by Sobol.", show_default="the whole grid", min=1)
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
+    ] = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
+    ] = None,
+    days: Annotated[int | None, typer.Option(help="Length of the window.", show_default="45")] = None,
+    as_of: AsOf = None,
+    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
+) -> None:
+    """Run every point of a grid of parameters on stored candles: heat maps, the plateau around the best, its luck."""
+    from blofin_assets.cli.idea import idea_of, ranges
+
+    named = idea_of(strategy, "for example: blofin sweep ema_crossover --param fast=5:15:1")
+    ranges(named, param or [], grid=points is None)
+    begin, until = _window(start, end)
+    from blofin_assets.cli.stored import Span
+    from blofin_assets.cli.sweep import Request, run_sweep
+
+    span = Span(parse_moment(as_of), begin, until, days)
+    run_sweep(Request(strategy, param or [], points, symbols, timeframes, span))
 
 
 @app.command()
@@ -208,6 +243,17 @@ def daemon() -> None:
     from blofin_assets.cli.ui import run_daemon
 
     run_daemon()
+
+
+def _window(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return the times of a window; refuse one that is empty or reversed before anything is loaded."""
+    begin, until = (
+        None if text is None else parse_moment(text, f"--{name}") for name, text in (("start", start), ("end", end))
+    )
+    if begin is not None and until is not None and begin >= until:
+        msg = f"the window is empty: --start {start} is not before --end {end}; swap them, or give an earlier start"
+        raise BlofinError(msg)
+    return begin, until
 
 
 def main() -> None:

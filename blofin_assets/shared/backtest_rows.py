@@ -5,7 +5,7 @@ Belongs here: column names and ids. Does not belong here: evaluating (`backteste
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from backtester import Evaluation, LaneResult, PooledResult
 from backtester.evaluation.standard_metrics import stored
-from blofin_assets.shared.trial_ledger import configuration, lanes_of
+from blofin_assets.shared.trial_ledger import Configuration, configuration
 from blofin_assets.shared.vocabulary import Purpose
 from features.bars import TS
 
@@ -154,27 +154,100 @@ def trial_rows(
     """
     return _frame(
         [
-            {
-                "id": row_id(
-                    "trial", kind, author, as_of, *configuration(evaluation, kind), pooled_of(evaluation).start
-                ),
-                "lanes": lanes_of(evaluation),
-                "as_of": as_of,
-                "kind": kind,
-                "author": author,
-                "name": evaluation.name,
-                "version": evaluation.version,
-                "window_start": pooled_of(evaluation).start,
-                "window_end": pooled_of(evaluation).end,
-                "snapshot_id": snapshot,
-                "score": pooled_of(evaluation).score,
-                "trades": pooled_of(evaluation).trades,
-                "sharpe": pooled_of(evaluation).sharpe,
-                "params": json.dumps(dict(evaluation.parameters), sort_keys=True),
-                "purpose": Purpose.HOLDOUT,
-            }
+            trial_row(
+                configuration(evaluation, kind), author, as_of, snapshot, pooled_of(evaluation), evaluation.parameters
+            )
             for evaluation in evaluations
         ]
+    )
+
+
+def trial_row(
+    tried: Configuration,
+    author: str,
+    as_of: datetime,
+    snapshot: int,
+    pooled: PooledResult,
+    parameters: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return the row of `research.trials` of one configuration on one window.
+
+    Parameters
+    ----------
+    tried : Configuration
+        What was evaluated.
+    author, as_of, snapshot
+        As in `trial_rows`.
+    pooled : PooledResult
+        Its result; the window is this one's.
+    parameters : dict of str to float
+        Values in force.
+
+    Returns
+    -------
+    dict of str to value
+        Columns of the table.
+    """
+    kind, name, version, lanes = tried
+    return {
+        "id": row_id("trial", kind, author, as_of, *tried, pooled.start),
+        "lanes": lanes,
+        "as_of": as_of,
+        "kind": kind,
+        "author": author,
+        "name": name,
+        "version": version,
+        "window_start": pooled.start,
+        "window_end": pooled.end,
+        "snapshot_id": snapshot,
+        "score": pooled.score,
+        "trades": pooled.trades,
+        "sharpe": pooled.sharpe,
+        "params": json.dumps(dict(parameters), sort_keys=True),
+        "purpose": Purpose.HOLDOUT,
+    }
+
+
+def swept_rows(
+    tried: Configuration,
+    author: str,
+    as_of: datetime,
+    snapshot: int,
+    window: tuple[datetime, datetime],
+    points: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return the rows of `research.trials` of many versions of one strategy on one window.
+
+    Parameters
+    ----------
+    tried : Configuration
+        What was evaluated; each point has its own version instead.
+    author, as_of, snapshot
+        As in `trial_rows`.
+    window : tuple of datetime
+        Start and end.
+    points : DataFrame
+        `version`, `params` (JSON), `score`, `trades` and `sharpe` of each.
+
+    Returns
+    -------
+    DataFrame
+        One row per version, as `trial_row` gives it.
+    """
+    kind, name, _, lanes = tried
+    start, end = window
+    ids = [row_id("trial", kind, author, as_of, kind, name, version, lanes, start) for version in points["version"]]
+    return points.select("version", "params", "score", "trades", "sharpe").with_columns(
+        pl.Series("id", ids, pl.String),
+        pl.lit(lanes).alias("lanes"),
+        pl.lit(as_of).cast(TS).alias("as_of"),
+        pl.lit(kind).alias("kind"),
+        pl.lit(author).alias("author"),
+        pl.lit(name).alias("name"),
+        pl.lit(start).cast(TS).alias("window_start"),
+        pl.lit(end).cast(TS).alias("window_end"),
+        pl.lit(snapshot).alias("snapshot_id"),
+        pl.lit(Purpose.HOLDOUT.value).alias("purpose"),
     )
 
 

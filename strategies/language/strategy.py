@@ -38,10 +38,10 @@ from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, overload
 import numpy as np
 import polars as pl
 
-from features.array_types import FloatArray
+from features.array_types import BoolArray, FloatArray
 from features.bars import CANDLE_SCHEMA, DEFAULT_TIMEFRAMES, TIMEFRAMES, Timeframe, readable_on
 from features.registry import definition_hash, dtype_of
-from strategies.language.columns import Program, Truth, column_of
+from strategies.language.columns import Column, Program, Truth, column_of
 from strategies.language.values import Kind, LanguageError, Value, boolean, constant, feature_value, number
 from strategies.untrusted.source_text import cut_lines
 
@@ -522,23 +522,53 @@ class Strategy(Written):
         every = frame.select("symbol", "ts").join(signals, on=["symbol", "ts"], how="left", maintain_order="left")
         return every.with_columns(pl.col(CONDITIONS).fill_null(False))
 
-    def _evaluated(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """Evaluate over the sound bars of one symbol."""
-        columns = {name: column_of(bars[name]) for name in self._features.names()}
-        results = self._program.run(columns, bars.height)
+    @property
+    def reads(self) -> list[str]:
+        """The features and candle columns that the signal is computed from, sorted."""
+        return self._features.names()
+
+    def on_columns(
+        self, columns: Mapping[str, Column], bars: int
+    ) -> tuple[dict[str, BoolArray], dict[str, float | FloatArray]]:
+        """Evaluate the signal over the sound bars of one symbol, given as arrays.
+
+        Parameters
+        ----------
+        columns : mapping of str to array of shape (bars,) or Truth
+            Each of `reads`, as `strategies.language.columns.column_of` makes them.
+        bars : int
+            How many there are.
+
+        Returns
+        -------
+        tuple of dict of str to ndarray of shape (bars,), and dict of str to number or ndarray of shape (bars,)
+            The conditions that are set, and the numbers that are set: of an expression NaN where there is no entry,
+            `time_stop` in whole bars.
+
+        Notes
+        -----
+        No look-ahead: row t depends on rows up to t.
+        """
+        results = self._program.run(columns, bars)
         names = [name for name, given in self._given().items() if isinstance(given, Value)]
         values = dict(zip(names, results, strict=True))
         fires = {name: value.yes for name, value in values.items() if isinstance(value, Truth)}
-        levels = {name: _within(name, value) for name, value in values.items() if not isinstance(value, Truth)}
+        within = {name: _within(name, value) for name, value in values.items() if not isinstance(value, Truth)}
         for name in ("long_entry", "short_entry"):
-            for level in levels.values() if name in fires else ():
-                fires[name] = fires[name] & ~np.isnan(level)
+            for known in within.values() if name in fires else ():
+                fires[name] = fires[name] & ~np.isnan(known)
+        levels: dict[str, float | FloatArray] = {}
+        for name, given in self.signal.levels().items():
+            level: float | FloatArray = within[name] if isinstance(given, Value) else float(given)
+            levels[name] = np.floor(level) if name == "time_stop" else level
+        return fires, levels
+
+    def _evaluated(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """Evaluate over the sound bars of one symbol."""
+        fires, levels = self.on_columns({name: column_of(bars[name]) for name in self.reads}, bars.height)
         nowhere = np.zeros(bars.height, dtype=np.bool_)
         conditions = [pl.Series(name, fires.get(name, nowhere)) for name in CONDITIONS]
-        numbers = [
-            _level(name, levels[name] if isinstance(given, Value) else np.full(bars.height, given))
-            for name, given in self.signal.levels().items()
-        ]
+        numbers = [_level(name, np.broadcast_to(level, bars.height)) for name, level in levels.items()]
         return pl.DataFrame([bars["symbol"], bars["ts"], *conditions, *numbers])
 
     def _given(self) -> dict[str, Value | float]:
@@ -590,7 +620,7 @@ def _within(name: str, column: FloatArray) -> FloatArray:
 def _level(name: str, values: FloatArray) -> pl.Series:
     """Return a number of the signal as a column; null for NaN."""
     column = pl.Series(name, values, pl.Float64, nan_to_null=True)
-    return column.floor().cast(pl.Int32) if name == "time_stop" else column
+    return column.cast(pl.Int32) if name == "time_stop" else column
 
 
 def feature_kind(name: str) -> Kind:

@@ -16,7 +16,6 @@ the window's first bar. A panel may be shared by threads; results do not depend 
 evaluated before.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,11 +57,11 @@ from features.bars import (
 )
 from features.engine import compute, needs
 from features.feature_manager import FUNDING_HISTORY, FeatureManager
+from strategies.language.columns import Column as LanguageColumn
+from strategies.language.columns import Truth, column_of
 from strategies.language.strategy import Strategy
-from strategies.language.values import Value
 from strategies.validation.duplicates import Positions, positions
 
-_BITS: Final = pl.sum_horizontal(pl.col(name).cast(pl.UInt8) * bit for name, bit in SIGNAL_COLUMNS.items())
 LaneKey = tuple[str, Timeframe]
 Column: TypeAlias = FloatArray | BoolArray
 
@@ -156,6 +155,28 @@ class LaneRows:
     bars: Bars
     lead: int
     place: npt.NDArray[np.int64] | None
+
+    def inside(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the window's part of a column over the lane's sound bars; zero, or NaN, on other bars.
+
+        Parameters
+        ----------
+        column : ndarray of shape (n_sound_bars,)
+            Look-back included.
+
+        Returns
+        -------
+        ndarray of shape (n_bars,)
+            A row for each bar of the window.
+        """
+        within = column[self.lead :]
+        if self.place is None:
+            return within
+        whole = np.zeros(len(self.bars), dtype=column.dtype)
+        if column.dtype == np.float64:
+            whole[:] = np.nan
+        whole[self.place] = within
+        return whole
 
 
 class Panel:
@@ -324,16 +345,46 @@ class Panel:
         self._reach(strategy)
         wanted = run_timeframes(strategy)
         own = {key: lane for key, lane in self._lanes.items() if key[1] in wanted}
-        frames = self._with_features({key: strategy.features(key[1]) for key in own})
         paid, default = costs or self.costs, MarginRules()
-        lanes = []
-        for key, lane in own.items():
+        signals = self._of_language(strategy, own) if isinstance(strategy, Strategy) else self._of_frames(strategy, own)
+        lanes = [Lane(lane.bars, signals[key], paid, self.rules.get(key[0], default)) for key, lane in own.items()]
+        return unit_lanes(lanes, self.market, largest_notional(lanes, strategy.timeframes))
+
+    def warm(self, strategies: Iterable[Strategy]) -> None:
+        """Compute what some strategies read on their lanes: many features at once are faster."""
+        wanted: dict[tuple[str, LaneKey], None] = {}
+        for strategy in strategies:
+            self._reach(strategy)
+            for key in self.lanes_of(timeframes=run_timeframes(strategy)):
+                wanted.update(dict.fromkeys((name, key) for name in strategy.reads))
+        self._read_columns(wanted)
+
+    def _of_language(self, strategy: Strategy, lanes: Mapping[LaneKey, LaneRows]) -> dict[LaneKey, Signals]:
+        """Return the signals of a strategy in the language: its arrays need no frame, which saves most of the work."""
+        read = self._read_columns([(name, key) for key in lanes for name in strategy.reads])
+        signals = {}
+        for key, lane in lanes.items():
+            columns = {name: read[name, key] for name in strategy.reads}
+            first = next(iter(columns.values()))
+            rows = len(first.yes if isinstance(first, Truth) else first)
+            fires, levels = strategy.on_columns(columns, rows)
+            bits = np.zeros(rows, dtype=np.uint8)
+            for name, fired in fires.items():
+                bits |= fired.view(np.uint8) * np.uint8(SIGNAL_COLUMNS[name])
+            inside = {name: level if isinstance(level, float) else lane.inside(level) for name, level in levels.items()}
+            rules = self.rules.get(key[0], MarginRules())
+            signals[key] = Signals.from_arrays(lane.inside(bits), lane.bars, rules, **inside)
+        return signals
+
+    def _of_frames(self, strategy: StrategyLike, lanes: Mapping[LaneKey, LaneRows]) -> dict[LaneKey, Signals]:
+        """Return the signals of anything else from frames."""
+        frames = self._with_features({key: strategy.features(key[1]) for key in lanes})
+        signals = {}
+        for key, lane in lanes.items():
             frame = strategy.signals(frames.pop(key))
             inside = frame.slice(len(frame) - len(lane.bars))
-            rules = self.rules.get(key[0], default)
-            signals = _signals(strategy, inside, lane.bars, rules)
-            lanes.append(Lane(lane.bars, signals, paid, rules))
-        return unit_lanes(lanes, self.market, largest_notional(lanes, strategy.timeframes))
+            signals[key] = Signals.from_frame(inside, lane.bars, self.rules.get(key[0], MarginRules()))
+        return signals
 
     def run_lanes(self, strategy: StrategyLike, lanes: Sequence[Lane], *, evidence: bool = False) -> PanelRun:
         """Run lanes that are packed already.
@@ -431,6 +482,24 @@ class Panel:
                 array = self._array(values, self._sound[key])
                 self._cache.put(("array", name, *key), array)
                 found[name, key] = array
+        return found
+
+    def _read_columns(self, wanted: Iterable[tuple[str, LaneKey]]) -> dict[tuple[str, LaneKey], LanguageColumn]:
+        """Return columns over the sound bars as the language reads them; what is not in the cache is computed once."""
+        found: dict[tuple[str, LaneKey], LanguageColumn] = {}
+        missing = []
+        with self._lock:
+            for name, key in wanted:
+                held = self._cache.get(("column", name, *key))
+                if held is None:
+                    missing.append((name, key))
+                else:
+                    found[name, key] = held
+            for (name, key), values in self._series(missing, keep=False).items():
+                sound = self._sound[key]
+                column = column_of(values if sound is None else values.gather(sound))
+                self._cache.put(("column", name, *key), column)
+                found[name, key] = column
         return found
 
     @staticmethod
@@ -679,20 +748,9 @@ class _Bounded:
 
 
 def _bytes(value: Any) -> int:
+    if isinstance(value, Truth):
+        return value.yes.nbytes + value.no.nbytes
     return int(value.nbytes if isinstance(value, np.ndarray) else value.estimated_size())
-
-
-def _signals(strategy: StrategyLike, frame: pl.DataFrame, bars: Bars, rules: MarginRules) -> Signals:
-    """Check signals; those of a strategy in the language are complete and in order, which saves most of the work."""
-    if not isinstance(strategy, Strategy):
-        return Signals.from_frame(frame, bars, rules)
-    levels: dict[str, float | FloatArray] = {}
-    for name, level in strategy.signal.levels().items():
-        if isinstance(level, Value):
-            levels[name] = frame[name].to_numpy()  # null becomes NaN
-        else:
-            levels[name] = math.floor(level) if name == "time_stop" else level
-    return Signals.from_arrays(frame.select_seq(_BITS).to_series().to_numpy(), bars, rules, **levels)
 
 
 def _held_hours(output: KernelOutput, scored: Sequence[int]) -> float:

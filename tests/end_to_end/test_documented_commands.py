@@ -45,7 +45,7 @@ ALONE: Final = {
 """Values of options that a page lists by their names alone."""
 
 CHEAP: Final = frozenset({"status", "sql"})
-DEAR: Final = frozenset({"backtest", "report", "reproduce"})
+DEAR: Final = frozenset({"backtest", "sweep", "report", "reproduce"})
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def test_each_command_of_blofin_is_one_with_these_arguments(command: Command) ->
     if not arguments and needed:  # named in a sentence
         return
     parsed = subcommand.make_context(name, list(arguments))
-    if name == "backtest":
+    if name in {"backtest", "sweep"}:
         strategy = parsed.params["strategy"]
         names = {each.name for each in (*load_library(), *load_books())}
         assert strategy in names or strategy.endswith(".py"), command

@@ -22,7 +22,8 @@ from support.warehouses import new_warehouse
 from backtester import Costs, SignalError, evaluate
 from backtester.resampling import aggregate
 from backtester.statistics.windows import HOLDOUT_LENGTH, HOLDOUT_NAME, CycleWindows, Window
-from blofin_assets.cli.backtest import _found
+from blofin_assets.cli.backtest import EXAMPLE
+from blofin_assets.cli.loading import loaded
 from blofin_assets.drift import inputs, performance
 from blofin_assets.drift.assets import drift_rows
 from blofin_assets.forward import assets as forward
@@ -376,8 +377,8 @@ def test_a_broken_file_of_the_library_is_left_out_and_named(
     assert names == ["ema_crossover", "rsi_reversion"]
     assert [each.strategy.name for each in load_population.load_population(platform.warehouse, END)] == names
     with pytest.raises(BlofinError, match=r"broken cannot be loaded: .*broken\.py:2: division by zero"):
-        _found("broken")
-    assert _found("ema_crossover").name == "ema_crossover"
+        loaded("broken", EXAMPLE)
+    assert loaded("ema_crossover", EXAMPLE).name == "ema_crossover"
     for name in names:
         (tmp_path / f"{name}.py").write_text("")
     with pytest.raises(BlofinError, match=r"no strategy of the library can be loaded: .*holds none; "):

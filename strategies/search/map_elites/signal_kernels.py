@@ -104,8 +104,8 @@ def lane_signals(genome: Genome, columns: Columns, lane: LaneRows) -> Signals:
     """
     bits = entry_bits(genome, columns)
     levels = _levels(genome, columns, bits)
-    inside = {name: _in_window(column, lane) if len(column) > 1 else column for name, column in levels.items()}
-    return Signals(_in_window(bits, lane), inside)
+    inside = {name: lane.inside(column) if len(column) > 1 else column for name, column in levels.items()}
+    return Signals(lane.inside(bits), inside)
 
 
 def signals_of(genome: Genome, panel: Panel, keys: list[LaneKey]) -> list[Signals]:
@@ -161,18 +161,6 @@ def _levels(genome: Genome, columns: Columns, bits: ByteArray) -> dict[str, Floa
     if genome.hold:
         levels["time_stop"] = np.array([float(genome.hold)])
     return levels
-
-
-def _in_window(column: npt.NDArray[Any], lane: LaneRows) -> npt.NDArray[Any]:
-    """Return the window's part of a column over sound rows, nothing on the others."""
-    inside = column[lane.lead :]
-    if lane.place is None:
-        return inside
-    whole = np.zeros(len(lane.bars), dtype=column.dtype)
-    if column.dtype == np.float64:
-        whole[:] = np.nan
-    whole[lane.place] = inside
-    return whole
 
 
 def _signed(x, high, low, side, trigger, bars, sides):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
