@@ -124,6 +124,44 @@ def sweep(
     run_sweep(Request(strategy, param or [], points, symbols, timeframes, span))
 
 
+@app.command("walk-forward")
+def walk_forward(
+    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
+    train: Annotated[str, typer.Option(help="Length of each training window, such as 90d, 36h, 4w.")] = "90d",
+    test: Annotated[str, typer.Option(help="Length of each test after it.")] = "30d",
+    anchored: Annotated[bool, typer.Option("--anchored", help="Train on everything before each test.")] = False,
+    budget: Annotated[
+        int | None, typer.Option(help="Evaluations in each window.", show_default="BLOFIN_TUNING_BUDGET", min=2)
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="A parameter of the version to begin with, name=number; repeatable.")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
+    ] = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
+    ] = None,
+    as_of: AsOf = None,
+    start: Annotated[
+        str | None, typer.Option(help="Start of the first training window (UTC).", show_default="all stored")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="End of the last test (UTC).", show_default="all stored")] = None,
+) -> None:
+    """Choose parameters on each window and trade them on the next: the joined tests, and how far training lasted."""
+    from blofin_assets.cli.idea import idea_of, length_of, numbers
+
+    numbers(idea_of(strategy, "for example: blofin walk-forward ema_crossover --train 28d --test 7d"), param or [])
+    for option, text in (("--train", train), ("--test", test)):
+        length_of(text, option)
+    begin, until = _window(start, end)
+    from blofin_assets.cli.stored import Span
+    from blofin_assets.cli.walk_forward import Request, run_walk
+
+    span = Span(parse_moment(as_of), begin, until)
+    run_walk(Request(strategy, train, test, anchored, budget, param or [], symbols, timeframes, span))
+
+
 @app.command()
 def report(
     day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],

@@ -62,6 +62,8 @@ class Stored:
         Those asked for, or all that are traded.
     window : Window
         From full hour to full hour; the candles may begin later.
+    first : datetime
+        Begin of the first day of which any of the symbols has candles.
     manager : FeatureManager
         As of the window's end.
     rules : dict of str to MarginRules
@@ -73,6 +75,7 @@ class Stored:
     session: Session
     symbols: list[str]
     window: Window
+    first: datetime
     manager: FeatureManager
     rules: dict[str, MarginRules]
     kept_out: list[str] = field(default_factory=list)
@@ -127,10 +130,10 @@ def stored_window(
     """
     chosen = _symbols(symbols, session)
     _require_bars_of(timeframes, stored_by_base(session.warehouse, chosen))
-    window = _window(session, chosen, span, days)
+    window, first = _window(session, chosen, span, days)
     kept_out = _kept_out(session, chosen, window.end)
     rules = margin_rules(session.warehouse, chosen, window.end)
-    return Stored(session, chosen, window, feature_manager(session.warehouse, window.end), rules, kept_out)
+    return Stored(session, chosen, window, first, feature_manager(session.warehouse, window.end), rules, kept_out)
 
 
 def chosen_timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, ...]:
@@ -189,7 +192,7 @@ def _symbols(text: str | None, session: Session) -> list[str]:
     return symbols
 
 
-def _window(session: Session, symbols: list[str], span: Span, days: int) -> Window:
+def _window(session: Session, symbols: list[str], span: Span, days: int) -> tuple[Window, datetime]:
     if span.start is not None and span.days is not None:
         msg = f"--start and --days {span.days}: --days is the length of the window; leave one out"
         raise BlofinError(msg)
@@ -215,7 +218,7 @@ def _window(session: Session, symbols: list[str], span: Span, days: int) -> Wind
     if end <= first:
         msg = f"the window's end {end:{_FORM}} is before {begins}; give a later one"
         raise BlofinError(msg)
-    return Window(start, end)
+    return Window(start, end), first
 
 
 def _hour(moment: datetime) -> datetime:

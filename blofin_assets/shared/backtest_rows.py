@@ -66,7 +66,7 @@ def backtest_rows(evaluations: Sequence[Evaluation], as_of: datetime, snapshot: 
                     **stored(result),
                 }
             )
-    return _frame(rows)
+    return frame_of(rows)
 
 
 def pooled_of(evaluation: Evaluation) -> PooledResult:
@@ -152,7 +152,7 @@ def trial_rows(
     DataFrame
         One row per evaluation.
     """
-    return _frame(
+    return frame_of(
         [
             trial_row(
                 configuration(evaluation, kind), author, as_of, snapshot, pooled_of(evaluation), evaluation.parameters
@@ -265,7 +265,8 @@ def _labelled(frame: pl.DataFrame, evaluation: Evaluation, kind: str, as_of: dat
     )
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame, with times as tables hold them."""
     frame = pl.DataFrame(rows, infer_schema_length=None)
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return frame.with_columns(pl.col(times).cast(TS))

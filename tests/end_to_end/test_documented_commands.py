@@ -40,12 +40,12 @@ STANDS_FOR: Final = {
 
 ALONE: Final = {
     "--symbols": "BTC-USDT", "--timeframes": "60m", "--days": "2", "--param": "fast=8", "k=v": "",
-    "--start": "2026-03-01", "--end": "2026-03-12", "--capital": "10000",
+    "--start": "2026-03-01", "--end": "2026-03-12", "--capital": "10000", "--train": "6d", "--test": "3d",
 }  # fmt: skip
 """Values of options that a page lists by their names alone."""
 
 CHEAP: Final = frozenset({"status", "sql"})
-DEAR: Final = frozenset({"backtest", "sweep", "report", "reproduce"})
+DEAR: Final = frozenset({"backtest", "sweep", "walk-forward", "report", "reproduce"})
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def test_each_command_of_blofin_is_one_with_these_arguments(command: Command) ->
     if not arguments and needed:  # named in a sentence
         return
     parsed = subcommand.make_context(name, list(arguments))
-    if name in {"backtest", "sweep"}:
+    if name in {"backtest", "sweep", "walk-forward"}:
         strategy = parsed.params["strategy"]
         names = {each.name for each in (*load_library(), *load_books())}
         assert strategy in names or strategy.endswith(".py"), command

@@ -1,0 +1,263 @@
+"""`blofin walk-forward`: parameters chosen on each window and traded on the next, as a table, sentences and a page.
+
+Belongs here: arguments, the table, the sentences, the trials, the file. Does not belong here: tuning and running
+(`strategies.search.walk_forward`), the page itself (`backtester.walk_page`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from backtester.evaluation.pooling import PooledResult
+from backtester.statistics.metrics import HOURS_PER_YEAR
+from backtester.statistics.overfitting import SharpeEvidence, sharpe_evidence
+from backtester.statistics.windows import Fold, Window, walk_forward
+from backtester.walk_page import walk_page
+from blofin_assets.cli.idea import length_of
+from blofin_assets.cli.loading import with_parameters
+from blofin_assets.cli.session import open_session
+from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
+from blofin_assets.reporting.assets import write_whole
+from blofin_assets.shared.backtest_rows import frame_of, row_id, trial_row
+from blofin_assets.shared.trial_ledger import count_trials
+from blofin_assets.shared.vocabulary import Author, Kind
+from blofin_resources.errors import BlofinError
+from features.bars import Timeframe
+from strategies.language.book import Book
+from strategies.language.strategy import Strategy
+from strategies.search.panel import PanelRun
+from strategies.search.walk_forward import MOST_FOLDS, Joined, Step, walk
+
+RUN_ID: Final = "blofin walk-forward"
+"""`run_id` of the trials' rows: this is no Dagster run."""
+
+EXAMPLE: Final = "for example: blofin walk-forward ema_crossover --train 28d --test 7d"
+
+_ALL_DAYS: Final = 20_000
+_FEW: Final = 4
+"""Windows below which nothing is said of the order of their results."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments, unparsed."""
+
+    strategy: str
+    train: str
+    test: str
+    anchored: bool
+    budget: int | None
+    params: Sequence[str]
+    symbols: str | None
+    timeframes: str | None
+    span: Span
+
+
+def run_walk(request: Request) -> None:
+    """Tune on each window, run the choice on the next, print what came and write the page.
+
+    Raises
+    ------
+    BlofinError
+        If an argument is wrong, or the data are shorter than one step.
+    """
+    train, test = length_of(request.train, "--train"), length_of(request.test, "--test")
+    strategy = with_parameters(request.strategy, request.params, EXAMPLE)
+    if isinstance(strategy, Book):
+        msg = f"{strategy.name} is a book, and a walk forward tunes strategies; run: blofin backtest {strategy.name}"
+        raise BlofinError(msg)
+    if not strategy.parameters:
+        msg = f"{strategy.name} has no parameters to choose; run: blofin backtest {strategy.name}"
+        raise BlofinError(msg)
+    timeframes = tuple(each for each in chosen_timeframes(request.timeframes, strategy) if each in strategy.timeframes)
+    session = open_session()
+    stored = stored_window(session, request.symbols, timeframes, request.span, days=_ALL_DAYS)
+    folds = _folds(stored, request, train, test)
+    budget = session.settings.tuning_budget if request.budget is None else request.budget
+    progress = Progress(
+        TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
+        console=Console(stderr=True),
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task("windows", total=len(folds))
+        steps = walk(
+            stored.manager,
+            strategy,
+            stored.symbols,
+            folds,
+            timeframes=timeframes,
+            rules=stored.rules,
+            budget=budget,
+            seed=session.settings.seed,
+            done=lambda _: progress.advance(task),
+        )
+    _finish(Console(), stored, strategy, steps, request, budget)
+
+
+def _folds(stored: Stored, request: Request, train: timedelta, test: timedelta) -> list[Fold]:
+    """Return the steps that the window has room for, the last test ending where it ends."""
+    window = Window(max(stored.window.start, stored.first), stored.window.end)
+    count = (window.length - train) // test
+    if count < 1:
+        msg = (
+            f"--train {request.train} and --test {request.test} need {_days(train + test)}, and there are "
+            f"{_days(window.length)} of {', '.join(stored.symbols)}, {window.start:%Y-%m-%d %H:%M} to "
+            f"{window.end:%Y-%m-%d %H:%M}; give shorter ones"
+        )
+        raise BlofinError(msg)
+    if count > MOST_FOLDS:
+        msg = f"--test {request.test} cuts {_days(window.length)} into {count:,} steps, more than {MOST_FOLDS}; "
+        raise BlofinError(msg + "give a longer --test")
+    return walk_forward(
+        window, count, train=None if request.anchored else train, first_train=window.length - count * test
+    )
+
+
+def _days(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):.1f} days"
+
+
+def _finish(
+    out: Console, stored: Stored, strategy: Strategy, steps: Sequence[Step], request: Request, budget: int
+) -> None:
+    tries = _count(stored, strategy, steps)
+    joined, written = Joined.of([step.test for step in steps]), Joined.of([step.written for step in steps])
+    errors = [step.test.gross_se for step in steps if step.test.gross_se is not None]
+    # each window's error is of a part: that of the whole is smaller by the root of their number
+    error = (math.sqrt(float(np.mean(np.square(errors))) / len(errors)),) if errors else ()
+    luck = sharpe_evidence(joined.returns, joined.episodes, 1, error)
+    windows = _windows(steps)
+    lasted = _lasted(windows, joined, written, luck)
+    begin, end = steps[0].fold.train.start, steps[-1].fold.test.end
+    how = "anchored" if request.anchored else "rolling"
+    lengths = ", ".join(dict.fromkeys(lane[1] for lane in steps[-1].test.lane_trades))
+    window = (
+        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC · {', '.join(stored.symbols)} on {lengths} · "
+        f"train {request.train}, test {request.test}, {how}, {budget} evaluations a window · {stored.market}"
+    )
+    notes = [
+        *stored.kept_out,
+        f"{tries:,} configurations have been tried on any of the tested days; each further walk is another try",
+    ]
+    page = walk_page(
+        strategy.name,
+        windows,
+        joined.hours,
+        [("chosen before each window", joined.equity), ("as written", written.equity)],
+        sharpe=luck,
+        lasted=lasted,
+        window=window,
+        notes=notes,
+    )
+    which = row_id(strategy.version, begin, end, request.train, request.test, how, budget, stored.symbols, lengths)[:8]
+    path = write_whole(stored.page(f"{strategy.name}_walk_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
+    out.print(_table(strategy, windows, stored.market, window))
+    for line in (*lasted, *notes, f"page: {shown_path(path)}"):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _count(stored: Stored, strategy: Strategy, steps: Sequence[Step]) -> int:
+    """Record every version as a trial on each window that it saw; return how many were tried on the tested days."""
+    store = stored.session.warehouse
+    as_of, snapshot = steps[-1].fold.test.end, store.snapshot_id()
+
+    def row(version: str, lanes: str, pooled: PooledResult, parameters: Mapping[str, float]) -> dict[str, Any]:
+        tried = (Kind.STRATEGY.value, strategy.name, version, lanes)
+        return trial_row(tried, Author.USER, as_of, snapshot, pooled, parameters)
+
+    rows: dict[Any, dict[str, Any]] = {}
+    for step in steps:
+        seen = [row(each.strategy.version, each.lanes, each.pooled, each.strategy.parameters) for each in step.tried]
+        for run, version in ((step.test, step.chosen), (step.written, strategy)):
+            seen.append(row(version.version, _lanes(run, strategy.timeframes), run.pooled, version.parameters))
+        rows |= {each["id"]: each for each in seen}
+    with store.transaction(RUN_ID) as tx:
+        tx.append("research.trials", frame_of(list(rows.values())), key=["id"])
+    return count_trials(store, Kind.STRATEGY, steps[0].fold.test.start, as_of)
+
+
+def _lanes(run: PanelRun, timeframes: Sequence[Timeframe]) -> str:
+    scored = (f"{symbol}:{timeframe}" for symbol, timeframe in run.lane_trades if timeframe in timeframes)
+    return ",".join(sorted(scored))
+
+
+def _windows(steps: Sequence[Step]) -> pl.DataFrame:
+    """Return a row for each step, as `backtester.walk_page.walk_page` takes it."""
+    rows = []
+    for step in steps:
+        train, test = step.train.pooled, step.test.pooled
+        rows.append(
+            {
+                "start": step.fold.test.start,
+                "end": step.fold.test.end,
+                "parameters": ", ".join(f"{name} {value:g}" for name, value in step.chosen.parameters.items()),
+                "train_sharpe": train.sharpe,
+                "train_day_pct": _a_day(train),
+                "test_sharpe": test.sharpe,
+                "test_se": test.sharpe_se,
+                "test_pct": test.total_pnl_pct,
+                "test_day_pct": _a_day(test),
+                "trades": test.trades,
+                "written_pct": step.written.pooled.total_pnl_pct,
+            }
+        )
+    floats = ("train_sharpe", "test_sharpe", "test_se")
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
+
+
+def _a_day(pooled: PooledResult) -> float:
+    return pooled.total_pnl_pct / ((pooled.end - pooled.start) / timedelta(days=1))
+
+
+def _lasted(windows: pl.DataFrame, joined: Joined, written: Joined, luck: SharpeEvidence) -> list[str]:
+    """Return how far training results lasted, a sentence each."""
+    train, test = (float(np.mean(windows[name].to_numpy())) for name in ("train_day_pct", "test_day_pct"))
+    share = f", {test / train:.0%} of it" if train > 0.0 else ""
+    lines = [f"Chosen versions earned {train:+.3f} % a day in training and {test:+.3f} % a day in the tests{share}."]
+    gained = int((windows["test_pct"] > 0.0).sum())
+    lines.append(f"{gained} of {len(windows)} tests gained.")
+    pairs = windows.select("train_sharpe", "test_sharpe").drop_nulls()
+    if len(pairs) >= _FEW:
+        rank = float(spearmanr(pairs["train_sharpe"].to_numpy(), pairs["test_sharpe"].to_numpy()).statistic)
+        if math.isfinite(rank):
+            lines.append(
+                f"Rank correlation of the ratios in training and test, over {len(pairs)} windows: {rank:+.2f}."
+            )
+    own, plain = (100.0 * float(curve.equity[-1] - 1.0) for curve in (joined, written))
+    better = "more" if own > plain else "no more"
+    lines.append(f"Joined tests {own:+.2f} %, as written {plain:+.2f} %: choosing earned {better} than leaving it.")
+    if luck.sharpe is None or luck.se is None:
+        lines.append("The joined tests have no Sharpe ratio.")
+    else:
+        year = math.sqrt(HOURS_PER_YEAR)
+        known = luck.unknown or f"above zero with probability {luck.probabilistic:.3f}, if this were the only walk"
+        lines.append(f"Sharpe ratio of the joined tests {luck.sharpe * year:.2f} ± {luck.se * year:.2f}: {known}.")
+    return lines
+
+
+def _table(strategy: Strategy, windows: pl.DataFrame, market: str, window: str) -> Table:
+    table = Table(title=f"{strategy.name} on the {market} market\n{window}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("test", "chosen", "train Sharpe", "test Sharpe", "test %", "written %", "trades"):
+        table.add_column(heading, justify="left" if heading in ("test", "chosen") else "right")
+    for row in windows.rows(named=True):
+        ratio = "–" if row["test_sharpe"] is None else f"{row['test_sharpe']:.1f} ±{row['test_se']:.1f}"
+        table.add_row(
+            f"{row['start']:%y-%m-%d}",
+            row["parameters"],
+            "–" if row["train_sharpe"] is None else f"{row['train_sharpe']:.1f}",
+            ratio,
+            f"{row['test_pct']:+.2f}",
+            f"{row['written_pct']:+.2f}",
+            str(row["trades"]),
+        )
+    return table

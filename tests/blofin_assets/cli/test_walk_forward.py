@@ -1,0 +1,71 @@
+"""`blofin walk-forward` as a user meets it."""
+
+from dataclasses import replace
+
+import pytest
+from support.platform import AS_OF, Platform
+
+from blofin_assets.cli.stored import Span
+from blofin_assets.cli.walk_forward import Request, run_walk
+from blofin_resources.errors import BlofinError
+
+ASKED = Request("ema_crossover", "6d", "3d", False, 3, [], None, "60m", Span(AS_OF))
+
+
+@pytest.fixture(scope="module")
+def stored(done: Platform) -> Platform:
+    return done
+
+
+@pytest.fixture
+def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(stored.settings.warehouse))
+    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(stored.settings.symbols))
+    monkeypatch.setenv("DAGSTER_HOME", stored.instance.root_directory)
+    monkeypatch.setenv("COLUMNS", "100")
+    return stored
+
+
+def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
+    here: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_walk(ASKED)
+    shown = capsys.readouterr().out
+    assert "of 2 tests gained" in shown
+    assert "Chosen versions earned" in shown
+    [page] = (here.settings.warehouse / "backtests").glob("ema_crossover_walk_*.html")
+    text = page.read_text(encoding="utf-8")
+    assert "train 6d, test 3d, rolling, 3 evaluations a window" in text
+    assert text.count("<svg") == 2
+    windows = here.warehouse.read(
+        "SELECT window_start, window_end, count(*) AS tried FROM research.trials WHERE author = 'user' "
+        "GROUP BY ALL ORDER BY 1, 2"
+    ).rows()
+    days = [(start.day, end.day) for start, end, _ in windows]
+    assert days == [(1, 7), (4, 10), (7, 10), (10, 13)]
+    assert [tried for _, _, tried in windows][:2] == [3, 3]
+    run_walk(replace(ASKED, anchored=True))
+    starts = here.warehouse.read(
+        "SELECT DISTINCT window_start, window_end FROM research.trials WHERE author = 'user' ORDER BY 1, 2"
+    ).rows()
+    assert (1, 10) in {(start.day, end.day) for start, end in starts}, "anchored: trained on all before the test"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"train": "90d", "test": "30d"}, ("need 120.0 days", "there are 12.0 days of BTC-USDT, ETH-USDT")),
+        ({"train": "3"}, ("--train '3' is not a length of time", "90d")),
+        ({"test": "0d"}, ("--test '0d' is not a length of time",)),
+        ({"params": ["fst=1"]}, ("no parameter fst", "fast")),
+        ({"strategy": "funding_carry"}, ("funding_carry is a book", "blofin backtest funding_carry")),
+        ({"span": Span(AS_OF, start=AS_OF.replace(year=2020))}, ("--start 2020", "begin at 2026-03-01")),
+    ],
+)
+def test_what_is_wrong_is_named(changed: dict[str, object], words: tuple[str, ...]) -> None:
+    with pytest.raises((BlofinError, ValueError)) as error:
+        run_walk(replace(ASKED, **changed))
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
