@@ -18,6 +18,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from backtester.evaluation.breakdown import Breakdown
 from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import FEW_TRADES, PooledResult
 from backtester.evaluation.robustness import Evidence
@@ -39,6 +40,7 @@ def backtest_page(
     *,
     evidence: Evidence | None = None,
     sharpe: SharpeEvidence | None = None,
+    parts: Breakdown | None = None,
     market: str = "",
     notes: Sequence[str] = (),
 ) -> str:
@@ -55,6 +57,8 @@ def backtest_page(
         Robustness of the evaluation.
     sharpe : SharpeEvidence, optional
         Deflated Sharpe ratio and related statistics.
+    parts : Breakdown, optional
+        The result by quarter, session, regime and symbol, the equity of holding, and the band of drawdowns.
     market : str
         Where the candles came from, e.g. `sample (synthetic)`; printed under the title.
     notes : sequence of str
@@ -94,7 +98,9 @@ def backtest_page(
         thin=thin_lanes(evaluation.lanes),
         evidence=evidence,
         sharpe=sharpe,
-        equity_plot=svg(_equity_figure(pooled), "equity"),
+        parts=parts,
+        tables=_tables(parts),
+        equity_plot=svg(_equity_figure(pooled, parts), "equity"),
         cost_plot=svg(_cost_figure(evaluation.scored), "costs"),
         trade_plots=[
             (f"{lane.symbol} {lane.timeframe}", svg(figure, f"{lane.symbol}{lane.timeframe}"))
@@ -194,10 +200,31 @@ def _times(micros: Any) -> Any:
     return np.asarray(micros, dtype="datetime64[us]")
 
 
-def _equity_figure(pooled: PooledResult) -> Figure:
+def _tables(parts: Breakdown | None) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Return heading, sentence and rows of each table by time."""
+    if parts is None:
+        return []
+    regimes = (
+        "What the market did in the 30 days (up or down) and the 7 days (calm or wild) before each hour. The line "
+        "between calm and wild is the median of the window, known at its end alone."
+    )
+    named = (
+        ("By quarter", "", parts.quarters),
+        ("By session", "The hour in which each return came.", parts.sessions),
+        ("By regime of the market", regimes, parts.regimes),
+    )
+    return [(heading, said, frame.rows(named=True)) for heading, said, frame in named if frame.height]
+
+
+def _equity_figure(pooled: PooledResult, parts: Breakdown | None = None) -> Figure:
     figure, (top, bottom) = axes_of(4.6, 2, (2.0, 1.0))
     times = _times(pooled.hours)
-    top.plot(times, 100.0 * (pooled.equity - 1.0), color=INK, linewidth=1.4)
+    top.plot(times, 100.0 * (pooled.equity - 1.0), color=INK, linewidth=1.4, label="strategy")
+    if parts is not None:
+        top.plot(times, 100.0 * (parts.holding - 1.0), color=MUTED, linewidth=1.0, label="holding the same lanes")
+        top.legend(loc="best", ncols=2, frameon=False, fontsize="small")
+        low, _, high = (-100.0 * depth for depth in parts.band)
+        bottom.axhspan(high, low, color=MUTED, alpha=0.25, linewidth=0.0)
     top.axhline(0.0, color=MUTED, linewidth=0.8)
     top.set_ylabel("pooled PnL, % of capital")
     peaks = np.maximum.accumulate(np.concatenate([[1.0], pooled.equity]))[1:]

@@ -5,23 +5,19 @@ stored (`backtester.evaluation.book_evaluation`), drawing (`backtester.book_page
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from backtester.evaluation.book_evaluation import BookEvaluation
+from backtester.evaluation.breakdown import TREND, apart, quarter_parts, regime_parts, sums_before
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.books import BookResult, Tranche
-from backtester.statistics.metrics import Moments, bars_per_year
+from backtester.statistics.metrics import bars_per_year
 from features.array_types import BoolArray, FloatArray, IntArray
-from features.bars import TS, bar_length
+from features.bars import bar_length
 
-TREND: Final = timedelta(days=30)
-"""The market is up or down by its return over so long, and beta over time is measured over so long."""
-UNREST: Final = timedelta(days=7)
-"""The market is calm or wild by its volatility over so long."""
 _DUST: Final = 1e-9
 
 
@@ -136,9 +132,7 @@ def _running(quantity: FloatArray, columns: IntArray) -> FloatArray:
 def by_quarter(evaluation: BookEvaluation) -> pl.DataFrame:
     """Return `period`, `days`, `return_pct`, `sharpe`, `sharpe_se` of each calendar quarter (UTC) of the window."""
     result = evaluation.result
-    times = pl.Series(result.market.ts[result.begin :]).cast(TS)
-    names = (times.dt.year().cast(pl.String) + " Q" + times.dt.quarter().cast(pl.String)).to_numpy()
-    return _apart(evaluation, {str(name): names == name for name in dict.fromkeys(names)})
+    return _apart(evaluation, quarter_parts(result.market.ts[result.begin :]))
 
 
 def by_regime(evaluation: BookEvaluation) -> pl.DataFrame:
@@ -151,18 +145,8 @@ def by_regime(evaluation: BookEvaluation) -> pl.DataFrame:
     known at the end alone, so nothing could have been traded by it.
     """
     result = evaluation.result
-    begin, bar = result.begin, bar_length(result.market.timeframe)
     average = np.nan_to_num(result.market.average)
-    trend, _ = _before(average, TREND // bar)
-    mean, square = (_before(values, UNREST // bar)[0] for values in (average, average * average))
-    count = UNREST // bar
-    unrest = square / count - (mean / count) ** 2
-    trend, unrest = trend[begin:], unrest[begin:]
-    median = np.nanmedian(unrest) if np.isfinite(unrest).any() else np.nan
-    return _apart(
-        evaluation,
-        {"up": trend > 0.0, "down": trend <= 0.0, "calm": unrest <= median, "wild": unrest > median},
-    )
+    return _apart(evaluation, regime_parts(average, result.begin, bar_length(result.market.timeframe)))
 
 
 def beta_over_time(evaluation: BookEvaluation) -> FloatArray:
@@ -171,7 +155,7 @@ def beta_over_time(evaluation: BookEvaluation) -> FloatArray:
     bars = TREND // bar_length(result.market.timeframe)
     market = np.nan_to_num(result.market.average[result.begin :])
     own = result.returns
-    sums = [_before(values, bars)[1] for values in (market, own, market * own, market * market)]
+    sums = [sums_before(values, bars)[1] for values in (market, own, market * own, market * market)]
     m, r, shared, squares = (values / bars for values in sums)
     spread = squares - m * m
     with np.errstate(all="ignore"):
@@ -179,30 +163,7 @@ def beta_over_time(evaluation: BookEvaluation) -> FloatArray:
     return beta
 
 
-def _before(values: FloatArray, bars: int) -> tuple[FloatArray, FloatArray]:
-    """Return sums over `bars` before each place, and up to and with it; NaN where there are fewer."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    inside = np.full(len(values), np.nan)
-    if len(values) >= bars:
-        inside[bars - 1 :] = total[bars:] - total[:-bars]
-    return np.concatenate([[np.nan], inside[:-1]]), inside
-
-
 def _apart(evaluation: BookEvaluation, parts: dict[str, BoolArray]) -> pl.DataFrame:
     result = evaluation.result
-    bar = bar_length(result.market.timeframe)
-    year = bars_per_year(result.market.timeframe)
-    rows = []
-    for name, inside in parts.items():
-        returns = result.returns[inside & evaluation.there]
-        moments = Moments.of(returns)
-        rows.append(
-            {
-                "period": name,
-                "days": len(returns) * bar / timedelta(days=1),
-                "return_pct": 100.0 * (float(np.prod(1.0 + returns)) - 1.0),
-                "sharpe": moments.annual_sharpe(year),
-                "sharpe_se": moments.annual_sharpe_se(year),
-            }
-        )
-    return pl.DataFrame(rows, schema_overrides={"sharpe": pl.Float64, "sharpe_se": pl.Float64})
+    bar, year = bar_length(result.market.timeframe), bars_per_year(result.market.timeframe)
+    return apart(parts, result.returns, evaluation.there, bar, year, compounded=True)

@@ -305,10 +305,7 @@ def buy_and_hold(lanes: Sequence[Lane], curve: FloatArray | None = None) -> BuyA
     curve : ndarray of shape (n_hours,), optional
         Pooled curve of the strategy; by default that of `lanes`.
     """
-    holding = [
-        replace(lane, signals=Signals(np.full(len(lane.bars), kernel.LONG_ENTRY, dtype=np.uint8))) for lane in lanes
-    ]
-    output = run_arrays(holding)
+    output = run_arrays(_holding(lanes))
     benchmark = np.mean(output.hourly, axis=0)
     x = _returns(lanes, benchmark)
     y = _returns(lanes, pooled_curve(lanes) if curve is None else curve)
@@ -322,6 +319,17 @@ def buy_and_hold(lanes: Sequence[Lane], curve: FloatArray | None = None) -> BuyA
         alpha_se=alpha_se,
         beta=beta,
     )
+
+
+def holding_curve(lanes: Sequence[Lane]) -> FloatArray:
+    """Return the equity of `buy_and_hold` at full hours, starting capital = 1, shape (n_hours,)."""
+    return pooled_curve(_holding(lanes))
+
+
+def _holding(lanes: Sequence[Lane]) -> list[Lane]:
+    return [
+        replace(lane, signals=Signals(np.full(len(lane.bars), kernel.LONG_ENTRY, dtype=np.uint8))) for lane in lanes
+    ]
 
 
 def volume_share(lanes: Sequence[Lane], notional: float = DEFAULT_CAPITAL) -> VolumeShare:

@@ -3,12 +3,13 @@
 Belongs here: drawing blocks, and intervals of what was drawn. Does not belong here: what is compared, and by which
 statistic (`backtester.statistics.drift`, `model_zoo.evaluation`).
 
-Three cases, each with its own draw:
+Four cases, each with its own draw:
 
 - `clustered_means`: rows at any times, several in one stretch of time. Whole stretches are drawn.
 - `circular_means`: one regular series. Blocks are drawn from its circle, and each draw knows the variance of its mean,
   so that a difference can be studentised.
 - `circular_blocks` and `means_of_blocks`: many regular series at once, which all take the same blocks.
+- `reordered`: one series with its own blocks in another order, for what depends on the order alone.
 
 Stored results depend on the order of the random numbers and of the sums: a test holds them.
 
@@ -116,6 +117,30 @@ def means_of_blocks(blocks: FloatArray, count: int, *, draws: int, rng: np.rando
     for each in range(count):  # one block at a time: all of them at once would take `count` times the memory
         total += blocks[starts[:, each]]
     return total / count
+
+
+def reordered(series: FloatArray, block: int, *, draws: int, rng: np.random.Generator) -> FloatArray:
+    """Return a series with its blocks in other orders: each value once in each order.
+
+    Parameters
+    ----------
+    series : ndarray of shape (n,)
+        Cut into blocks from its beginning; the last may be shorter.
+    block : int
+        Length of a block.
+    draws : int
+        How many orders.
+    rng : Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    ndarray of shape (n_draws, n)
+    """
+    starts = np.arange(0, len(series), block)
+    pieces = [series[start : start + block] for start in starts]
+    orders = [[pieces[place] for place in rng.permutation(len(pieces))] for _ in range(draws)]
+    return np.array([np.concatenate(order) if order else series for order in orders]).reshape(draws, len(series))
 
 
 def interval(draws: FloatArray, confidence: float) -> tuple[float, float]:

@@ -257,6 +257,16 @@ def fall(curve: FloatArray) -> float:
     return min(1.0, float(np.max(np.maximum.accumulate(np.maximum(curve, 1.0)) - curve)))
 
 
+def falls(curves: FloatArray) -> FloatArray:
+    """Return the `fall` of each of some curves.
+
+    `curves` has shape (n_curves, n_points), the result (n_curves,).
+    """
+    peaks = np.maximum.accumulate(np.maximum(curves, 1.0), axis=1)
+    depths: FloatArray = np.minimum(np.max(peaks - curves, axis=1, initial=0.0), 1.0)
+    return depths
+
+
 def max_drawdown(equity: FloatArray) -> float:
     """Return the largest fall from a peak as a fraction of the peak, in [0, 1]; 0 for an empty curve.
 

@@ -1,36 +1,44 @@
-"""`blofin backtest`: one strategy or book on what is stored, as tables in the terminal and a page.
+"""`blofin backtest`: strategies, or a book, on what is stored, as tables in the terminal, pages, files and JSON.
 
 Belongs here: arguments, the table, the file. Does not belong here: backtesting and the page itself (`backtester`), the
 tables of a book (`blofin_assets.cli.backtest_book`).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+import polars as pl
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from backtester import Costs, Evaluation, LaneResult, PooledResult, evaluate
+from backtester.evaluation.breakdown import TREND, Breakdown, breakdown
 from backtester.evaluation.robustness import Evidence, gather
 from backtester.evaluation.standard_metrics import Unit, metric_named, values
 from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
 from blofin_assets.cli.backtest_book import backtest_stored_book
+from blofin_assets.cli.export import export
+from blofin_assets.cli.idea import export_paths
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import Session, open_session
-from blofin_assets.cli.stored import Span, chosen_timeframes, shown_path, stored_window
+from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import pooled_of, row_id, trial_rows
-from blofin_assets.shared.trial_ledger import configuration, count_trials
+from blofin_assets.shared.trial_ledger import configuration, count_seen
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
+from features.bars import TIMEFRAMES, Timeframe
 from strategies.language.book import Book
-from strategies.language.strategy import Strategy
+from strategies.language.strategy import LEVELS, Strategy
 
 RUN_ID: Final = "blofin backtest"
 """`run_id` of the trial's row: this is no Dagster run."""
@@ -54,22 +62,59 @@ class Request:
     start: datetime | None = None
     end: datetime | None = None
     capital: float | None = None
+    fee: float | None = None
+    slippage: float | None = None
+    maker: float | None = None
+    leverage: float | None = None
+    folder: Path | None = None
+    form: str = "parquet"
+    as_json: bool = False
+    others: Sequence[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Every strategy or book that was named."""
+        return [self.strategy, *self.others]
+
+    def costs(self) -> Costs:
+        """Return the costs asked for, those of `Costs` where none were."""
+        given = {"taker_fee": self.fee, "slippage": self.slippage, "maker_fee": self.maker}
+        rates = {name: rate for name, rate in given.items() if rate is not None}
+        return Costs(**rates, maker_targets=self.maker is not None)
 
 
 def run_backtest(request: Request) -> None:
-    """Backtest a strategy or a book of the library or of a file, print it and write its page."""
-    found = with_parameters(request.strategy, request.params, EXAMPLE)
-    if isinstance(found, Book):
-        _run_book(found, request)
+    """Backtest strategies, or a book, of the library or of files; print each and write its page.
+
+    Raises
+    ------
+    BlofinError
+        If an argument is wrong.
+    """
+    if request.others and request.params:
+        msg = f"--param {request.params[0]}: {', '.join(request.names)} are several; give parameters to one at a time"
+        raise BlofinError(msg)
+    if request.capital is not None and not (math.isfinite(request.capital) and request.capital > 0.0):
+        msg = f"--capital {request.capital:g}: give an amount of quote currency above zero"
+        raise BlofinError(msg)
+    found = [with_parameters(name, request.params, EXAMPLE) for name in request.names]
+    books = [each for each in found if isinstance(each, Book)]
+    if not books:
+        _run_strategies([each for each in found if isinstance(each, Strategy)], request)
+    elif len(found) == 1:
+        _run_book(books[0], request)
     else:
-        _run_strategy(found, request)
+        msg = f"{books[0].name} is a book, and {', '.join(request.names)} are several; backtest a book by itself"
+        raise BlofinError(msg)
 
 
 def _run_book(book: Book, request: Request) -> None:
     _refuse(
-        {"--symbols": request.symbols, "--timeframes": request.timeframes},
-        f"{book.name} is a book: it trades its universe on {book.timeframe}",
+        {"--symbols": request.symbols, "--timeframes": request.timeframes, "--leverage": request.leverage},
+        f"{book.name} is a book: it trades its universe on {book.timeframe}, with its own leverage",
     )
+    strategies_alone = {"--maker": request.maker, "--export": request.folder, "--json": request.as_json or None}
+    _refuse(strategies_alone, f"{book.name} is a book, and this is of strategies")
     end = request.as_of if request.end is None else min(request.end, request.as_of)
     start: datetime | timedelta | None = request.start
     if request.days is not None:
@@ -79,7 +124,7 @@ def _run_book(book: Book, request: Request) -> None:
             raise BlofinError(msg)
         start = timedelta(days=request.days)
     capital = DEFAULT_CAPITAL if request.capital is None else request.capital
-    backtest_stored_book(open_session(), book, start, end, capital, RUN_ID)
+    backtest_stored_book(open_session(), book, start, end, capital, RUN_ID, request.costs())
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:
@@ -90,25 +135,160 @@ def _refuse(given: Mapping[str, object], reason: str) -> None:
         raise BlofinError(msg)
 
 
-def _run_strategy(strategy: Strategy, request: Request) -> None:
-    _refuse({"--capital": request.capital}, f"{strategy.name} is a strategy, whose lanes have a fixed capital")
-    timeframes = chosen_timeframes(request.timeframes, strategy)
+@dataclass(frozen=True)
+class Levered:
+    """A strategy with one leverage at every entry, whatever it declares.
+
+    Attributes
+    ----------
+    inner : Strategy
+        Whose signals they are.
+    leverage : float
+        Of every entry; what the instrument does not allow is cut to its maximum.
+    """
+
+    inner: Strategy
+    leverage: float
+
+    @property
+    def name(self) -> str:
+        """The strategy's."""
+        return self.inner.name
+
+    @property
+    def version(self) -> str:
+        """The strategy's and the leverage: another configuration."""
+        return f"{self.inner.version}x{self.leverage:g}"
+
+    @property
+    def parameters(self) -> dict[str, int | float]:
+        """The strategy's."""
+        return self.inner.parameters
+
+    @property
+    def timeframes(self) -> tuple[Timeframe, ...]:
+        """The strategy's."""
+        return self.inner.timeframes
+
+    @property
+    def lookback(self) -> int:
+        """The strategy's."""
+        return self.inner.lookback
+
+    def features(self, timeframe: Timeframe) -> list[str]:
+        """Return the strategy's."""
+        return self.inner.features(timeframe)
+
+    def signals(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the strategy's signals with the leverage."""
+        return self.inner.signals(frame).with_columns(pl.lit(self.leverage).alias("leverage"))
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """One strategy backtested: what is printed, written and exported of it."""
+
+    evaluation: Evaluation
+    evidence: Evidence
+    sharpe: SharpeEvidence
+    parts: Breakdown
+
+
+def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
+    names = [strategy.name for strategy in strategies]
+    if len(set(names)) < len(names):
+        msg = f"{', '.join(names)}: one is named twice; name each once, or compare versions with blofin compare"
+        raise BlofinError(msg)
+    if request.folder is not None:
+        export_paths(request.folder, names, request.form)
+    if request.leverage is not None and not LEVELS["leverage"][0] <= request.leverage <= LEVELS["leverage"][1]:
+        low, high = LEVELS["leverage"]
+        msg = f"--leverage {request.leverage:g}: give {low:g} to {high:g}"
+        raise BlofinError(msg)
+    request.costs()  # a rate that cannot be is refused before anything is read
+    each_on = [chosen_timeframes(request.timeframes, strategy) for strategy in strategies]
     session = open_session()
     span = Span(request.as_of, request.start, request.end, request.days)
-    stored = stored_window(session, request.symbols, timeframes, span, days=DEFAULT_DAYS)
-    start, end = stored.window.start, stored.window.end
-    evaluation = evaluate(
-        [strategy], stored.manager, stored.symbols, start, end, Costs(), timeframes=timeframes, rules=stored.rules
-    )[0]
-    evidence = gather(evaluation, seed=session.settings.seed)
-    sharpe = _ledger(session, evaluation, evidence, end)
-    begin = pooled_of(evaluation).start
-    candles = stored.candles(timeframes, begin)
-    page = backtest_page(evaluation, candles, evidence=evidence, sharpe=sharpe, market=stored.market)
-    path = write_whole(stored.page(_page_name(evaluation, end)), page)
+    every = tuple(name for name in TIMEFRAMES if any(name in chosen for chosen in each_on))
+    stored = stored_window(session, request.symbols, every, span, days=DEFAULT_DAYS)
     out = Console()
+    documents = []
+    for strategy, timeframes in zip(strategies, each_on, strict=True):
+        ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
+        path = _write(stored, ran, timeframes, request)
+        exported = (
+            [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts.holding)
+        )
+        if request.as_json:
+            documents.append(document(ran, stored.market, path, exported))
+        else:
+            _print(out, stored, ran, request)
+            for file in (f"page: {shown_path(path)}", *(f"exported: {shown_path(each)}" for each in exported)):
+                out.print(file, markup=False, soft_wrap=True)
+    if request.as_json:
+        typer.echo(json.dumps({"backtests": documents}, indent=1))
+
+
+def run_stored(
+    stored: Stored, strategy: Strategy, timeframes: Sequence[Timeframe], request: Request, run_id: str
+) -> Ran:
+    """Backtest one strategy on a stored window, and count the trial.
+
+    Parameters
+    ----------
+    stored : Stored
+        The window.
+    strategy : Strategy
+        What is run.
+    timeframes : sequence of Timeframe
+        Those that are run.
+    request : Request
+        Costs, capital and leverage.
+    run_id : str
+        Writer of the trial's row.
+
+    Returns
+    -------
+    Ran
+        Result, evidence and breakdown.
+    """
+    session, window = stored.session, stored.window
+    capital = DEFAULT_CAPITAL if request.capital is None else request.capital
+    run = strategy if request.leverage is None else Levered(strategy, request.leverage)
+    evaluation = evaluate(
+        [run], stored.manager, stored.symbols, window.start, window.end, request.costs(), timeframes=timeframes,
+        rules=stored.rules, capital=capital,
+    )[0]  # fmt: skip
+    evidence = gather(evaluation, seed=session.settings.seed, notional=capital)
+    sharpe = _ledger(session, evaluation, evidence, window.end, run_id)
+    symbols = list(dict.fromkeys(lane.symbol for lane in evaluation.scored))
+    before = pooled_of(evaluation).start - TREND - timedelta(hours=1)
+    hours = session.warehouse.candles(symbols, "60m", before, window.end)
+    return Ran(evaluation, evidence, sharpe, breakdown(evaluation, hours, seed=session.settings.seed))
+
+
+def _write(stored: Stored, ran: Ran, timeframes: Sequence[Timeframe], request: Request) -> Path:
+    """Write the page; its name is unique per configuration, window and costs."""
+    pooled, end = pooled_of(ran.evaluation), stored.window.end
+    page = backtest_page(
+        ran.evaluation,
+        stored.candles(timeframes, pooled.start),
+        evidence=ran.evidence,
+        sharpe=ran.sharpe,
+        parts=ran.parts,
+        market=stored.market,
+    )
+    tried = configuration(ran.evaluation, Kind.STRATEGY)
+    other = [] if request.costs() == Costs() and request.capital is None else [request.costs(), request.capital]
+    which = row_id(*tried, pooled.start, pooled.end, *other)[:8]
+    return write_whole(stored.page(f"{ran.evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
+
+
+def _print(out: Console, stored: Stored, ran: Ran, request: Request) -> None:
+    evaluation, pooled = ran.evaluation, pooled_of(ran.evaluation)
+    begin, end = pooled.start, stored.window.end
     out.print(_table(evaluation, stored.market))
-    if begin > start:
+    if begin > stored.window.start:
         has = f"{(end - begin) / timedelta(days=1):.1f} days"
         asked = DEFAULT_DAYS if request.days is None else request.days
         out.print(f"--days {asked}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
@@ -120,9 +300,70 @@ def _run_strategy(strategy: Strategy, request: Request) -> None:
         out.print(f"what comes first inside a bar is settled by {timeframe} bars: there are no shorter ones")
     levered = (evaluation.declared_trades["leverage"] > 1.0).any()
     if levered or any(lane.signals.liquidatable for lane in evaluation.packed):
-        out.print(f"liquidations by {_LIQUIDATED[pooled_of(evaluation).liquidation_price]}")
-    out.print(_beside(pooled_of(evaluation), evidence, sharpe))
-    out.print(f"page: {shown_path(path)}", markup=False, soft_wrap=True)
+        out.print(f"liquidations by {_LIQUIDATED[pooled.liquidation_price]}")
+    out.print(_beside(pooled, ran.evidence, ran.sharpe))
+    low, middle, high = (100.0 * depth for depth in ran.parts.band)
+    out.print(f"drawdown in another order of its days: {middle:.1f} %, in nine of ten {low:.1f} to {high:.1f} %")
+
+
+def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dict[str, object]:
+    """Return a backtest as a JSON document.
+
+    Parameters
+    ----------
+    ran : Ran
+        The backtest.
+    market : str
+        Name of the market.
+    page : Path
+        Its page.
+    exported : sequence of Path
+        Its files.
+
+    Returns
+    -------
+    dict of str to value
+        Metrics by the names of `backtester.evaluation.standard_metrics`; null where undefined or infinite.
+    """
+    evaluation, evidence, sharpe = ran.evaluation, ran.evidence, ran.sharpe
+    pooled = pooled_of(evaluation)
+    found = {
+        "name": evaluation.name,
+        "version": evaluation.version,
+        "parameters": dict(evaluation.parameters),
+        "market": market,
+        "start": pooled.start.isoformat(),
+        "end": pooled.end.isoformat(),
+        "costs": vars(evaluation.costs),
+        "pooled": values(pooled),
+        "lanes": [
+            {"symbol": lane.symbol, "timeframe": lane.timeframe, "scored": lane.scored, **values(lane)}
+            for lane in evaluation.lanes
+        ],
+        "by_quarter": ran.parts.quarters.to_dicts(),
+        "by_symbol": ran.parts.symbols.to_dicts(),
+        "by_session": ran.parts.sessions.to_dicts(),
+        "by_regime": ran.parts.regimes.to_dicts(),
+        "drawdown_band": list(ran.parts.band),
+        "holding_pct": evidence.buy_and_hold.total_pnl_pct,
+        "break_even_slippage": evidence.break_even_slippage,
+        "random_timing_p": None if evidence.timing is None else evidence.timing.p,
+        "deflated_sharpe": sharpe.deflated,
+        "tries": sharpe.trials,
+        "page": str(page),
+        "exported": [str(path) for path in exported],
+    }
+    plain: dict[str, object] = _finite(found)
+    return plain
+
+
+def _finite(value: Any) -> Any:
+    """Return a document without numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _LIQUIDATED: Final = {
@@ -132,24 +373,17 @@ _LIQUIDATED: Final = {
 }
 
 
-def _page_name(evaluation: Evaluation, end: datetime) -> str:
-    """Return the name of the page, which is unique per configuration and window."""
-    pooled = pooled_of(evaluation)
-    which = row_id(*configuration(evaluation, Kind.STRATEGY), pooled.start, pooled.end)[:8]
-    return f"{evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"
-
-
-def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: datetime) -> SharpeEvidence:
+def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: datetime, run_id: str) -> SharpeEvidence:
     """Record the trial, and compute the evidence of the Sharpe ratio with the number of trials."""
     pooled, store = pooled_of(evaluation), session.warehouse
-    with store.transaction(RUN_ID) as tx:
+    with store.transaction(run_id) as tx:
         tx.append(
             "research.trials",
             trial_rows([evaluation], Kind.STRATEGY, Author.USER, end, store.snapshot_id()),
             key=["id"],
         )
     errors = () if evidence.zero_cost_se is None else (evidence.zero_cost_se,)
-    tries = count_trials(store, Kind.STRATEGY, pooled.start, pooled.end)
+    tries = count_seen(store, pooled.start, pooled.end)
     return sharpe_evidence(pooled.present_returns, episodes_of(evaluation.scored_trades), tries, errors)
 
 

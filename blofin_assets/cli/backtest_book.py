@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from backtester import BookEvaluation
+from backtester import BookEvaluation, Costs
 from backtester.book_page import book_page
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
@@ -55,7 +55,13 @@ Metrics: TypeAlias = Mapping[str, float | int | None]
 
 
 def backtest_stored_book(
-    session: Session, book: Book, start: datetime | timedelta | None, end: datetime, capital: float, run_id: str
+    session: Session,
+    book: Book,
+    start: datetime | timedelta | None,
+    end: datetime,
+    capital: float,
+    run_id: str,
+    costs: Costs | None = None,
 ) -> None:
     """Backtest a book on the stored universe, count the trial, print the tables and write the page.
 
@@ -71,9 +77,11 @@ def backtest_stored_book(
         Of all tranches together, quote currency.
     run_id : str
         Writer of the trial's row.
+    costs : Costs, optional
+        As for `backtester.backtest_book`.
     """
     market = deep_market(session.warehouse, book, start, end)
-    found = market.prepared.backtest(book, start=market.start, capital=capital)
+    found = market.prepared.backtest(book, start=market.start, costs=costs, capital=capital)
     metrics = found.metrics()
     run = BookRun(book, market, found, session.settings.universe)
     tries = _count(session, run, run_id)
@@ -93,7 +101,8 @@ def backtest_stored_book(
         out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
     notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
     page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
-    which = row_id(*run.configuration, book.parameters, market.start, market.end, capital)[:8]
+    other = [] if costs in {None, Costs()} else [costs]
+    which = row_id(*run.configuration, book.parameters, market.start, market.end, capital, *other)[:8]
     folder = session.settings.warehouse.resolve() / "backtests"
     path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
     for line in (*notes, f"page: {shown_path(path)}"):

@@ -23,6 +23,12 @@ MOST_POINTS: Final = 1_000_000
 LIBRARIES: Final = ("library", "books")
 """Folders of `strategies/` with a file for each strategy and each book."""
 
+FORMATS: Final = ("parquet", "csv")
+"""Formats of exported files."""
+
+EXPORTED: Final = ("trades", "equity", "positions", "signals")
+"""What is exported of a backtest, a file each."""
+
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -219,6 +225,37 @@ def refuse_large(points: int) -> None:
     if points > MOST_POINTS:
         msg = f"the grid has {points:,} points, more than {MOST_POINTS:,}; widen the steps, or give --points N"
         raise BlofinError(msg)
+
+
+def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
+    """Return the files of an export.
+
+    Parameters
+    ----------
+    folder : Path
+        As typed.
+    names : sequence of str
+        Of the strategies.
+    form : str
+        As typed.
+
+    Raises
+    ------
+    BlofinError
+        If the format is unknown, the folder is a file, or one of the files is there.
+    """
+    if form not in FORMATS:
+        msg = f"--format {form!r}{did_you_mean([form], FORMATS)}; there are {', '.join(FORMATS)}"
+        raise BlofinError(msg)
+    if folder.exists() and not folder.is_dir():
+        msg = f"--export {folder} is a file; give a folder"
+        raise BlofinError(msg)
+    paths = [folder / f"{name}_{what}.{form}" for name in names for what in EXPORTED]
+    there = [path for path in paths if path.exists()]
+    if there:
+        msg = f"--export: {there[0]} is there already; delete it, or give another folder"
+        raise BlofinError(msg)
+    return paths
 
 
 def length_of(text: str, option: str) -> timedelta:

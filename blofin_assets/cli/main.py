@@ -63,7 +63,10 @@ def run(
 
 @app.command()
 def backtest(
-    strategy: Annotated[str, typer.Argument(help="A strategy or book of the library, or a .py file of one.")],
+    strategy: Annotated[
+        list[str],
+        typer.Argument(help="Strategies of the library, or .py files of them; or one book.", show_default=False),
+    ],
     symbols: Annotated[
         str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
     ] = None,
@@ -77,18 +80,40 @@ def backtest(
     as_of: AsOf = None,
     start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
     end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
-    capital: Annotated[
-        float | None, typer.Option(help="Book: capital in quote currency.", show_default="10000")
+    fee: Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")] = None,
+    slippage: Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")] = None,
+    maker: Annotated[
+        float | None, typer.Option(help="Fee of targets, as resting orders.", show_default="the taker fee")
     ] = None,
+    capital: Annotated[
+        float | None, typer.Option(help="Of each lane, or of a book, in quote currency.", show_default="10000")
+    ] = None,
+    leverage: Annotated[
+        float | None, typer.Option(help="Of every entry, in the declared replay.", show_default="as declared")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Folder for trades, equity, positions and signals as files.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="Of these files: parquet or csv.")] = "parquet",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Backtest a strategy on stored candles (a table, a page with plots), or a book on the stored universe (tables)."""
-    from blofin_assets.cli.idea import idea_of, numbers
+    """Backtest strategies on stored candles (a table and a page each), or a book on the stored universe (tables)."""
+    from blofin_assets.cli.idea import export_paths, idea_of, numbers
 
-    numbers(idea_of(strategy, "for example: blofin backtest ema_crossover --days 7 --param fast=8"), param or [])
+    for name in strategy:
+        numbers(idea_of(name, "for example: blofin backtest ema_crossover --days 7 --param fast=8"), param or [])
+    if export is not None:
+        export_paths(export, [Path(name).stem for name in strategy], form)
     begin, until = _window(start, end)
     from blofin_assets.cli.backtest import Request, run_backtest
 
-    run_backtest(Request(strategy, symbols, timeframes, days, param or [], parse_moment(as_of), begin, until, capital))
+    of = parse_moment(as_of)
+    run_backtest(
+        Request(
+            strategy[0], symbols, timeframes, days, param or [], of, begin, until, capital, fee, slippage, maker,
+            leverage, export, form, as_json, strategy[1:],
+        )
+    )  # fmt: skip
 
 
 @app.command()

@@ -26,7 +26,7 @@ from blofin_assets.cli.session import open_session
 from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id, swept_rows
-from blofin_assets.shared.trial_ledger import Configuration, count_trials
+from blofin_assets.shared.trial_ledger import Configuration, count_seen
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
 from features.array_types import IntArray
@@ -187,7 +187,7 @@ def _count(stored: Stored, panel: Panel, swept: Swept, tried: Configuration) -> 
     rows = swept_rows(tried, Author.USER, window[1], store.snapshot_id(), window, swept.frame)
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", rows, key=["id"])
-    return count_trials(store, Kind.STRATEGY, *window)
+    return count_seen(store, *window)
 
 
 def _plateau(swept: Swept, *, whole_grid: bool) -> Plateau | None:

@@ -29,7 +29,7 @@ from blofin_assets.cli.session import open_session
 from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import frame_of, row_id, trial_row
-from blofin_assets.shared.trial_ledger import count_trials
+from blofin_assets.shared.trial_ledger import count_seen
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
 from features.bars import Timeframe
@@ -183,7 +183,7 @@ def _count(stored: Stored, strategy: Strategy, steps: Sequence[Step]) -> int:
         rows |= {each["id"]: each for each in seen}
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", frame_of(list(rows.values())), key=["id"])
-    return count_trials(store, Kind.STRATEGY, steps[0].fold.test.start, as_of)
+    return count_seen(store, steps[0].fold.test.start, as_of)
 
 
 def _lanes(run: PanelRun, timeframes: Sequence[Timeframe]) -> str:

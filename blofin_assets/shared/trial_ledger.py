@@ -18,6 +18,11 @@ _SEARCHED: Final = (
     "WHERE purpose = 'search' AND kind = ? AND as_of <= ? AND window_end > ?)"
 )
 
+_SEEN: Final = (
+    "SELECT count(*) AS tried FROM (SELECT DISTINCT kind, name, version, lanes FROM research.trials "
+    "WHERE coalesce(purpose, 'holdout') <> 'search' AND window_start < ? AND window_end > ?)"
+)
+
 Configuration = tuple[str, str, str, str]
 """What counts as one trial: kind, name, version (a hash of code and parameters), and the scored lanes."""
 
@@ -49,6 +54,27 @@ def count_trials(
     """
     run: set[Configuration] = set(overlapping_trials(warehouse, kind, start, end))
     return len(run | set(also))
+
+
+def count_seen(warehouse: Warehouse, start: datetime, end: datetime) -> int:
+    """Return the number of distinct configurations ever run on a window that overlaps [start, end), whenever.
+
+    A person who looks at a window again knows what was looked at since, so that later trials count, too; a cycle counts
+    what was known at its as-of (`count_trials`).
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        Where the ledger is.
+    start, end : datetime
+        The window (UTC).
+
+    Returns
+    -------
+    int
+        Distinct configurations, without those of searches.
+    """
+    return int(warehouse.read(_SEEN, [end, start]).item())
 
 
 def overlapping_trials(warehouse: Warehouse, kind: str, start: datetime, end: datetime) -> list[Configuration]:

@@ -155,9 +155,10 @@ def test_each_command_of_blofin_is_one_with_these_arguments(command: Command) ->
         return
     parsed = subcommand.make_context(name, list(arguments))
     if name in {"backtest", "sweep", "walk-forward"}:
-        strategy = parsed.params["strategy"]
+        given = parsed.params["strategy"]
         names = {each.name for each in (*load_library(), *load_books())}
-        assert strategy in names or strategy.endswith(".py"), command
+        for strategy in [given] if isinstance(given, str) else given:
+            assert strategy.partition(":")[0] in names or strategy.endswith(".py"), command
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each.variables], ids=str)
