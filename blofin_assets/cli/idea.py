@@ -141,6 +141,12 @@ def check_names(idea: Idea, names: Iterable[str], have: Sequence[str] | None = N
         raise BlofinError(msg)
 
 
+def split_named(text: str) -> tuple[str, list[str]]:
+    """Return the name and the `name=number` pairs of a text such as `ema_crossover:fast=5,ratio=3`."""
+    name, _, rest = text.partition(":")
+    return name, [pair for pair in rest.split(",") if pair.strip()]
+
+
 def numbers(idea: Idea, pairs: Sequence[str]) -> dict[str, float]:
     """Return the values of `name=number` pairs.
 

@@ -188,6 +188,36 @@ def walk_forward(
 
 
 @app.command()
+def compare(
+    strategy: Annotated[
+        list[str], typer.Argument(help="Two or more strategies; with parameters as NAME:parameter=number,….")
+    ],
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
+    ] = None,
+    timeframes: Annotated[
+        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
+    ] = None,
+    days: Annotated[int | None, typer.Option(help="Length of the window.", show_default="45")] = None,
+    as_of: AsOf = None,
+    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Compare strategies over one window: equity, correlation, paired differences, costs, when each earned."""
+    from blofin_assets.cli.idea import idea_of, numbers, split_named
+
+    for text in strategy:
+        name, pairs = split_named(text)
+        numbers(idea_of(name, "for example: blofin compare ema_crossover aroon_trend:window=30"), pairs)
+    begin, until = _window(start, end)
+    from blofin_assets.cli.compare import Compared, run_compare
+    from blofin_assets.cli.stored import Span
+
+    run_compare(Compared(strategy, symbols, timeframes, Span(parse_moment(as_of), begin, until, days), as_json))
+
+
+@app.command()
 def report(
     day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],
     show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,

@@ -32,7 +32,7 @@ DAY: Final = "2026-03-12"
 """The day of which the shared platform has a report."""
 
 STANDS_FOR: Final = {
-    "STRATEGY": "ema_crossover", "BOOK": "funding_carry",
+    "STRATEGY": "ema_crossover", "STRATEGY:fast=20": "ema_crossover:fast=20", "BOOK": "funding_carry",
     "DAY": DAY, "<day>": DAY, "YYYY-MM-DD": DAY, "FILE": "blofin_monitor.db", "N": "3001",
     "T": "2026-03-13T00:00:00Z", "SELECT …": "SELECT 1 AS one",
 }  # fmt: skip
@@ -45,7 +45,7 @@ ALONE: Final = {
 """Values of options that a page lists by their names alone."""
 
 CHEAP: Final = frozenset({"status", "sql"})
-DEAR: Final = frozenset({"backtest", "sweep", "walk-forward", "report", "reproduce"})
+DEAR: Final = frozenset({"backtest", "sweep", "walk-forward", "compare", "report", "reproduce"})
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def test_each_command_of_blofin_is_one_with_these_arguments(command: Command) ->
     if not arguments and needed:  # named in a sentence
         return
     parsed = subcommand.make_context(name, list(arguments))
-    if name in {"backtest", "sweep", "walk-forward"}:
+    if name in {"backtest", "sweep", "walk-forward", "compare"}:
         given = parsed.params["strategy"]
         names = {each.name for each in (*load_library(), *load_books())}
         for strategy in [given] if isinstance(given, str) else given:
