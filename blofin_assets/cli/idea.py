@@ -245,6 +245,11 @@ def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
     form : str
         As typed.
 
+    Returns
+    -------
+    list of Path
+        Four for each name, none of which is there.
+
     Raises
     ------
     BlofinError

@@ -57,6 +57,11 @@ def with_parameters(named: str, pairs: Sequence[str], example: str) -> Strategy 
     example : str
         As for `loaded`.
 
+    Returns
+    -------
+    Strategy or Book
+        The version with these values.
+
     Raises
     ------
     BlofinError

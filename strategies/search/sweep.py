@@ -76,7 +76,7 @@ class Swept:
 
     @property
     def sharpe(self) -> FloatArray:
-        """Annualised Sharpe ratio of each point; NaN where it is undefined. Shape (n_points,)."""
+        """Annualised Sharpe ratio of each point, shape (n_points,); NaN where it is undefined."""
         return self.frame["sharpe"].to_numpy()
 
     @property
