@@ -169,11 +169,12 @@ def _finish(
 def _count(stored: Stored, strategy: Strategy, steps: Sequence[Step]) -> int:
     """Record every version as a trial on each window that it saw; return how many were tried on the tested days."""
     store = stored.session.warehouse
-    as_of, snapshot = steps[-1].fold.test.end, store.snapshot_id()
+    snapshot = store.snapshot_id()
 
     def row(version: str, lanes: str, pooled: PooledResult, parameters: Mapping[str, float]) -> dict[str, Any]:
         tried = (Kind.STRATEGY.value, strategy.name, version, lanes)
-        return trial_row(tried, Author.USER, as_of, snapshot, pooled, parameters)
+        # as of its own window's end, as a backtest of that window: anchored windows begin together
+        return trial_row(tried, Author.USER, pooled.end, snapshot, pooled, parameters)
 
     rows: dict[Any, dict[str, Any]] = {}
     for step in steps:
@@ -183,7 +184,7 @@ def _count(stored: Stored, strategy: Strategy, steps: Sequence[Step]) -> int:
         rows |= {each["id"]: each for each in seen}
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", frame_of(list(rows.values())), key=["id"])
-    return count_seen(store, steps[0].fold.test.start, as_of)
+    return count_seen(store, steps[0].fold.test.start, steps[-1].fold.test.end)
 
 
 def _lanes(run: PanelRun, timeframes: Sequence[Timeframe]) -> str:

@@ -35,6 +35,7 @@ def found(capsys: pytest.CaptureFixture[str], request: Request) -> list[dict]:  
     return documents
 
 
+@pytest.mark.slow
 def test_costs_capital_and_leverage_are_those_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     (usual,) = found(capsys, ASKED)
     assert (usual["start"][:10], usual["end"][:10]) == ("2026-03-03", "2026-03-12")
@@ -82,6 +83,7 @@ def test_an_export_holds_what_was_traded_and_overwrites_nothing(
     assert pl.read_csv(folder / "ema_crossover_trades.csv").height == trades.height
 
 
+@pytest.mark.slow
 def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = found(capsys, replace(ASKED, others=["macd_momentum"]))
     assert (one["name"], two["name"]) == ("ema_crossover", "macd_momentum")

@@ -27,6 +27,7 @@ def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
     return stored
 
 
+@pytest.mark.slow
 def test_versions_of_one_strategy_are_told_apart_or_not_and_each_is_a_trial(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:

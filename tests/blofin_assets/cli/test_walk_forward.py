@@ -26,6 +26,7 @@ def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
     return stored
 
 
+@pytest.mark.slow
 def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:
