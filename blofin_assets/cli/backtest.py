@@ -10,22 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from backtester import Costs, Evaluation, LaneResult, PooledResult, evaluate
-from backtester.evaluation.breakdown import TREND, Breakdown, breakdown
+from backtester import Costs, Evaluation, evaluate
+from backtester.evaluation.breakdown import TREND, breakdown
 from backtester.evaluation.robustness import Evidence, gather
-from backtester.evaluation.standard_metrics import Unit, metric_named, values
 from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
 from blofin_assets.cli.backtest_book import backtest_stored_book
+from blofin_assets.cli.backtest_text import Ran, document, show
 from blofin_assets.cli.export import export
 from blofin_assets.cli.idea import export_paths
 from blofin_assets.cli.loading import with_parameters
@@ -184,16 +182,6 @@ class Levered:
         return self.inner.signals(frame).with_columns(pl.lit(self.leverage).alias("leverage"))
 
 
-@dataclass(frozen=True, eq=False)
-class Ran:
-    """One strategy backtested: what is printed, written and exported of it."""
-
-    evaluation: Evaluation
-    evidence: Evidence
-    sharpe: SharpeEvidence
-    parts: Breakdown
-
-
 def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
     names = [strategy.name for strategy in strategies]
     if len(set(names)) < len(names):
@@ -222,7 +210,7 @@ def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
         if request.as_json:
             documents.append(document(ran, stored.market, path, exported))
         else:
-            _print(out, stored, ran, request)
+            show(out, stored, ran, DEFAULT_DAYS if request.days is None else request.days)
             for file in (f"page: {shown_path(path)}", *(f"exported: {shown_path(each)}" for each in exported)):
                 out.print(file, markup=False, soft_wrap=True)
     if request.as_json:
@@ -284,95 +272,6 @@ def _write(stored: Stored, ran: Ran, timeframes: Sequence[Timeframe], request: R
     return write_whole(stored.page(f"{ran.evaluation.name}_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
 
 
-def _print(out: Console, stored: Stored, ran: Ran, request: Request) -> None:
-    evaluation, pooled = ran.evaluation, pooled_of(ran.evaluation)
-    begin, end = pooled.start, stored.window.end
-    out.print(_table(evaluation, stored.market))
-    if begin > stored.window.start:
-        has = f"{(end - begin) / timedelta(days=1):.1f} days"
-        asked = DEFAULT_DAYS if request.days is None else request.days
-        out.print(f"--days {asked}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
-    out.print(_coverage(evaluation.lanes))
-    for line in stored.kept_out:
-        out.print(line, markup=False, soft_wrap=True)
-    settled = {lane.bars.settled_by for lane in evaluation.packed} - {None, "1m"}
-    for timeframe in sorted(settled, key=str):
-        out.print(f"what comes first inside a bar is settled by {timeframe} bars: there are no shorter ones")
-    levered = (evaluation.declared_trades["leverage"] > 1.0).any()
-    if levered or any(lane.signals.liquidatable for lane in evaluation.packed):
-        out.print(f"liquidations by {_LIQUIDATED[pooled.liquidation_price]}")
-    out.print(_beside(pooled, ran.evidence, ran.sharpe))
-    low, middle, high = (100.0 * depth for depth in ran.parts.band)
-    out.print(f"drawdown in another order of its days: {middle:.1f} %, in nine of ten {low:.1f} to {high:.1f} %")
-
-
-def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dict[str, object]:
-    """Return a backtest as a JSON document.
-
-    Parameters
-    ----------
-    ran : Ran
-        The backtest.
-    market : str
-        Name of the market.
-    page : Path
-        Its page.
-    exported : sequence of Path
-        Its files.
-
-    Returns
-    -------
-    dict of str to value
-        Metrics by the names of `backtester.evaluation.standard_metrics`; null where undefined or infinite.
-    """
-    evaluation, evidence, sharpe = ran.evaluation, ran.evidence, ran.sharpe
-    pooled = pooled_of(evaluation)
-    found = {
-        "name": evaluation.name,
-        "version": evaluation.version,
-        "parameters": dict(evaluation.parameters),
-        "market": market,
-        "start": pooled.start.isoformat(),
-        "end": pooled.end.isoformat(),
-        "costs": vars(evaluation.costs),
-        "pooled": values(pooled),
-        "lanes": [
-            {"symbol": lane.symbol, "timeframe": lane.timeframe, "scored": lane.scored, **values(lane)}
-            for lane in evaluation.lanes
-        ],
-        "by_quarter": ran.parts.quarters.to_dicts(),
-        "by_symbol": ran.parts.symbols.to_dicts(),
-        "by_session": ran.parts.sessions.to_dicts(),
-        "by_regime": ran.parts.regimes.to_dicts(),
-        "drawdown_band": list(ran.parts.band),
-        "holding_pct": evidence.buy_and_hold.total_pnl_pct,
-        "break_even_slippage": evidence.break_even_slippage,
-        "random_timing_p": None if evidence.timing is None else evidence.timing.p,
-        "deflated_sharpe": sharpe.deflated,
-        "tries": sharpe.trials,
-        "page": str(page),
-        "exported": [str(path) for path in exported],
-    }
-    plain: dict[str, object] = _finite(found)
-    return plain
-
-
-def _finite(value: Any) -> Any:
-    """Return a document without numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-_LIQUIDATED: Final = {
-    "mark": "mark prices",
-    "last": "last prices: there are no mark prices",
-    "mixed": "mark prices where there are any, by last prices elsewhere",
-}
-
-
 def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: datetime, run_id: str) -> SharpeEvidence:
     """Record the trial, and compute the evidence of the Sharpe ratio with the number of trials."""
     pooled, store = pooled_of(evaluation), session.warehouse
@@ -385,102 +284,3 @@ def _ledger(session: Session, evaluation: Evaluation, evidence: Evidence, end: d
     errors = () if evidence.zero_cost_se is None else (evidence.zero_cost_se,)
     tries = count_seen(store, pooled.start, pooled.end)
     return sharpe_evidence(pooled.present_returns, episodes_of(evaluation.scored_trades), tries, errors)
-
-
-_COLUMNS: Final = {
-    "trades": ("trades", 0),
-    "win_rate": ("win %", 0),
-    "avg_pnl_pct": ("avg %", 3),
-    "total_pnl_pct": ("total %", 2),
-    "sharpe": ("Sharpe", 1),
-    "max_drawdown": ("max DD %", 1),
-    "score": ("score", 1),
-}
-"""Heading and digits of the metrics that fit 80 columns."""
-
-
-def _table(evaluation: Evaluation, market: str) -> Table:
-    """Return lanes and pool as a table that fits 80 columns; every amount is in percent."""
-    pooled = pooled_of(evaluation)
-    table = Table(
-        title=f"{evaluation.name} on the {market} market, {pooled.start:%Y-%m-%d %H:%M} to {pooled.end:%Y-%m-%d %H:%M}",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("lane", no_wrap=True)
-    for heading, _ in _COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for lane in evaluation.lanes:
-        lane_name = f"{lane.symbol} {lane.timeframe}"
-        if lane.scored:
-            table.add_row(lane_name, *_cells(lane))
-        else:
-            table.add_row(f"{lane_name} *", *_cells(lane), style="dim")
-    table.add_section()
-    table.add_row("pooled", *_cells(pooled), style="bold")
-    if any(not lane.scored for lane in evaluation.lanes):
-        declared = ", ".join(evaluation.timeframes)
-        table.caption = f"* not scored, so not in pooled: {evaluation.name} declares {declared}"
-    return table
-
-
-def _coverage(lanes: Sequence[LaneResult]) -> str:
-    """Return the coverage of each lane; lanes with full coverage are summarised."""
-    lacking = [
-        f"{lane.symbol} {lane.timeframe} {math.floor(1000 * lane.coverage) / 10:g} %{' (thin)' if lane.thin else ''}"
-        for lane in lanes
-        if lane.coverage < 1.0
-    ]
-    rest = "100 % on every lane" if not lacking else "the others 100 %" if len(lacking) < len(lanes) else ""
-    return f"bars of the window that can be traded on: {', '.join([*lacking, *([rest] if rest else [])])}"
-
-
-def _cells(result: LaneResult | PooledResult) -> list[str]:
-    metrics = values(result)
-    cells = {name: _cell(metric_named(name).unit, metrics[name], digits) for name, (_, digits) in _COLUMNS.items()}
-    if result.sharpe is not None and result.sharpe_se is not None:
-        cells["sharpe"] += f" ±{result.sharpe_se:.1f}"
-    return list(cells.values())
-
-
-def _cell(unit: Unit, value: float | None, digits: int) -> str:
-    """Format a percentage without its sign, which is in the heading."""
-    if unit == Unit.FRACTION and value is not None:
-        value *= 100
-    return _or_dash(value, f"+.{digits}f" if unit == Unit.PERCENT else f".{digits}f")
-
-
-def _beside(pooled: PooledResult, evidence: Evidence, sharpe: SharpeEvidence) -> str:
-    """Return the evidence beside a score, one line each."""
-    held = evidence.buy_and_hold
-    label = "supported" if sharpe.supported else "not supported"
-    episodes = sharpe.unknown or f"{sharpe.losers} of {sharpe.episodes} independent episodes lost"
-    timing = "–" if evidence.timing is None else f"{evidence.timing.p:.3f}, never below {evidence.timing.least:.3f}"
-    beta, alpha = _or_dash(held.beta, ".2f"), _or_dash(held.alpha, "+.2f")
-    declared, fell = _or_dash(pooled.declared_pnl_pct, "+.2f"), 100 * (pooled.declared_drawdown or 0.0)
-    ruined = f"; RUINED on {pooled.ruined} of {pooled.lanes} lanes, ranks last" if pooled.ruined else ""
-    liquidated = f"{pooled.declared_liquidations or 0} liquidations{ruined}"
-    lines = [
-        f"with the declared size and leverage: {declared} %, drawdown {fell:.1f} %, {liquidated}",
-        f"worst and best order of events inside bars: {pooled.worst_pnl_pct:+.2f} % to {pooled.best_pnl_pct:+.2f} %",
-        f"buy and hold of the same lanes: {held.total_pnl_pct:+.2f} %; beta {beta}, alpha a year {alpha}",
-        f"break-even slippage a side: {_break_even(pooled, evidence)}",
-        f"random timing p = {timing}",
-        f"deflated Sharpe ratio {_or_dash(sharpe.deflated, '.3f')} after {sharpe.trials} tries, taken as independent: "
-        + label,
-        f"episodes of trades: {episodes}",
-    ]
-    return "\n".join([*lines, evidence.volume.warning] if evidence.volume.warning else lines)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
-def _break_even(pooled: PooledResult, evidence: Evidence) -> str:
-    value = evidence.break_even_slippage
-    if not pooled.trades:
-        return "–, it never traded"
-    if value is None:
-        return "none, it loses without slippage"
-    return "above 500 bp" if value == float("inf") else f"{value * 1e4:.1f} bp"

@@ -18,7 +18,8 @@ from rich.table import Table
 from backtester.compare_page import COLOURS, compare_page
 from backtester.evaluation.comparison import Comparison, compare
 from backtester.evaluation.pooling import PooledResult
-from blofin_assets.cli.backtest import Ran, Request, run_stored
+from blofin_assets.cli.backtest import Request, run_stored
+from blofin_assets.cli.backtest_text import Ran
 from blofin_assets.cli.idea import split_named
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import open_session
