@@ -45,7 +45,7 @@ def sweep_page(
     name : str
         The strategy.
     points : DataFrame of n_points rows
-        `strategies.search.sweep.Swept.frame`.
+        The frame of `strategies.search.sweep.Swept`.
     moving : sequence of str
         Parameters with several values, at least one.
     best : int, optional
