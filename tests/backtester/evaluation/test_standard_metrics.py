@@ -129,9 +129,13 @@ def test_no_module_lists_them_again() -> None:
     choices = {
         "backtester/evaluation/pooling.py",  # where they are computed
         "backtester/evaluation/book_evaluation.py",  # where those of a book are, of one account
+        "backtester/evaluation/breakdown.py",  # what is shown of each symbol
+        "backtester/evaluation/comparison.py",  # costs beside each other
+        "backtester/sweep_page.py",  # headings of a point of a sweep
         "backtester/book_page.py",  # those that head the page of a book
+        "strategies/search/sweep.py",  # what is kept of each point of a sweep
         "blofin_assets/reporting/sections/strategies.py",  # the places of those that have one
-        "blofin_assets/cli/backtest.py",  # for which 80 columns have room
+        "blofin_assets/cli/backtest_text.py",  # for which 80 columns have room
         "blofin_assets/cli/backtest_book.py",  # the same of a book
         "blofin_assets/strategy_cycle/prompt_context.py",  # what Claude is shown
         "blofin_assets/strategy_cycle/ranking.py",  # what Dagster shows
