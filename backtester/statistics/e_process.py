@@ -32,6 +32,8 @@ With three days about 5 % of worthless records with an autocorrelation of 0.2 re
 """
 CONFIRMS: Final = 20.0
 """Capital from which a single record is evidence at 5 %."""
+HOPELESS: Final = 0.05
+"""Capital below which an archived record is followed no further: it would have to grow by a factor of 400."""
 MEDIAN_DAYS: Final = {2: 470, 3: 260, 5: 145, 8: 90}
 """Days that the median record takes to `CONFIRMS`, by its true annual ratio of mean to deviation."""
 FALSE_SHARE: Final = 0.10

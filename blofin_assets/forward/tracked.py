@@ -3,25 +3,29 @@
 Belongs here: turning lifecycles into active periods, building what the backtester runs. Does not belong here: the
 ledger's arithmetic (`backtester.forward_ledger`), deciding what is active (the cycles).
 
-Something that is replaced is tracked for one more cycle. A strategy re-activated within this grace period continues
-its previous run. A strategy or a book is identified by its version; a model or ensemble by its name, whose versions
-succeed each other (`model_zoo.serving.version_chain`).
+Something that is replaced is tracked for one more cycle. A strategy or a book is followed further for its evidence,
+until that is hopeless or two years after activation: with one cycle alone hardly any record would last long enough to
+be confirmed. Something re-activated meanwhile continues its previous run. A strategy or a book is identified by its
+version; a model or ensemble by its name, whose versions succeed each other (`model_zoo.serving.version_chain`).
 
 No look-ahead: only events and versions up to the as-of are read.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from backtester.evaluation.evaluate import StrategyLike
+from backtester.statistics.e_process import HOPELESS
 from blofin_assets.shared.stored_models import StoredModels
-from blofin_assets.shared.vocabulary import Kind, by_version
+from blofin_assets.shared.vocabulary import Kind, LifecycleState, by_version
 from blofin_assets.strategy_cycle.population import BOOKS, STRATEGIES, Versions, load_versions, loaded_versions
+from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
 from model_zoo.ensembles import EnsembleStrategy
 from model_zoo.models.base import ModelError
@@ -31,10 +35,16 @@ from strategies.language.book import Book
 
 GRACE: Final = timedelta(hours=48)
 """Grace period: a replaced strategy, model or ensemble is tracked for one more strategy cycle."""
+FOLLOWED: Final = timedelta(days=730)
+"""Longest time from activation for which an archived strategy or book is followed."""
 
 _TURNS: Final = (
-    "SELECT name, version, begins_at, event = 'active' AS begins FROM {} "
-    "WHERE begins_at <= ? AND event IN ('active', 'archived', 'refused') ORDER BY begins_at, begins DESC"
+    "SELECT name, version, begins_at, event FROM {} "
+    "WHERE begins_at <= ? AND event IN ('active', 'archived', 'refused') ORDER BY begins_at, event <> 'active', event"
+)
+_LAST: Final = (
+    "SELECT name, version, activated_at, max(as_of) FROM research.forward_runs WHERE kind = ? AND as_of < ? "
+    "GROUP BY ALL"
 )
 _RANKED: Final = (
     "SELECT name, as_of, status = 'active' AS active FROM research.ranking_history "
@@ -52,10 +62,21 @@ _ENSEMBLE_VERSIONS: Final = (
 
 @dataclass(frozen=True)
 class ActivePeriod:
-    """A period in which something is tracked; `end` is None while it is active."""
+    """A period in which something is tracked.
+
+    Attributes
+    ----------
+    start : datetime
+        Activation.
+    end : datetime or None
+        End of tracking, as far as it is known; None while active.
+    archived : datetime or None
+        When it was replaced; None while active.
+    """
 
     start: datetime
     end: datetime | None
+    archived: datetime | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +109,36 @@ class TrackedRun:
         """Whether its versions succeed each other under one name."""
         return not by_version(self.kind)
 
+    def past_grace(self, as_of: datetime) -> bool:
+        """Return whether a version was replaced more than `GRACE` before a time: its evidence alone is asked for."""
+        archived = None if self.by_name else self.period.archived
+        return archived is not None and as_of > archived + GRACE
 
-def active_periods(turns: Iterable[tuple[datetime, bool]], grace: timedelta = GRACE) -> list[ActivePeriod]:
+
+def _one_cycle_more(_: datetime, archived: datetime) -> datetime:
+    return archived + GRACE
+
+
+def active_periods(
+    turns: Iterable[tuple[datetime, bool]],
+    until: Callable[[datetime, datetime], datetime] = _one_cycle_more,
+    begun: Collection[datetime] = (),
+) -> list[ActivePeriod]:
     """Return the active periods from activations (True) and deactivations (False) in order of time.
+
+    Parameters
+    ----------
+    turns : iterable of (datetime, bool)
+        Activations and deactivations.
+    until : callable
+        From a period's start and its deactivation to the end of tracking; by default one cycle more.
+    begun : collection of datetime
+        Activations at which a run of its own is stored: they continue no earlier one.
+
+    Returns
+    -------
+    list of ActivePeriod
+        In order of time, without overlap. An activation while something is still tracked continues its period.
 
     Examples
     --------
@@ -102,12 +150,14 @@ def active_periods(turns: Iterable[tuple[datetime, bool]], grace: timedelta = GR
     periods: list[ActivePeriod] = []
     for at, begins in turns:
         last = periods[-1] if periods else None
-        if begins and (last is None or (last.end is not None and at > last.end)):
+        if begins and (last is None or (last.end is not None and (at > last.end or at in begun))):
+            if last is not None and last.end is not None:
+                periods[-1] = replace(last, end=min(last.end, at))
             periods.append(ActivePeriod(at, None))
         elif begins and last is not None and last.end is not None:
             periods[-1] = ActivePeriod(last.start, None)
         elif not begins and last is not None and last.end is None:
-            periods[-1] = ActivePeriod(last.start, at + grace)
+            periods[-1] = ActivePeriod(last.start, until(last.start, at), at)
     return periods
 
 
@@ -128,25 +178,70 @@ def tracked_runs(store: Warehouse, models: Path, as_of: datetime, since: datetim
     Returns
     -------
     list of TrackedRun
-        Strategies, then books, models and ensembles.
+        Strategies, then books, models and ensembles. Archived strategies and books that are followed for their
+        evidence alone (`TrackedRun.past_grace`) are due once a day.
     """
     runs = [*_versions(store, as_of, since, STRATEGIES), *_versions(store, as_of, since, BOOKS)]
     return [*runs, *_models(store, models, as_of, since), *_ensembles(store, models, as_of, since)]
 
 
 def _versions(store: Warehouse, as_of: datetime, since: datetime | None, of: Versions[Any]) -> list[TrackedRun]:
-    turns: dict[tuple[str, str], list[tuple[datetime, bool]]] = defaultdict(list)
-    for name, version, at, begins in store.read(_TURNS.format(of.lifecycle), [as_of]).iter_rows():
-        turns[name, version].append((at, begins))
+    turns: dict[tuple[str, str], list[tuple[datetime, str]]] = defaultdict(list)
+    for name, version, at, event in store.read(_TURNS.format(of.lifecycle), [as_of]).iter_rows():
+        turns[name, version].append((at, event))
     if not turns:
         return []
     versions = {record.key: record.strategy for record in load_versions(store, as_of, of)}
     lost, broken = "its code is missing, or defines a different version", loaded_versions(of)[1]
-    return [
-        TrackedRun(of.kind, *key, period, versions.get(key), "" if key in versions else broken.get(key[0], lost))
-        for key, own in sorted(turns.items())
-        for period in _open(active_periods(own), since)
-    ]
+    last, begun = _last_keys(store, as_of, of.kind), defaultdict[tuple[str, str], set[datetime]](set)
+    for name, version, start in last:
+        begun[name, version].add(start)
+    until = _End({key: {at for at, event in own if event == LifecycleState.REFUSED} for key, own in turns.items()},
+                 _hopeless(store, as_of, of.kind))  # fmt: skip
+    runs = []
+    for key, own in sorted(turns.items()):
+        changes = [(at, event == LifecycleState.ACTIVE) for at, event in own]
+        why = "" if key in versions else broken.get(key[0], lost)
+        for period in active_periods(changes, partial(until.of, key), begun[key]):
+            run = TrackedRun(of.kind, *key, period, versions.get(key), why)
+            archived, written = run.past_grace(as_of), last.get((*key, period.start))
+            if _is_due(period, as_of, written) if archived else _open([period], since):
+                runs.append(run)
+    return runs
+
+
+@dataclass(frozen=True)
+class _End:
+    """Until when what was archived is followed: by version the times of its refusal, by record its hopeless nights."""
+
+    refused: Mapping[tuple[str, str], Collection[datetime]]
+    hopeless: Mapping[tuple[str, str, datetime], Sequence[datetime]]
+
+    def of(self, key: tuple[str, str], start: datetime, archived: datetime) -> datetime:
+        """Return the end of a record; without evidence, or once refused, there is nothing to follow."""
+        nights = self.hopeless.get((*key, start))
+        if nights is None or archived in self.refused[key]:
+            return archived + GRACE
+        stop = next((night for night in nights if night >= archived), start + FOLLOWED)
+        return max(archived + GRACE, min(stop, start + FOLLOWED))
+
+
+def _is_due(period: ActivePeriod, as_of: datetime, last: datetime | None) -> bool:
+    """Return whether an archived version is followed at a key: at midnights, until its end has been written."""
+    if as_of.hour or period.end is None:
+        return False
+    return period.end >= as_of if last is None else last < period.end
+
+
+def _hopeless(store: Warehouse, as_of: datetime, kind: Kind) -> dict[tuple[str, str, datetime], list[datetime]]:
+    """Return for each record with evidence the nights before a key by which little of its capital was left."""
+    rows = store.read(query("forward/hopeless_nights"), {"kind": kind, "as_of": as_of, "hopeless": HOPELESS})
+    return {(name, version, start): nights or [] for name, version, start, nights in rows.iter_rows()}
+
+
+def _last_keys(store: Warehouse, as_of: datetime, kind: Kind) -> dict[tuple[str, str, datetime], datetime]:
+    """Return the last key before this one at which each record was tracked."""
+    return {(name, version, start): at for name, version, start, at in store.read(_LAST, [kind, as_of]).iter_rows()}
 
 
 def _models(store: Warehouse, models: Path, as_of: datetime, since: datetime | None) -> list[TrackedRun]:

@@ -13,8 +13,9 @@ from support.platform import Platform
 from blofin_assets.drift.evidence import evidence_rows
 from blofin_assets.drift.performance import build_tests, holdout_returns, runs_of
 from blofin_assets.drift.retuning import REQUEST_TAG
-from blofin_assets.forward.assets import _common, _read_written, _replayed, _stamped
+from blofin_assets.forward.replays import common_inputs, replayed, stamped
 from blofin_assets.forward.tracked import tracked_runs
+from blofin_assets.forward.written import read_written
 from blofin_assets.scheduling.jobs import RETUNE
 from blofin_assets.scheduling.runner import _errors
 from blofin_assets.shared.deep_market import deep_market
@@ -39,13 +40,13 @@ def follow(platform: Platform, as_of: datetime) -> None:
     """Write what the forward ledger writes of books at one key."""
     store = platform.warehouse
     tracked = tracked_runs(store, Path(store.folder) / "models", as_of, None)
-    written, common = _read_written(store, tracked), _common(store, [], as_of, tracked)
-    parts = [_replayed(run, common, written, as_of) for run in tracked]
+    written, common = read_written(store, tracked), common_inputs(store, [], as_of, tracked)
+    parts = [replayed(run, common, written, as_of) for run in tracked]
     stamp = {"as_of": as_of, "snapshot_id": store.snapshot_id()}
     with store.transaction("test") as tx:
         for table, name in (("entries", "entries"), ("trades", "trades"), ("equity", "hours")):
             rows = pl.concat(getattr(part, name) for part in parts)
-            tx.append(f"research.forward_{table}", _stamped(rows, stamp))
+            tx.append(f"research.forward_{table}", stamped(rows, stamp))
         rows = pl.DataFrame([part.row | stamp for part in parts], infer_schema_length=None)
         tx.replace("research.forward_runs", rows.with_columns(pl.col("activated_at", "as_of").cast(TS)), as_of=as_of)
 

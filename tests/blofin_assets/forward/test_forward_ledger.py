@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from support.platform import AS_OF, Make, Platform
 
-from blofin_assets.forward.assets import _common
+from blofin_assets.forward.replays import common_inputs
 from blofin_assets.scheduling.runner import execute
 from blofin_assets.shared.cadences import CADENCES, FORWARD, MARKET_DATA
 
@@ -94,7 +94,7 @@ def test_what_counts_as_size_one_is_that_of_the_holdout_whatever_is_asked_for_la
     ]  # fmt: skip
     with store.transaction("test") as tx:
         tx.append("research.strategy_backtest_results", pl.DataFrame(rows, infer_schema_length=None))
-    common = _common(store, ("A-USDT",), start + timedelta(days=5))
+    common = common_inputs(store, ("A-USDT",), start + timedelta(days=5))
     assert common.largest("strategy", "geared", "a", start) == 3.0
     assert common.largest("strategy", "geared", "b", start) == 1.0, "a row of before knows none"
     assert common.largest("model", "geared", "a", start) == 1.0

@@ -9,7 +9,7 @@ from support.platform import AS_OF, Platform
 
 from backtester import MarginRules
 from backtester.statistics.windows import Window
-from blofin_assets.forward.assets import _common
+from blofin_assets.forward.replays import common_inputs
 from blofin_assets.scheduling.runner import CONSOLE
 from blofin_assets.shared.cadences import FORWARD, STRATEGY_CYCLE
 from blofin_assets.shared.margin_rules import margin_rules
@@ -90,7 +90,7 @@ def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_a
     store = platform.warehouse
 
     def changed(snapshot: int) -> datetime | None:
-        return _common(store, ["A-USDT"], T + DAY).changed(snapshot, T, T + DAY)
+        return common_inputs(store, ["A-USDT"], T + DAY).changed(snapshot, T, T + DAY)
 
     written = store.snapshot_id()
     assert changed(written) is None
