@@ -4,8 +4,9 @@ Belongs here: the asset, its rows and what is fixed when a record begins. Does n
 (`backtester.statistics.e_process`), the returns (the forward ledger), whether results differ from expected ones
 (`blofin_assets.drift.performance`).
 
-A record is one run of the forward ledger. Its scale and its bounds follow from its holdouts and from the market before
-activation, and stay as they were. A day is written once: the ledger that it rests on is append-only.
+A record is one run of the forward ledger; models and ensembles have a second one, of their predictions. Its scale and
+its bounds follow from its holdouts and from the market before activation, and stay as they were. A day is written once:
+the ledger that it rests on is append-only.
 
 No look-ahead: a night reads days that were over by then, and what is fixed at activation rests on nothing later.
 """
@@ -26,6 +27,7 @@ from backtester.statistics.e_process import Days, confirmed, daily_returns, e_pr
 from backtester.statistics.metrics import varies
 from blofin_assets.drift.assets import GROUP
 from blofin_assets.drift.performance import Run, holdout_returns
+from blofin_assets.drift.predicted import PREDICTIONS, holdout_gains, predicted_days
 from blofin_assets.forward.assets import forward_ledger
 from blofin_assets.shared.asset import lineage, stage_asset, table_preview
 from blofin_assets.shared.partitions import day_start, days
@@ -120,16 +122,18 @@ def evidence_rows(store: Warehouse, symbols: Sequence[str], as_of: datetime) -> 
         rows.
     """
     alone = store.read(query("drift/daily_returns"), {"as_of": as_of})
-    daily = pl.concat([alone, _together(store, alone, as_of)])
-    records = {_record(key): frame for key, frame in daily.group_by(_KEY, maintain_order=True)}
     written = store.read(query("drift/evidence_terms"), {"as_of": as_of})
+    known = written.explode("days").select(*_KEY, "days")
+    predicted = predicted_days(store, alone, set(known.iter_rows()), as_of)
+    daily = pl.concat([alone, _together(store, alone, as_of), predicted])
+    records = {_record(key): frame for key, frame in daily.group_by(_KEY, maintain_order=True)}
     fixed = {_record(row[:4]): Terms(*row[4:-1]) for row in written.iter_rows()}
     terms = _terms(store, symbols, records.keys() - fixed.keys()) | fixed
     every = [_path(record, frame, terms[record]) for record, frame in records.items() if record in terms]
     if not every:
         return pl.DataFrame(schema=_SCHEMA)
     paths = pl.concat(every)
-    new = paths.join(written.explode("days"), left_on=[*_KEY, "day"], right_on=[*_KEY, "days"], how="anti")
+    new = paths.join(known, left_on=[*_KEY, "day"], right_on=[*_KEY, "days"], how="anti")
     return _with_labels(new, paths).with_columns(pl.lit(as_of).cast(TS).alias("as_of"))
 
 
@@ -165,6 +169,8 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
 
     @cache
     def largest_move(kind: str, start: datetime) -> float:
+        if kind in PREDICTIONS:
+            return 0.0
         if kind == Kind.BOOK:
             return float(store.read(query("drift/largest_deep_move"), {"start": start})["move"][0] or 0.0)
         chosen = {"symbols": list(symbols), "start": start}
@@ -174,6 +180,8 @@ def _terms(store: Warehouse, symbols: Sequence[str], records: Iterable[Run]) -> 
     for record in records:
         if record[0] == ACTIVE_SET:
             returns[record] = np.diff(store.read(_SET_CURVE, [record[3]])["equity"].to_numpy())
+        elif record[0] in PREDICTIONS:
+            returns[record] = holdout_gains(store, record)
     moved = {record: hours for record, hours in returns.items() if len(hours) and varies(hours.mean(), hours.var())}
     weights = _weights(store, moved)
     terms = {}
@@ -204,7 +212,8 @@ def _weights(store: Warehouse, records: Iterable[Run]) -> dict[Run, float]:
     weights: dict[Run, float] = {}
     began = itemgetter(3, 0)
     for (start, kind), together in groupby(sorted(records, key=began), began):
-        ranks = {(name, version): rank for name, version, rank in store.read(_RANKS, [start, kind]).iter_rows()}
+        ranked = store.read(_RANKS, [start, PREDICTIONS.get(kind, kind)]).iter_rows()
+        ranks = {(name, version): rank for name, version, rank in ranked}
         ordered = sorted(together, key=lambda record: (ranks.get((record[1], record[2]), math.inf), record))
         weights |= dict(zip(ordered, rank_weights(len(ordered)), strict=True))
     return weights

@@ -38,6 +38,7 @@ class EvidenceRecord(Part):
     last_day: Time
     days: Count
     total_pnl_pct: Number
+    log_loss_gain: Number = None
     capital: Number
     capital_worse: Number
     days_more: Count | None
@@ -116,6 +117,7 @@ _COLUMNS: Final = (
     Column("days", "days", "int"),
     Column("days more", "days_more", "int", "report.days_more"),
     Column("total %", "total_pnl_pct", "n2"),
+    Column("log-loss gain", "log_loss_gain", "sig", "ml.ml_model_results.log_loss_gain"),
     Column("confirmed", "confirmed", "yes", f"{_TABLE}.confirmed"),
     Column("first on", "first_confirmed", "day"),
     Column("broken on", "broken_on", "day", f"{_TABLE}.broken"),

@@ -14,6 +14,7 @@ from backtester.forward_ledger import Attribution, Difference, Item
 from backtester.statistics.drift import Decision
 from blofin_assets.drift import sensor
 from blofin_assets.drift.evidence import ACTIVE_SET
+from blofin_assets.drift.predicted import PREDICTIONS
 from blofin_assets.shared import vocabulary
 from blofin_assets.shared.vocabulary import (
     Author,
@@ -99,7 +100,7 @@ BY_KIND |= {f"forward_{name}" for name in ("entries", "trades", "equity", "runs"
 NAMED |= {f"research.{table}.kind": set(Kind) - {Kind.BOOK} for table in BY_KIND}
 OF_BOOKS = BY_KIND - {"active_set", "active_correlations"}
 NAMED |= {f"research.{table}.kind": Kind for table in OF_BOOKS}
-NAMED["research.evidence_daily.kind"] = {*Kind, ACTIVE_SET}
+NAMED["research.evidence_daily.kind"] = {*Kind, ACTIVE_SET, *PREDICTIONS}
 
 
 @pytest.fixture(scope="module")

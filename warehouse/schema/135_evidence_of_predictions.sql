@@ -1,0 +1,3 @@
+-- Models and ensembles have a second record: of their predictions, against the naive baseline.
+COMMENT ON COLUMN research.evidence_daily.kind IS 'strategy, model, ensemble, book, active set (the active strategies as a whole, at equal capital, those of each cycle from its as-of on), model predictions or ensemble predictions (their probabilities instead of their trades)';
+COMMENT ON COLUMN research.evidence_daily.net_return IS 'net return of the day on fixed capital, a fraction; null if no symbol had a bar; of predictions the mean log-loss of the naive baseline less theirs, in nats, with probabilities cut to [0.02, 0.98], null without predictions; deviation, bounds and expected are in the same unit';
