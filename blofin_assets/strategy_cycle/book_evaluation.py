@@ -26,11 +26,13 @@ from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_ru
 from blofin_assets.strategy_cycle.book_search import book_finalists
 from blofin_assets.strategy_cycle.evaluation_set import chosen_for_holdout, drop_copies, duplicate_events
 from blofin_assets.strategy_cycle.evidence import book_evidence_rows, mark_known
+from blofin_assets.strategy_cycle.expected import expected_rows
 from blofin_assets.strategy_cycle.library import noted_events, verdicts
-from blofin_assets.strategy_cycle.population import BOOKS, BookRecord
+from blofin_assets.strategy_cycle.population import BOOKS, BookRecord, load_versions
 from blofin_resources.dagster_resources import ClockResource, MarketResource, WarehouseResource
 from blofin_resources.errors import BlofinError
 from blofin_resources.market import is_synthetic
+from strategies.search.books import families_of_book
 from strategies.validation.duplicates import weights_held
 
 _KNOWN = (
@@ -71,6 +73,11 @@ def book_backtests(
     if not is_synthetic(market.market):
         evidence = mark_known(evidence, store.read(_KNOWN, [as_of]), start)
     results = book_rows(runs, as_of, snapshot).join(_states(records), on=["name", "version"], how="left")
+    families = {record.key: families_of_book(record.strategy) for record in load_versions(store, as_of, BOOKS)}
+    evidence = evidence.join(
+        expected_rows(store, as_of, _measured(results, evidence), families, Kind.BOOK),
+        on=["name", "version"], how="left", maintain_order="left",
+    )  # fmt: skip
     noted = duplicate_events(copies, "weights", as_of).vstack(noted_events(LifecycleNote.FAILED, failed, as_of))
     with store.transaction(context.run.run_id) as tx:
         tx.replace("research.book_backtest_results", results, as_of=as_of)
@@ -94,6 +101,17 @@ def book_backtests(
             "trades": int(results["total_trades"].sum()),
             "snapshot": tx.snapshot,
         }
+    )
+
+
+def _measured(results: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Return the holdout's ratios with their errors, as `expected_rows` reads them; what has no ratio is left out."""
+    errors = evidence.select("name", "version", pl.col("sharpe_error").cast(pl.Float64))
+    return (
+        results.filter(pl.col("sharpe").is_not_null())
+        .join(errors, on=["name", "version"], how="left", maintain_order="left")
+        .with_columns(pl.coalesce("sharpe_error", "sharpe_se").alias("error"))
+        .select("name", "version", "window_start", "window_end", "sharpe", "turnover", "error")
     )
 
 

@@ -1,11 +1,11 @@
-"""What to expect of each strategy of a cycle, from its holdouts and those of its peers.
+"""What to expect of each strategy or book of a cycle, from its holdouts and those of its peers.
 
 Belongs here: which holdouts enter the panel, and what is known of a version without its results. Does not belong here:
 the estimate (`backtester.statistics.expected`), ranking, which never reads it.
 
 The panel has every version that took a holdout, not the chosen alone: the holdout that chose a version is unbiased only
 beside those of all that it was chosen from. Its windows do not overlap. Strategies that hold for days have windows of
-their own, hence a panel of their own.
+their own, hence a panel of their own, and so have books.
 
 No look-ahead: holdouts of the cycle itself and of those before.
 """
@@ -20,6 +20,7 @@ import polars as pl
 
 from backtester.statistics.expected import HALF_LIFE, expected_ratios
 from backtester.statistics.windows import HOLDOUT_LENGTH
+from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.strategy_cycle.population import Key
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
@@ -29,6 +30,10 @@ REACH: Final = timedelta(days=730)
 """How far back holdouts are read."""
 MONTH: Final = timedelta(days=28)
 """What the interval is of."""
+_EARLIER: Final = {
+    Kind.STRATEGY: query("strategy_cycle/earlier_windows"),
+    Kind.BOOK: query("strategy_cycle/earlier_book_windows"),
+}
 _FEW: Final = 3
 """Fewest versions that read a family of features, and that do not, for it to tell anything."""
 _SCHEMA: Final[dict[str, Any]] = {
@@ -39,7 +44,11 @@ _SCHEMA: Final[dict[str, Any]] = {
 
 
 def expected_rows(
-    store: Warehouse, as_of: datetime, results: pl.DataFrame, families: Mapping[Key, Sequence[str]]
+    store: Warehouse,
+    as_of: datetime,
+    results: pl.DataFrame,
+    families: Mapping[Key, Sequence[str]],
+    kind: Kind = Kind.STRATEGY,
 ) -> pl.DataFrame:
     """Return what to expect of each version of a cycle.
 
@@ -54,6 +63,8 @@ def expected_rows(
         standard error of `sharpe`.
     families : mapping of Key to sequence of str
         Families of the features that a version reads.
+    kind : Kind
+        Strategy or book.
 
     Returns
     -------
@@ -61,7 +72,7 @@ def expected_rows(
         `name, version, expected_sharpe, expected_low, expected_high, expected_windows`; nulls below what the estimate
         needs.
     """
-    earlier = store.read(query("strategy_cycle/earlier_windows"), {"as_of": as_of, "since": as_of - REACH})
+    earlier = store.read(_EARLIER[kind], {"as_of": as_of, "since": as_of - REACH})
     own = results.with_columns(as_of=pl.lit(as_of)).select(earlier.columns).cast(earlier.schema)
     every = pl.concat([earlier, own]).with_columns(long=pl.col("window_end") - pl.col("window_start") > HOLDOUT_LENGTH)
     key = ["name", "version"]

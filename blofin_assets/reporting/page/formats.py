@@ -135,3 +135,19 @@ FORMATS: Final[dict[str, Format]] = {
     "day": day,
 }
 """Formats by the name that tables and templates call them."""
+
+
+def expected(ratio: float | None, low: float | None, high: float | None) -> str:
+    """Return a Sharpe ratio to expect, and in brackets the interval of the next month.
+
+    Parameters
+    ----------
+    ratio, low, high : float or None
+        Annualised; null where nothing is expected.
+
+    Returns
+    -------
+    str
+        Such as `0.4 (-6.1 to 7.0)`; a dash without a ratio.
+    """
+    return "–" if ratio is None else f"{number(ratio, 1)} ({number(low, 1)} to {number(high, 1)})"

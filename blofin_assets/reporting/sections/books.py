@@ -57,6 +57,10 @@ class RankedBook(Part):
     psr: Share
     dsr: Share
     supported: bool | None
+    expected_sharpe: Number = None
+    expected_low: Number = None
+    expected_high: Number = None
+    expected_windows: int | None = None
     author_may_know: bool | None
     losers: int | None
     volume_share_largest: Number
@@ -67,6 +71,11 @@ class RankedBook(Part):
     def sharpe_range(self) -> str:
         """Sharpe ratio ± its standard error."""
         return formats.plus_minus(self.sharpe, self.sharpe_se, 1)
+
+    @property
+    def expected_range(self) -> str:
+        """Expected Sharpe ratio, and where that of the next month is to be expected."""
+        return formats.expected(self.expected_sharpe, self.expected_low, self.expected_high)
 
     @property
     def alpha_range(self) -> str:
@@ -131,6 +140,7 @@ _RANKING: Final = (
         ("slippage", "slippage_pct", "pct"), ("funding", "funding_pct", "pct"),
     ),
     Column("Sharpe", "sharpe_range", "text", f"{_TABLE}.sharpe"),
+    Column("expected", "expected_range", "text", "report.expected_range"),
     *columns_of(
         _TABLE, ("max DD", "max_drawdown", "share"), ("turnover a year", "turnover_year", "n1"),
         ("gross", "gross_exposure", "n2"), ("net", "net_exposure", "n2"), ("beta", "beta", "n2"),

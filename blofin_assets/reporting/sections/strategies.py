@@ -107,7 +107,7 @@ class TopStrategy(_Measured):
     @property
     def expected_range(self) -> str:
         """Expected Sharpe ratio, and where that of the next month is to be expected."""
-        return _expected(self)
+        return formats.expected(self.expected_sharpe, self.expected_low, self.expected_high)
 
     @property
     def tries(self) -> str:
@@ -155,14 +155,7 @@ class Ranked(Part):
     @property
     def expected_range(self) -> str:
         """Expected Sharpe ratio, and where that of the next month is to be expected."""
-        return _expected(self)
-
-
-def _expected(row: "TopStrategy | Ranked") -> str:
-    if row.expected_sharpe is None:
-        return "–"
-    low, high = formats.number(row.expected_low, 1), formats.number(row.expected_high, 1)
-    return f"{formats.number(row.expected_sharpe, 1)} ({low} to {high})"
+        return formats.expected(self.expected_sharpe, self.expected_low, self.expected_high)
 
 
 class LaneResult(Part):

@@ -8,6 +8,7 @@ import pytest
 from support.platform import AS_OF, Platform
 
 from backtester.statistics.expected import HALF_LIFE, expected_ratios
+from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.strategy_cycle.expected import expected_rows
 from features.bars import TS
 
@@ -73,3 +74,35 @@ def test_before_there_are_four_of_them_nothing_is_expected(platform: Platform) -
         (len(NAMES),) * 4
     )
     assert expected_rows(platform.warehouse, early, own.head(0), {}).is_empty()
+
+
+def test_books_have_a_panel_of_their_own_by_the_same_estimate(platform: Platform) -> None:
+    put(platform)
+    month = timedelta(days=28)
+    ends = [AS_OF - number * month for number in range(5)]
+    own = {
+        "status": "active", "timeframe": "60m", "rebalance": "1d", "tranches": 1, "snapshot_id": 1, "capital": 1e4,
+        "universe": "top:7", "members_fewest": 7, "members_most": 7, "chosen_today": False, "total_trades": 30,
+        "ruined": 0, "ruined_by_extremes": 0, "cut_by_margin": 0,
+    }  # fmt: skip
+    rows = [
+        {
+            "as_of": at, "name": name, "version": "1", "window_start": at - month, "window_end": at, "turnover": 28.0,
+            "sharpe": RATIOS[number, place], "sharpe_se": 3.0, **own,
+        }
+        for number, at in enumerate(ends)
+        for place, name in enumerate(NAMES)
+    ]  # fmt: skip
+    times = pl.col("as_of", "window_start", "window_end").cast(TS)
+    results = pl.DataFrame(rows).with_columns(times)
+    overlapping = results.with_columns(pl.col("as_of", "window_start", "window_end") - STEP, sharpe=pl.lit(99.0))
+    with platform.warehouse.transaction("test") as tx:
+        columns = platform.warehouse.read("SELECT * EXCLUDE (run_id) FROM research.book_backtest_results").columns
+        stored = pl.concat([results.filter(pl.col("as_of") < AS_OF), overlapping.filter(pl.col("as_of") < ends[4])])
+        tx.append("research.book_backtest_results", stored.select(name for name in columns if name in stored.columns))
+    newest = results.filter(pl.col("as_of") == AS_OF).with_columns(pl.col("sharpe_se").alias("error"))
+    found = expected_rows(platform.warehouse, AS_OF, newest, {}, Kind.BOOK)
+    assert found["expected_windows"].to_list() == [5] * len(NAMES)
+    same = expected_ratios(RATIOS[:5][::-1].T, np.full((len(NAMES), 5), 3.0), part=1.0, half_life=HALF_LIFE / month)
+    for column, values in (("expected_sharpe", same.ratio), ("expected_low", same.low), ("expected_high", same.high)):
+        assert found[column].to_list() == pytest.approx(values.tolist(), rel=1e-9)

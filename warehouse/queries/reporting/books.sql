@@ -2,6 +2,7 @@
 SELECT
     r.as_of, r.rank, r.name, r.version, r.status, r.reason, s.author, b.* EXCLUDE (as_of, name, version, status, run_id),
     e.psr, e.dsr, e.supported, e.author_may_know, e.trials, e.search_trials, e.episodes, e.losers, e.pbo,
+    e.expected_sharpe, e.expected_low, e.expected_high, e.expected_windows,
     e.volume_share_largest, e.volume_warning
 FROM research.ranking_history AS r
 JOIN research.book_backtest_results AS b USING (as_of, name, version)
