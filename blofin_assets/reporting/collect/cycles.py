@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.shared.cadences import CADENCES
 from blofin_resources.queries import query
 from blofin_resources.warehouse import Warehouse
@@ -113,6 +114,31 @@ def strategy_table(cycles: Cycles) -> pl.DataFrame:
     """Return the strategies in order of rank, each with its results and their evidence."""
     with_results = _ranked(cycles.strategy_ranking, cycles.strategies, "strategy_name")
     return _ranked(with_results, cycles.evidence, "name")
+
+
+def holdout_words(table: pl.DataFrame) -> str:
+    """Return how long the holdouts of strategies were, such as `7 days, or 90 days for 3 that trade on 4h and 1d`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `strategy_table` gives it; what has no result does not count.
+
+    Returns
+    -------
+    str
+        The usual length alone where no other was run.
+    """
+    usual = HOLDOUT_LENGTH.days
+    days = (
+        table["backtest_period"].drop_nulls().str.strip_suffix("d").cast(pl.Int64, strict=False).drop_nulls().to_list()
+    )
+    longer = sorted(length for length in days if length != usual)
+    if not longer:
+        return f"{usual} days"
+    told = f"{longer[0]}" if longer[0] == longer[-1] else f"{longer[0]} to {longer[-1]}"
+    some = f"{told} days for {len(longer)} that {'trades' if len(longer) == 1 else 'trade'} on 4h and 1d"
+    return some if len(longer) == len(days) else f"{usual} days, or {some}"
 
 
 def model_table(cycles: Cycles) -> pl.DataFrame:

@@ -14,8 +14,9 @@ from pydantic import create_model
 from backtester.evaluation.pooling import FEW_TRADES
 from backtester.evaluation.standard_metrics import STANDARD, Metric, Unit, metric_named
 from backtester.simulation.costs import Costs
+from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting import pictures
-from blofin_assets.reporting.collect.cycles import strategy_table
+from blofin_assets.reporting.collect.cycles import holdout_words, strategy_table
 from blofin_assets.reporting.document import Document, Number, Part, Share, Under
 from blofin_assets.reporting.page import formats
 from blofin_assets.reporting.page.tables import EVIDENCE, RANKING, RESULTS, Column, Table, columns_of
@@ -42,6 +43,7 @@ class _Placed(Part):
     status: str | None
     author: str | None
     source: str | None
+    backtest_period: str | None = None
 
 
 _TYPES: Final[dict[Unit, Any]] = {
@@ -151,6 +153,7 @@ class Ranked(Part):
     expected_low: Number = None
     expected_high: Number = None
     expected_windows: int | None = None
+    backtest_period: str | None = None
 
     @property
     def expected_range(self) -> str:
@@ -204,7 +207,7 @@ _RANKING: Final = (
     *columns_of(RANKING, ("score", "score", "n1"), ("trades", "trades", "int")),
     *columns_of(
         RESULTS, ("return", "total_pnl_pct", "pct"), ("declared", "declared_pnl_pct", "pct"),
-        ("ruined", "ruined", "int"), ("tradable", "coverage", "share0"),
+        ("ruined", "ruined", "int"), ("tradable", "coverage", "share0"), ("holdout", "backtest_period", "text"),
     ),
     Column("DSR", "dsr", "share", f"{EVIDENCE}.dsr"),
     Column("lost", "losers", "int", f"{EVIDENCE}.losers"),
@@ -286,6 +289,8 @@ def _view(part: StrategiesPart, data: ReportData) -> Mapping[str, object]:
     lanes = [LaneResult.of(row) for row in data.cycles.lanes.iter_rows(named=True)]
     return {
         "cards": [Card(row, _curve(row, data)) for row in part.top_5_strategies],
+        "holdout": holdout_words(strategy_table(data.cycles)),
+        "usual": f"{HOLDOUT_LENGTH.days}d",
         "leading": _LEADING,
         "further": _FURTHER,
         "ranking": Table(_RANKING, part.ranking),

@@ -8,8 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from backtester.statistics.windows import HOLDOUT_LENGTH
-from blofin_assets.reporting.collect.cycles import strategy_table
+from blofin_assets.reporting.collect.cycles import holdout_words, strategy_table
 from blofin_assets.reporting.document import Part
 from blofin_assets.reporting.section import ReportData, Section, listed, nothing_more
 from blofin_assets.reporting.sections import data as market_data
@@ -63,8 +62,8 @@ def _strategies(table: pl.DataFrame) -> str:
     idle = table.height - scored.height
     silent = f" ({idle} never traded)" if idle else ""
     return (
-        f"Of {table.height} strategies{silent}, {earned} made money after costs in the last "
-        f"{HOLDOUT_LENGTH.days} days. The first, {best['name']}, has {_percent(best['total_pnl_pct'])} in "
+        f"Of {table.height} strategies{silent}, {earned} made money after costs on the holdout "
+        f"({holdout_words(scored)}). The first, {best['name']}, has {_percent(best['total_pnl_pct'])} in "
         f"{best['trades']} trades. Given the number of tries, {supported or 'none'} of them "
         f"{'is' if supported < 2 else 'are'} significant."  # noqa: PLR2004
     )
