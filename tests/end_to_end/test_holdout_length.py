@@ -119,6 +119,6 @@ def test_who_holds_for_days_has_a_longer_holdout_and_is_searched_only_before_it(
     assert searched.rows() == [("ema_crossover", short), ("rsi_reversion", short), ("slow_trend", long)]
     windows = store.read('SELECT strategy, "window" FROM research.strategy_scores ORDER BY ALL').rows()
     assert [name for _, name in windows].count("holdout") == 3
-    assert store.read("SELECT count(*) FROM research.evidence WHERE kind = 'strategy'").item() == 3
+    assert store.read("SELECT count(DISTINCT name) FROM research.evidence WHERE kind = 'strategy'").item() == 3
     hours = store.read("SELECT min(ts) AS first FROM research.active_set")["first"][0]
     assert hours == short, "the active set is held together over the days that all have"
