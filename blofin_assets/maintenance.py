@@ -32,7 +32,7 @@ _BEFORE: Final = "SELECT count(*) AS rows FROM {} WHERE ts < ?"
 _NOTHING: Final = "SELECT * FROM {} LIMIT 0"
 _FOLLOWED: Final = (
     "SELECT min(activated_at) AS ts FROM research.forward_runs "
-    "WHERE as_of = (SELECT max(as_of) FROM research.forward_runs)"
+    "WHERE as_of > (SELECT max(as_of) FROM research.forward_runs) - INTERVAL 1 DAY"
 )
 
 
