@@ -6,9 +6,11 @@ score itself (`backtester.statistics.metrics`), what is done with a rank (the cy
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from backtester.evaluation.pooling import FEW_TRADES
+from features.array_types import FloatArray, IntArray
 
 
 def ranked(scores: pl.DataFrame) -> pl.DataFrame:
@@ -69,3 +71,22 @@ def last_fifth(names: Sequence[str]) -> list[str]:
     ['f', 'e']
     """
     return list(names[len(names) - -(-len(names) // 5) :])[::-1]
+
+
+def best_row(values: FloatArray, trades: IntArray) -> int | None:
+    """Return the row of the highest value that rests on enough trades.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        What is compared; NaN where it is undefined.
+    trades : ndarray of shape (n,), integer
+        On how many trades each rests.
+
+    Returns
+    -------
+    int or None
+        The first of equal ones; None where no row has a value and `FEW_TRADES` trades.
+    """
+    rows = np.flatnonzero((trades >= FEW_TRADES) & np.isfinite(values))
+    return int(rows[np.argmax(values[rows])]) if len(rows) else None

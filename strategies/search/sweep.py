@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from backtester.evaluation.pooling import FEW_TRADES, PooledResult, pool
+from backtester.evaluation.pooling import PooledResult, pool
+from backtester.evaluation.ranking import best_row
 from backtester.simulation.lanes import Lane, run_arrays
 from features.array_types import FloatArray, IntArray
 from strategies.language.strategy import Param, Strategy
@@ -81,11 +82,8 @@ class Swept:
 
     @property
     def best(self) -> int | None:
-        """Row of the highest Sharpe ratio with `FEW_TRADES` trades; null where no point has both."""
-        enough = self.frame["trades"].to_numpy() >= FEW_TRADES
-        values = np.where(enough & ~np.isnan(self.sharpe), self.sharpe, -math.inf)
-        row = int(np.argmax(values)) if len(values) else 0
-        return row if len(values) and math.isfinite(values[row]) else None
+        """Row of the highest Sharpe ratio with enough trades; None where no point has both."""
+        return best_row(self.sharpe, self.frame["trades"].to_numpy())
 
     def parameters(self, row: int) -> dict[str, float]:
         """Return the values of a point by name."""

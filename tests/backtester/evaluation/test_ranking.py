@@ -3,13 +3,14 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backtester.evaluation.pooling import FEW_TRADES
-from backtester.evaluation.ranking import last_fifth, ranked
+from backtester.evaluation.ranking import best_row, last_fifth, ranked
 
 SCORES = pl.DataFrame(
     {
@@ -53,6 +54,14 @@ def test_the_order_is_written_once() -> None:
     sections = "blofin_assets/reporting/sections"
     said = {f"{sections}/strategies.py", f"{sections}/books.py"}  # tell of few trades, and sort nothing
     assert set(compares) - said == {"backtester/evaluation/ranking.py"}
+
+
+def test_the_best_row_rests_on_enough_trades() -> None:
+    values = np.array([9.0, np.nan, 2.0, 3.0, 3.0])
+    trades = np.array([FEW_TRADES - 1, 50, 50, FEW_TRADES, 50])
+    assert best_row(values, trades) == 3
+    assert best_row(values[:2], trades[:2]) is None
+    assert best_row(values[:0], trades[:0]) is None
 
 
 def test_bad_tables_are_refused() -> None:
