@@ -43,7 +43,9 @@ def readable(names: list[str], timeframe: Timeframe) -> list[str]:
     return [name for name in names if not shorter.intersection(name.split(":"))]
 
 
-@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+@pytest.mark.parametrize(
+    "timeframe", [pytest.param(each, marks=pytest.mark.slow if each in ("1m", "15m") else ()) for each in TIMEFRAMES]
+)
 def test_no_feature_looks_ahead(timeframe: Timeframe, every_name: list[str]) -> None:
     market = market_of(timeframe, 100)
     cuts = telling_cuts(market, timeframe, 4 if timeframe in DEFAULT_TIMEFRAMES else 1, seed=20250612)

@@ -34,6 +34,7 @@ def test_a_book_says_its_bet_its_failure_and_its_source(book: Book) -> None:
     assert [word for word in ("Edge:", "Fails:", "Source:") if f"\n{word}" not in book.description] == []
 
 
+@pytest.mark.slow
 @each
 def test_a_book_sees_no_future_and_knows_no_prices(book: Book) -> None:
     assert validate_book(shorter(book), invented(hours=WARM.get(book.name, 200)), cuts=1) == []

@@ -12,6 +12,8 @@ from support.platform import AS_OF, Platform
 from blofin_assets.cli.backtest import Request, run_backtest
 from blofin_resources.errors import BlofinError
 
+pytestmark = pytest.mark.slow
+
 ASKED = Request("ema_crossover", None, "60m", None, [], AS_OF, AS_OF - timedelta(days=10), AS_OF - timedelta(days=1))
 
 
@@ -35,7 +37,6 @@ def found(capsys: pytest.CaptureFixture[str], request: Request) -> list[dict]:  
     return documents
 
 
-@pytest.mark.slow
 def test_costs_capital_and_leverage_are_those_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     (usual,) = found(capsys, ASKED)
     assert (usual["start"][:10], usual["end"][:10]) == ("2026-03-03", "2026-03-12")
@@ -83,7 +84,6 @@ def test_an_export_holds_what_was_traded_and_overwrites_nothing(
     assert pl.read_csv(folder / "ema_crossover_trades.csv").height == trades.height
 
 
-@pytest.mark.slow
 def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = found(capsys, replace(ASKED, others=["macd_momentum"]))
     assert (one["name"], two["name"]) == ("ema_crossover", "macd_momentum")

@@ -10,6 +10,8 @@ from blofin_assets.cli.compare import Compared, run_compare
 from blofin_assets.cli.stored import Span
 from blofin_resources.errors import BlofinError
 
+pytestmark = pytest.mark.slow
+
 ASKED = Compared(["ema_crossover", "ema_crossover:fast=20"], None, "60m", Span(AS_OF, days=10))
 
 
@@ -27,7 +29,6 @@ def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
     return stored
 
 
-@pytest.mark.slow
 def test_versions_of_one_strategy_are_told_apart_or_not_and_each_is_a_trial(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:

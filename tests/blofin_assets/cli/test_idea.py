@@ -11,6 +11,8 @@ from blofin_assets.cli.idea import Idea, Range, idea_of, length_of, numbers, ran
 from blofin_resources.errors import BlofinError
 from strategies.registry import load_books, load_library
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = "for example: this"
 
 

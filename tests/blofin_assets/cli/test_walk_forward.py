@@ -9,6 +9,8 @@ from blofin_assets.cli.stored import Span
 from blofin_assets.cli.walk_forward import Request, run_walk
 from blofin_resources.errors import BlofinError
 
+pytestmark = pytest.mark.slow
+
 ASKED = Request("ema_crossover", "6d", "3d", False, 3, [], None, "60m", Span(AS_OF))
 
 
@@ -26,7 +28,6 @@ def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
     return stored
 
 
-@pytest.mark.slow
 def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:

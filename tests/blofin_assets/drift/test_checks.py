@@ -21,6 +21,8 @@ from blofin_assets.scheduling.progress import WarehouseProgress
 from blofin_assets.shared.cadences import DRIFT
 from model_zoo.models.catalog import names
 
+pytestmark = pytest.mark.slow
+
 EVALUATED_AT = datetime(2026, 3, 12, tzinfo=UTC)
 KEPT = drift.MeanDifference(1.0, 0.1, 1.0, 0.0, 0.2, -0.3, 0.3, 0.5, 12.0)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
+import pytest
 from support.platform import AS_OF, Platform
 
 from backtester.statistics.windows import cycle_windows
@@ -18,6 +19,8 @@ from blofin_assets.strategy_cycle.search_window import HoldingWindows
 from blofin_assets.strategy_cycle.tuning import _due
 from features.bars import TS
 from strategies.quotas import Stage
+
+pytestmark = pytest.mark.slow
 
 NEXT_CYCLE = AS_OF + timedelta(hours=48)
 WINDOWS = HoldingWindows(cycle_windows(NEXT_CYCLE), cycle_windows(NEXT_CYCLE, long=True))

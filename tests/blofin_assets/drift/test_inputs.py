@@ -15,6 +15,8 @@ from features.bars import TS
 from model_zoo.models.base import ModelSpec
 from tests.model_zoo.conftest import SYMBOLS, T, candles
 
+pytestmark = pytest.mark.slow
+
 DAYS = 30
 ACTIVE = T - timedelta(days=8, hours=12)
 """Half a day off the evaluation dates: the forward days are whole ones, back from such a date."""

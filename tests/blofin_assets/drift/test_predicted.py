@@ -12,6 +12,8 @@ from backtester.statistics.e_process import e_process
 from blofin_assets.drift.evidence import evidence_rows
 from features.bars import TS
 
+pytestmark = pytest.mark.slow
+
 ACTIVE = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -29,6 +29,8 @@ from model_zoo.training.tuning import Challenge, Tried
 from strategies.untrusted.compiler import compile_strategy
 from tests.model_zoo.conftest import SYMBOLS, T, candles
 
+pytestmark = pytest.mark.slow
+
 MADE = T - timedelta(hours=18)
 """When the stored model was trained."""
 SPEC = ModelSpec("direction", "5m", 12, ("returns", "returns_5"))

@@ -22,6 +22,8 @@ from blofin_assets.reporting.sections.live import LivePart
 from blofin_assets.reporting.sections.strategies import StrategiesPart
 from features.bars import TIMEFRAMES, TS
 
+pytestmark = pytest.mark.slow
+
 PROVENANCE = {
     "run_id": "r",
     "snapshot": 1,
@@ -82,7 +84,6 @@ def test_the_summary_fits_a_terminal(done: Platform) -> None:
     assert any("next steps" in line for line in lines)
 
 
-@pytest.mark.slow
 def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData) -> None:
     first, second = data.cycles.strategy_ranking.head(2).to_dicts()
     known = _with_forward(data, first, second)
@@ -104,7 +105,6 @@ def test_forward_rows_show_and_what_is_too_little_says_how_much(data: ReportData
     assert page == render_page(report, known).html
 
 
-@pytest.mark.slow
 def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -> None:
     today = AS_OF - timedelta(days=1)
     records = evidence._labelled(
@@ -147,7 +147,6 @@ def test_evidence_shows_what_is_confirmed_and_what_is_broken(data: ReportData) -
     assert [text.split()[0] for text in broken] == ["ruined"], "a warning is given on its day alone"
 
 
-@pytest.mark.slow
 def test_evidence_begins_with_the_first_day_and_says_so_before(data: ReportData, document: Document) -> None:
     begun = document.part(evidence.EvidencePart).forward_evidence
     assert begun.records > 0
@@ -171,7 +170,6 @@ def evidence_record(name: str, **changes: object) -> dict[str, object]:
     return usual | changes
 
 
-@pytest.mark.slow
 def test_a_strategy_whose_author_may_know_the_holdout_says_so(data: ReportData, document: Document) -> None:
     told = "its author may know these days"
     assert told not in render_page(document, data).html, "nobody knows a synthetic market"
@@ -181,7 +179,6 @@ def test_a_strategy_whose_author_may_know_the_holdout_says_so(data: ReportData, 
     assert told in render_page(document.model_copy(update={"performance": known}), data).html
 
 
-@pytest.mark.slow
 def test_lanes_say_whether_they_are_scored(data: ReportData, document: Document) -> None:
     lanes = data.cycles.lanes
     scored = lanes.filter("scored").group_by("strategy_name", "version").agg(pl.col("total_trades").sum().alias("n"))
@@ -196,7 +193,6 @@ def test_calls_that_were_not_made_are_not_counted(data: ReportData) -> None:
     assert calls["calls"].to_list() == [0] * calls.height, "there is no key: nothing was sent"
 
 
-@pytest.mark.slow
 def test_only_names_that_are_active_no_longer_are_told_as_archived(done: Platform) -> None:
     before = report_data(done.warehouse).of(changes.SECTION).archived
     now = AS_OF - timedelta(hours=1)
@@ -224,7 +220,6 @@ def test_what_never_traded_is_not_told_to_lose() -> None:
     assert formats.break_even(0.00025, 3) == "2.5 bp"
 
 
-@pytest.mark.slow
 def test_the_tests_of_an_older_night_are_not_this_ones(data: ReportData) -> None:
     known = _with_forward(data, *data.cycles.strategy_ranking.head(2).to_dicts())
     assert build_document(known).part(LivePart).backtest_vs_live.evaluation_date == AS_OF.isoformat()
@@ -264,7 +259,6 @@ def test_a_stage_of_the_night_that_did_not_succeed_says_so(data: ReportData) -> 
             assert made[name].detail.startswith(told)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_in_a_browser(data: ReportData, document: Document, tmp_path: Path, width: int) -> None:
     seen = look(render_page(document, data).html, tmp_path, width)
@@ -278,7 +272,6 @@ def test_the_page_in_a_browser(data: ReportData, document: Document, tmp_path: P
     assert all(label for label, _ in seen.pictures)
 
 
-@pytest.mark.slow
 def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
     bad = (
         '<!doctype html><html><head><meta charset="utf-8"></head><body><div style="width:900px">wide</div>'

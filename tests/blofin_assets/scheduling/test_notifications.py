@@ -12,6 +12,8 @@ from support.webhook import Webhook
 from blofin_assets.scheduling.notifications import LOOK_BACK, notify_failures, unreported
 from blofin_resources.dagster_resources import NotifierResource
 
+pytestmark = pytest.mark.slow
+
 
 @dg.asset
 def broken() -> None:

@@ -17,6 +17,8 @@ from blofin_assets.strategy_cycle.search_window import search_panel
 from blofin_resources.warehouse import Warehouse
 from strategies.untrusted.compiler import compile_strategy
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 T = datetime(2025, 6, 1, tzinfo=UTC)
 SYMBOLS = ("A-USDT", "B-USDT", "C-USDT")
@@ -101,7 +103,6 @@ def test_a_run_of_the_ledger_keeps_its_rules_and_a_late_description_is_no_look_a
     assert changed(written) is None
 
 
-@pytest.mark.slow
 def test_holdout_ledger_and_search_window_go_by_the_instruments(passed: Platform) -> None:
     store, at = passed.warehouse, AS_OF - 2 * DAY
     made = compile_strategy(GEARED)

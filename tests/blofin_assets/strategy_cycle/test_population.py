@@ -15,6 +15,8 @@ from blofin_assets.strategy_cycle.search_window import HoldingWindows
 from strategies.registry import load_library
 from strategies.untrusted.compiler import compile_strategy
 
+pytestmark = pytest.mark.slow
+
 STEP = timedelta(days=2)
 
 

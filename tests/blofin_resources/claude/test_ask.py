@@ -13,6 +13,8 @@ from support.fake_messages import FakeMessages, Sent
 
 from blofin_resources.claude import Answer, Unavailable
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_good_answer_is_typed_priced_and_recorded(desk: Desk) -> None:
     usage = {

@@ -11,6 +11,8 @@ from blofin_resources.claude import Answer, Unavailable
 from blofin_resources.claude.claude import _digest
 from blofin_resources.claude.ledger import Call, Ledger
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS: dict[str, list[Sent]] = {
     "answered": [fake.design()],
     "repaired": [fake.prose(), fake.design()],

@@ -35,6 +35,8 @@ from blofin_resources.market.source import LISTING_SCHEMA, MarketSource
 from blofin_resources.warehouse import Warehouse
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -138,7 +140,6 @@ def asked(exchange: FakeExchange, symbol: str = "AA-USDT") -> int:
     return sum(each.query.get("instId") == symbol for each in exchange.requests)
 
 
-@pytest.mark.slow
 def test_what_is_stored_is_what_the_exchange_has_and_nothing_is_fetched_twice(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange
 ) -> None:
@@ -153,7 +154,6 @@ def test_what_is_stored_is_what_the_exchange_has_and_nothing_is_fetched_twice(
     assert store.snapshot_id() == snapshot
 
 
-@pytest.mark.slow
 def test_days_one_by_one_give_the_tables_of_one_request(
     store: Warehouse, source: BlofinMarket, clock: Clock, tmp_path: Path
 ) -> None:
@@ -169,7 +169,6 @@ def test_days_one_by_one_give_the_tables_of_one_request(
         assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
 
 
-@pytest.mark.slow
 def test_nothing_later_than_the_as_of_is_stored(store: Warehouse, source: BlofinMarket) -> None:
     end = START + 10 * DAY
     bring(store, source, end)
@@ -179,7 +178,6 @@ def test_nothing_later_than_the_as_of_is_stored(store: Warehouse, source: Blofin
     assert stored_listings(store, end)["symbol"].to_list() == ["AA-USDT", "CC-USDT"]
 
 
-@pytest.mark.slow
 def test_an_earlier_start_is_made_up_for(store: Warehouse, source: BlofinMarket, tmp_path: Path) -> None:
     bring(store, source, start=START + 70 * DAY)
     assert rows(store, DEEP_1D)["ts"].min() == START + 70 * DAY
@@ -190,7 +188,6 @@ def test_an_earlier_start_is_made_up_for(store: Warehouse, source: BlofinMarket,
             assert content(store, table).equals(content(fresh, table)), table
 
 
-@pytest.mark.slow
 def test_the_same_years_from_an_exchange_an_archive_and_an_import_are_equal(
     store: Warehouse, source: BlofinMarket, tmp_path: Path
 ) -> None:
@@ -221,7 +218,6 @@ def test_the_same_years_from_an_exchange_an_archive_and_an_import_are_equal(
             assert content(other, "listings", "origin", "as_of").equals(listed)
 
 
-@pytest.mark.slow
 def test_holes_are_in_the_ledger_and_closed_when_the_source_fills_them(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -242,7 +238,6 @@ def test_holes_are_in_the_ledger_and_closed_when_the_source_fills_them(
     assert after.filter(pl.col("from_ts") >= END)["bars"].to_list() == [24, 24, 24]  # the exchange's last day is END
 
 
-@pytest.mark.slow
 def test_late_changes_are_revisions(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange, clock: Clock
 ) -> None:
@@ -258,7 +253,6 @@ def test_late_changes_are_revisions(
     assert stored["close"].item() == 300.25
 
 
-@pytest.mark.slow
 def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
     store: Warehouse, source: BlofinMarket, exchange: FakeExchange
 ) -> None:
@@ -273,7 +267,6 @@ def test_one_symbol_that_fails_is_named_and_costs_the_others_nothing(
     assert asked(exchange) == before
 
 
-@pytest.mark.slow
 def test_a_symbol_that_is_delisted_and_relisted_has_the_tables_of_a_fresh_warehouse(
     store: Warehouse, exchange: FakeExchange, clock: Clock, tmp_path: Path
 ) -> None:
@@ -297,7 +290,6 @@ def test_a_symbol_that_is_delisted_and_relisted_has_the_tables_of_a_fresh_wareho
         assert content(store, "deep_coverage").equals(content(fresh, "deep_coverage"))
 
 
-@pytest.mark.slow
 def test_an_archives_symbol_that_ended_goes_on_where_its_file_does(store: Warehouse, tmp_path: Path) -> None:
     def write(last: datetime) -> ArchiveMarket:
         for symbol, end in (("AA-USDT", END), ("CC-USDT", last)):
@@ -318,7 +310,6 @@ def test_an_archives_symbol_that_ended_goes_on_where_its_file_does(store: Wareho
         assert content(store, "deep_gaps", *told).equals(content(fresh, "deep_gaps", *told))
 
 
-@pytest.mark.slow
 def test_chunks_give_the_tables_of_one_commit(
     store: Warehouse, source: BlofinMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,7 +378,6 @@ def test_a_listing_that_changes_replaces_that_of_its_as_of_and_leaves_a_revision
     assert revised == [("AA-USDT", START + 2 * DAY, "listing_list_time", "2023-12-30 00:00:00.000000+00:00")]
 
 
-@pytest.mark.slow
 def test_what_is_stored_is_checked_until_it_has_passed_and_what_failed_is_fetched_again(
     store: Warehouse, tmp_path: Path
 ) -> None:
@@ -417,7 +407,6 @@ def test_what_is_stored_is_checked_until_it_has_passed_and_what_failed_is_fetche
     assert waiting() == {"AA-USDT": 4 * 24, "CC-USDT": 4 * 24}  # the new day, and the three before it
 
 
-@pytest.mark.slow
 def test_a_symbol_without_bars_so_short_and_one_whose_file_is_gone_are_passed_over_with_a_word(
     store: Warehouse, tmp_path: Path
 ) -> None:
@@ -438,7 +427,6 @@ def test_a_symbol_without_bars_so_short_and_one_whose_file_is_gone_are_passed_ov
     assert stored_listings(store, END).filter(pl.col("symbol") == "BB-USDT")["state"].item() == "delisted"
 
 
-@pytest.mark.slow
 def test_a_symbol_whose_hours_begin_after_the_as_of_has_none_and_stops_nothing(
     store: Warehouse, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from model_zoo.training.fitting import fit, rows_of
 from model_zoo.training.trainer import BLOCK, Trained, _shuffled, default_spec, train_cycle
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T, candles
 
+pytestmark = pytest.mark.slow
+
 SPEC = ModelSpec(
     "direction", "5m", 12, ("returns", "returns_5", "rsi_14", "zscore_20", "bbands_percent", "volume_ratio", "adx_14")
 )

@@ -16,6 +16,8 @@ from model_zoo.training.trainer import default_spec
 from model_zoo.training.tuning import Challenge, challenge, drift_state, fingerprint, to_search
 from tests.model_zoo.conftest import SYMBOLS, T, candles
 
+pytestmark = pytest.mark.slow
+
 GOOD = ModelSpec("direction", "5m", 12, ("returns", "returns_5"))
 DEAF = replace(GOOD, hyper={"learning_rate": 0.0001, "min_data_in_leaf": 100_000.0})
 
@@ -61,7 +63,6 @@ def test_a_better_challenger_takes_over(beaten: Challenge) -> None:
     make(beaten.challenger)
 
 
-@pytest.mark.slow
 def test_search_and_comparison_share_no_day(beaten: Challenge) -> None:
     assert beaten.searched == Window(T - timedelta(days=8), T - timedelta(days=1))
     assert beaten.test_window == Window(T - timedelta(days=1), T)

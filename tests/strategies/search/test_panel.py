@@ -23,6 +23,8 @@ from strategies.search.panel import Panel
 from strategies.untrusted.compiler import compile_strategy
 from strategies.validation.duplicates import positions, resemblance
 
+pytestmark = pytest.mark.slow
+
 END = datetime(2025, 6, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(days=6), END - timedelta(days=1))
 SYMBOLS = ("BTC-USDT", "SOL-USDT")

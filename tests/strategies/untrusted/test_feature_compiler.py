@@ -11,6 +11,8 @@ from strategies.language.values import LanguageError
 from strategies.untrusted.compiler import RefusedError
 from strategies.untrusted.feature_compiler import problems, trial_problem, written_feature
 
+pytestmark = pytest.mark.slow
+
 GOOD = "zscore(f.rsi_14, 30) * where(f.adx_14 > 20, 1, 0.5)"
 
 

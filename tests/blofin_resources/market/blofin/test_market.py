@@ -27,6 +27,8 @@ from blofin_resources.market.sample import SampleMarket
 from blofin_resources.market.source import INSTRUMENT_SCHEMA, no_funding
 from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, MARK_SCHEMA, Timeframe
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2020, 2, 1, tzinfo=UTC)
 NOW = datetime(2020, 2, 15, 0, 0, 30, tzinfo=UTC)
 SYMBOLS = ["BTC-USDT", "ETH-USDT", "SOL-USDT"]
