@@ -201,7 +201,7 @@ def test_somebody_was_replaced_in_the_cycles_above(past: History) -> None:
     assert replaced.item() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_life_has_three_attempts_and_then_ends_with_the_reason(past: History) -> None:
     store = past.platform.warehouse
     assert list(past.lives.values()) == [3, 2]
@@ -264,7 +264,7 @@ def test_the_search_draws_by_lessons_whose_holdout_is_past(past: History) -> Non
     assert {row["strategy"]: json.loads(row["metadata"])["earned"] for row in learnt.iter_rows(named=True)} == earned
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cycle_made_again_later_is_the_same_without_a_server_or_a_key(past: History) -> None:
     before = {table: content(past.platform.warehouse, table) for table in TABLES}
     with written_down(past.printed):
@@ -330,7 +330,7 @@ def files_with(folder: Path, words: str) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and words.encode() in path.read_bytes()]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_key_or_a_budget_only_the_calls_are_missing(past: History) -> None:
     as_of = [past.as_of["late"] + number * STEP for number in (1, 2, 3)]
     past.as_of |= dict(zip(("no key", "no budget", "spent"), as_of, strict=True))
@@ -374,7 +374,7 @@ def test_nothing_of_the_holdout_reaches_a_prompt_or_a_proposal(past: History, st
     assert differing(proposed, before) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_attempt_and_a_search_that_fail_stop_themselves_alone(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

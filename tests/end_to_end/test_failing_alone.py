@@ -128,20 +128,20 @@ def judge_on(panel: Panel, store: Warehouse) -> designing.StrategyJudge:
 
 def test_one_that_cannot_be_run_on_the_search_window_does_not_stop_the_others(panel: Panel) -> None:
     good, bad = compile_strategy(CODE), compile_strategy(CODE.replace('"follower"', '"broken"'))
-    bad.signals = unfit  # type: ignore[method-assign]
+    bad.on_columns = unfit  # type: ignore[method-assign]
     judged, failed = _judged(lambda _: panel, [bad, good])
     assert [(each.strategy.name, window) for each, window in judged] == [("follower", WINDOW)]
     assert failed == {"broken": WHY}
     with pytest.raises(BlofinError, match="no strategy could be run on the search window: signals of BTC-USDT"):
         _judged(lambda _: panel, [bad])
-    bad.signals = overflown  # type: ignore[method-assign]
+    bad.on_columns = overflown  # type: ignore[method-assign]
     judged, failed = _judged(lambda _: panel, [good, bad])
     assert (len(judged), failed) == (1, {"broken": "OverflowError: math range error"})
 
 
 def test_one_without_positions_keeps_no_design_from_being_looked_at(panel: Panel) -> None:
     good, bad = compile_strategy(CODE), compile_strategy(CODE.replace('"follower"', '"broken"'))
-    bad.signals = overflown  # type: ignore[method-assign]
+    bad.on_columns = overflown  # type: ignore[method-assign]
     judge = judge_on(panel, store)
     assert judge.held(good)
     assert judge.held(bad) == {}
@@ -587,11 +587,11 @@ def test_a_run_that_fails_in_its_ledger_leaves_the_others_theirs(
     tracked = "SELECT kind, name FROM research.forward_runs WHERE as_of = ? ORDER BY kind, name"
     evaluated_at = datetime(2026, 3, 13, tzinfo=UTC)
     before = store.read(tracked, [evaluated_at]).rows()
-    failing(forward, "_replayed", lambda run, *_: (run.kind, run.name) == before[0], monkeypatch)
+    failing(forward, "replayed", lambda run, *_: (run.kind, run.name) == before[0], monkeypatch)
     result = passed.defs.resolve_job_def(FORWARD).execute_in_process(
         instance=passed.instance, partition_key="2026-03-13-00:00", run_config=CONSOLE, raise_on_error=False
     )
     assert result.success
     failed = result.asset_materializations_for_node("forward_ledger")[0].metadata["failed"].value
-    assert failed == f"{before[0][0]} {before[0][1]}: OverflowError: _replayed"
+    assert failed == f"{before[0][0]} {before[0][1]}: OverflowError: replayed"
     assert store.read(tracked, [evaluated_at]).rows() == before[1:]

@@ -78,7 +78,7 @@ print("ten days everywhere")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_longer_holdout_is_longer_everywhere(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     paths = f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'tests')!r}]\n"

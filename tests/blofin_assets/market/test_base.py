@@ -62,8 +62,8 @@ def rounded(candles: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.parametrize(
     "base",
     [
-        *(pytest.param(base, marks=pytest.mark.long) for base in ("5m", "15m")),
-        *(pytest.param(base, marks=pytest.mark.slow) for base in ("60m", "4h", "1d")),
+        pytest.param("60m", marks=pytest.mark.slow),
+        *(pytest.param(base, marks=pytest.mark.long) for base in ("5m", "15m", "4h", "1d")),
     ],
 )
 def test_longer_bars_are_those_of_minutes_and_shorter_ones_are_not_made(

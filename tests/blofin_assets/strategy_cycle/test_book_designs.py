@@ -26,8 +26,6 @@ from strategies.search.books import InSample
 from strategies.untrusted.compiler import compile_book
 from strategies.validation.duplicates import weights_held
 
-pytestmark = pytest.mark.slow
-
 OTHER = GOOD_BOOK.replace("SteadyClimbers", "Fallers").replace("steady_climbers", "fallers")
 OTHER = OTHER.replace('f.feature("up_share", self.hours)', "-across.zscore(f.bbands_percent)")
 HOSTILE = OTHER.replace("        return Weights(", '        __import__("os").system("id")\n        return Weights(')
@@ -54,6 +52,7 @@ def cycled(tmp_path_factory: pytest.TempPathFactory, author: Author) -> Iterator
         yield platform
 
 
+@pytest.mark.long
 def test_claude_designs_books_by_the_checks_and_the_budget_of_the_search(cycled: Platform) -> None:
     store = cycled.warehouse
     made = store.read("SELECT * FROM research.proposals WHERE stage = 'book design' AND designer = 'claude'")
@@ -81,6 +80,7 @@ def test_claude_designs_books_by_the_checks_and_the_budget_of_the_search(cycled:
     assert sorted(finals["name"]) == ["fallers", "steady_climbers"]
 
 
+@pytest.mark.long
 def test_its_prompts_show_the_universe_before_the_holdout_and_the_language_of_books(
     cycled: Platform, author: Author
 ) -> None:
@@ -105,6 +105,7 @@ def test_its_prompts_show_the_universe_before_the_holdout_and_the_language_of_bo
     assert universe_state(again) != universe_state(market)
 
 
+@pytest.mark.long
 def test_lessons_of_books_are_for_books_and_wait_for_the_longest_holdout(cycled: Platform) -> None:
     store = cycled.warehouse
     rows = store.read("SELECT * FROM research.knowledge_entries WHERE kind = 'book'")
@@ -125,6 +126,7 @@ def test_lessons_of_books_are_for_books_and_wait_for_the_longest_holdout(cycled:
     assert emphasis(store, after) == {}
 
 
+@pytest.mark.long
 def test_a_cycle_that_is_run_again_asks_nobody(cycled: Platform, author: Author) -> None:
     asked = {stage: len(got) for stage, got in author.asked.items()}
     before = cycled.warehouse.read("SELECT * EXCLUDE (run_id) FROM research.proposals ORDER BY ALL")
