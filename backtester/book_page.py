@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from backtester.evaluation.book_breakdown import Earnings, beta_over_time, by_quarter, by_regime, earnings_of
 from backtester.evaluation.book_evaluation import CAPITALS, BookEvaluation
+from backtester.evaluation.breakdown import TREND, UNREST
 from backtester.page import GAIN, INK, LOSS, MUTED, axes_of, html, number, percent, share, svg
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.costs import LARGE_SHARE
@@ -60,6 +61,8 @@ def book_page(
         "book.html.j2",
         name=evaluation.name,
         market=market,
+        trend=TREND.days,
+        unrest=UNREST.days,
         notes=[*_warnings(evaluation, chosen_today=chosen_today), *notes],
         start=result.market.time_of(result.begin),
         end=times[-1].item(),
@@ -207,7 +210,7 @@ def _beta_figure(evaluation: BookEvaluation, times: FloatArray) -> Figure:
     seen, beta, long, short = _some(times, beta_over_time(evaluation), long, short)
     top.plot(seen, beta, color=INK, linewidth=1.2)
     top.axhline(0.0, color=MUTED, linewidth=0.8)
-    top.set_ylabel("beta of 30 days")
+    top.set_ylabel(f"beta of {TREND.days} days")
     bottom.plot(seen, long, color=GAIN, linewidth=0.9, label="long")
     bottom.plot(seen, -short, color=LOSS, linewidth=0.9, label="short")
     bottom.plot(seen, long - short, color=INK, linewidth=0.9, label="net")

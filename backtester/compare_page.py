@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from backtester.evaluation.comparison import Comparison
+from backtester.evaluation.comparison import BLOCK_HOURS, CONFIDENCE, Comparison
 from backtester.evaluation.pooling import PooledResult
 from backtester.page import MUTED, axes_of, html, svg
 from features.array_types import FloatArray
@@ -67,6 +67,8 @@ def compare_page(
         said=list(said),
         window=window,
         notes=list(notes),
+        sure=CONFIDENCE,
+        block=BLOCK_HOURS,
         equity_plot=svg(_equity_figure(results, holding), "compare"),
         period_plot=svg(_period_figure(comparison), "periods"),
     )

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtester.evaluation.breakdown import Breakdown
+from backtester.evaluation.breakdown import BAND, DRAWS, TREND, UNREST, Breakdown
 from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import FEW_TRADES, PooledResult
 from backtester.evaluation.robustness import Evidence
@@ -99,6 +99,8 @@ def backtest_page(
         evidence=evidence,
         sharpe=sharpe,
         parts=parts,
+        orders=DRAWS,
+        most=BAND[-1] - BAND[0],
         tables=_tables(parts),
         equity_plot=svg(_equity_figure(pooled, parts), "equity"),
         cost_plot=svg(_cost_figure(evaluation.scored), "costs"),
@@ -205,8 +207,8 @@ def _tables(parts: Breakdown | None) -> list[tuple[str, str, list[dict[str, Any]
     if parts is None:
         return []
     regimes = (
-        "What the market did in the 30 days (up or down) and the 7 days (calm or wild) before each hour. The line "
-        "between calm and wild is the median of the window, known at its end alone."
+        f"What the market did in the {TREND.days} days (up or down) and the {UNREST.days} days (calm or wild) before "
+        "each hour. The line between calm and wild is the median of the window, known at its end alone."
     )
     named = (
         ("By quarter", "", parts.quarters),

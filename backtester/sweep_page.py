@@ -14,7 +14,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtester.page import INK, LOSS, MUTED, axes_of, html, svg
+from backtester.page import INK, LOSS, MUTED, axes_of, html, number, percent, share, svg
 from backtester.statistics.overfitting import SharpeEvidence
 from backtester.statistics.plateau import Plateau
 from features.array_types import FloatArray
@@ -114,15 +114,13 @@ _HEADINGS: Final = {
 
 
 def _cell(column: str, value: float | None) -> str:
-    if value is None:
-        return "–"
     if column == "trades":
-        return f"{value:d}"
+        return number(value, 0)
     if column in {"win_rate", "max_drawdown"}:
-        return f"{100.0 * value:.1f} %"
+        return share(value)
     if column.endswith("_pct"):
-        return f"{value:+.3f} %" if column == "avg_pnl_pct" else f"{value:+.2f} %"
-    return f"{value:.2f}"
+        return percent(value, 3 if column == "avg_pnl_pct" else 2)
+    return number(value)
 
 
 def _plots(

@@ -12,6 +12,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from backtester.page import INK, LOSS, MUTED, axes_of, html, svg
+from backtester.statistics.metrics import HOURS_PER_YEAR
 from backtester.statistics.overfitting import SharpeEvidence
 from features.array_types import FloatArray, IntArray
 
@@ -65,7 +66,7 @@ def walk_page(
         notes=list(notes),
         lasted=list(lasted),
         sharpe=sharpe,
-        year=8760.0**0.5,
+        year=HOURS_PER_YEAR**0.5,
         total=100.0 * float(curves[0][1][-1] - 1.0),
         windows=windows.rows(named=True),
         equity_plot=svg(_equity_figure(windows, hours, curves), "walk"),

@@ -7,7 +7,6 @@ Belongs here: text of a result. Does not belong here: arguments and running (`bl
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backtester import Evaluation, LaneResult, PooledResult
-from backtester.evaluation.breakdown import Breakdown
+from backtester.evaluation.breakdown import BAND, Breakdown
 from backtester.evaluation.robustness import Evidence
 from backtester.evaluation.standard_metrics import Unit, metric_named, values
 from backtester.statistics.overfitting import SharpeEvidence
@@ -49,11 +48,9 @@ def show(out: Console, stored: Stored, ran: Ran, days: int) -> None:
         Length of the window that was asked for.
     """
     evaluation, pooled = ran.evaluation, pooled_of(ran.evaluation)
-    begin, end = pooled.start, stored.window.end
     out.print(_table(evaluation, stored.market))
-    if begin > stored.window.start:
-        has = f"{(end - begin) / timedelta(days=1):.1f} days"
-        out.print(f"--days {days}: stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {has}")
+    for line in stored.late(pooled.start):
+        out.print(f"--days {days}: {line}")
     out.print(_coverage(evaluation.lanes))
     for line in stored.kept_out:
         out.print(line, markup=False, soft_wrap=True)
@@ -65,7 +62,8 @@ def show(out: Console, stored: Stored, ran: Ran, days: int) -> None:
         out.print(f"liquidations by {_LIQUIDATED[pooled.liquidation_price]}")
     out.print(_beside(pooled, ran.evidence, ran.sharpe))
     low, middle, high = (100.0 * depth for depth in ran.parts.band)
-    out.print(f"drawdown in another order of its days: {middle:.1f} %, in nine of ten {low:.1f} to {high:.1f} %")
+    most = BAND[-1] - BAND[0]
+    out.print(f"drawdown in other orders of its days: {middle:.1f} %, in {most:.0%} of them {low:.1f} to {high:.1f} %")
 
 
 def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dict[str, object]:

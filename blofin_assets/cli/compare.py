@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from backtester.compare_page import COLOURS, compare_page
-from backtester.evaluation.comparison import Comparison, compare
+from backtester.evaluation.comparison import CONFIDENCE, Comparison, compare
 from backtester.evaluation.pooling import PooledResult
 from blofin_assets.cli.backtest import Request, run_stored
 from blofin_assets.cli.backtest_text import Ran
 from blofin_assets.cli.idea import split_named
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import open_session
-from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
+from blofin_assets.cli.stored import DEFAULT_DAYS, Span, Stored, chosen_timeframes, say, shown_path, stored_window
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import pooled_of, row_id
 from blofin_resources.errors import BlofinError
@@ -32,9 +32,6 @@ from strategies.language.book import Book
 
 RUN_ID: Final = "blofin compare"
 """`run_id` of the trials' rows: this is no Dagster run."""
-
-DEFAULT_DAYS: Final = 45
-"""Length of the window."""
 
 EXAMPLE: Final = "for example: blofin compare ema_crossover aroon_trend:window=30"
 
@@ -92,11 +89,8 @@ def _finish(
 ) -> None:
     first = next(iter(results.values()))
     said = _said(comparison)
-    lanes = ", ".join(dict.fromkeys(lane.timeframe for each in ran.values() for lane in each.evaluation.scored))
-    window = (
-        f"{first.start:%Y-%m-%d %H:%M} to {first.end:%Y-%m-%d %H:%M} UTC · {', '.join(stored.symbols)} on {lanes} · "
-        f"{stored.market}"
-    )
+    lanes = list(dict.fromkeys(lane.timeframe for each in ran.values() for lane in each.evaluation.scored))
+    window = f"{stored.told(first.start, first.end, lanes)} · {stored.market}"
     page = compare_page(
         results,
         comparison,
@@ -127,8 +121,7 @@ def _finish(
         return
     out = Console()
     out.print(_table(results, comparison, window))
-    for line in (*said, *stored.kept_out, f"page: {shown_path(path)}"):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(out, (*said, *stored.kept_out, f"page: {shown_path(path)}"))
 
 
 def _parameters(ran: Ran) -> str:
@@ -144,7 +137,7 @@ def _said(comparison: Comparison) -> list[str]:
         verdict = "told apart" if row["apart"] else "not told apart"
         lines.append(
             f"{row['one']} less {row['two']}: {row['day_pct']:+.3f} % a day, {row['low']:+.3f} to {row['high']:+.3f} "
-            f"in 19 of 20: {verdict}; correlation {alike}."
+            f"({CONFIDENCE:.0%} interval): {verdict}; correlation {alike}."
         )
     return lines
 

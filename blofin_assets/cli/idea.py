@@ -1,7 +1,7 @@
 """What a person named on the command line: the file of a strategy or book, its parameters, and ranges of them.
 
 Belongs here: checks of arguments that need neither the strategy loaded nor the warehouse, so that a typo is answered at
-once. Does not belong here: loading (`blofin_assets.cli.backtest`), anything that imports a library of numbers.
+once. Does not belong here: loading (`blofin_assets.cli.loading`), anything that imports a library of numbers.
 """
 
 import ast

@@ -34,6 +34,15 @@ AsOf = Annotated[
     typer.Option("--as-of", help="Run as of this time (UTC), such as 2025-06-12T00:00:00Z.", show_default="now"),
 ]
 
+Symbols = Annotated[str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")]
+Timeframes = Annotated[
+    str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
+]
+BenchDays = Annotated[int | None, typer.Option("--days", help="Length of the window.", show_default="45")]
+Start = Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")]
+End = Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
 
 @app.callback()
 def common(
@@ -67,19 +76,15 @@ def backtest(
         list[str],
         typer.Argument(help="Strategies of the library, or .py files of them; or one book.", show_default=False),
     ],
-    symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
-    ] = None,
-    timeframes: Annotated[
-        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
-    ] = None,
+    symbols: Symbols = None,
+    timeframes: Timeframes = None,
     days: Annotated[
         int | None, typer.Option(help="Length of the window.", show_default="7; of a book, all that is stored")
     ] = None,
     param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; repeatable.")] = None,
     as_of: AsOf = None,
-    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
-    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
+    start: Start = None,
+    end: End = None,
     fee: Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")] = None,
     slippage: Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")] = None,
     maker: Annotated[
@@ -95,7 +100,7 @@ def backtest(
         Path | None, typer.Option(help="Folder for trades, equity, positions and signals as files.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="Of these files: parquet or csv.")] = "parquet",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Backtest strategies on stored candles (a table and a page each), or a book on the stored universe (tables)."""
     from blofin_assets.cli.idea import export_paths, idea_of, numbers
@@ -125,16 +130,12 @@ def sweep(
     points: Annotated[
         int | None, typer.Option(help="Draw so many points by Sobol.", show_default="the whole grid", min=1)
     ] = None,
-    symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
-    ] = None,
-    timeframes: Annotated[
-        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
-    ] = None,
-    days: Annotated[int | None, typer.Option(help="Length of the window.", show_default="45")] = None,
+    symbols: Symbols = None,
+    timeframes: Timeframes = None,
+    days: BenchDays = None,
     as_of: AsOf = None,
-    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
-    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
+    start: Start = None,
+    end: End = None,
 ) -> None:
     """Run every point of a grid of parameters on stored candles: heat maps, the plateau around the best, its luck."""
     from blofin_assets.cli.idea import idea_of, ranges
@@ -161,17 +162,13 @@ def walk_forward(
     param: Annotated[
         list[str] | None, typer.Option(help="A parameter of the version to begin with, name=number; repeatable.")
     ] = None,
-    symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
-    ] = None,
-    timeframes: Annotated[
-        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
-    ] = None,
+    symbols: Symbols = None,
+    timeframes: Timeframes = None,
     as_of: AsOf = None,
     start: Annotated[
         str | None, typer.Option(help="Start of the first training window (UTC).", show_default="all stored")
     ] = None,
-    end: Annotated[str | None, typer.Option(help="End of the last test (UTC).", show_default="all stored")] = None,
+    end: End = None,
 ) -> None:
     """Choose parameters on each window and trade them on the next: the joined tests, and how far training lasted."""
     from blofin_assets.cli.idea import idea_of, length_of, numbers
@@ -192,17 +189,13 @@ def compare(
     strategy: Annotated[
         list[str], typer.Argument(help="Two or more strategies; with parameters as NAME:parameter=number,….")
     ],
-    symbols: Annotated[
-        str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")
-    ] = None,
-    timeframes: Annotated[
-        str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
-    ] = None,
-    days: Annotated[int | None, typer.Option(help="Length of the window.", show_default="45")] = None,
+    symbols: Symbols = None,
+    timeframes: Timeframes = None,
+    days: BenchDays = None,
     as_of: AsOf = None,
-    start: Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")] = None,
-    end: Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    start: Start = None,
+    end: End = None,
+    as_json: Json = False,
 ) -> None:
     """Compare strategies over one window: equity, correlation, paired differences, costs, when each earned."""
     from blofin_assets.cli.idea import idea_of, numbers, split_named
@@ -311,7 +304,7 @@ def sql(query: Annotated[str | None, typer.Argument(help="One statement; opens a
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show runs, due work and the age of the data; exit code 3 if something needs attention."""
     from blofin_assets.cli.status import show_status

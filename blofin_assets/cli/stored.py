@@ -1,17 +1,20 @@
 """What the commands of the bench run on: a window of stored candles, its symbols and timeframes, checked.
 
-Belongs here: from options of a window to what `backtester` takes, with the errors of each option; trials of a person;
-the market's name. Does not belong here: parsing text that needs no warehouse (`blofin_assets.cli.idea`), running.
+Belongs here: from options of a window to what `backtester` takes, with the errors of each option; what all of these
+commands print alike. Does not belong here: parsing text that needs no warehouse (`blofin_assets.cli.idea`), running.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from backtester.simulation.costs import MarginRules
 from backtester.statistics.windows import Window
@@ -22,10 +25,14 @@ from blofin_resources.errors import BlofinError
 from blofin_resources.market import is_synthetic
 from blofin_resources.market.bases import ByBase, shorter_than, stored_by_base
 from blofin_resources.market.steps import load_steps, way_out
+from blofin_resources.settings import HISTORY
 from blofin_resources.suggestions import did_you_mean
 from features.bars import TIMEFRAMES, Timeframe
 from features.feature_manager import FeatureManager
 from strategies.language.strategy import Strategy
+
+DEFAULT_DAYS: Final = HISTORY.days
+"""Length of the window of a sweep or a comparison: what is stored where no start is set."""
 
 _FORM: Final = "%Y-%m-%d %H:%M"
 
@@ -95,6 +102,17 @@ class Stored:
             for timeframe in timeframes
         )
 
+    def told(self, begin: datetime, end: datetime, timeframes: Iterable[Timeframe]) -> str:
+        """Return what was run: the window, the symbols, the timeframes in the order given, each once."""
+        on = f"{', '.join(self.symbols)} on {', '.join(dict.fromkeys(timeframes))}"
+        return f"{begin:{_FORM}} to {end:{_FORM}} UTC · {on}"
+
+    def late(self, begin: datetime) -> list[str]:
+        """Return a line where the candles begin after the window that was asked for."""
+        has = days_text(self.window.end - begin)
+        late = begin > self.window.start
+        return [f"stored candles begin at {begin:{_FORM}}, so the window has {has}"] if late else []
+
     def page(self, name: str) -> Path:
         """Return the path of a page of this warehouse."""
         return self.session.settings.warehouse.resolve() / "backtests" / name
@@ -162,6 +180,29 @@ def chosen_timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, 
 def market_name(session: Session) -> str:
     """Return the market's name, and whether it is synthetic."""
     return f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
+
+
+def days_text(length: timedelta) -> str:
+    """Return a length of time in days."""
+    return f"{length / timedelta(days=1):.1f} days"
+
+
+def say(out: Console, lines: Iterable[str]) -> None:
+    """Print lines as they are, however long."""
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(noun: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar with the time left while the block runs; it gets a function that takes how many more are done."""
+    bars = Progress(
+        TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
+        console=Console(stderr=True),
+    )  # fmt: skip
+    with bars:
+        task = bars.add_task(noun, total=total)
+        yield lambda count: bars.advance(task, count)
 
 
 def shown_path(path: Path) -> str:

@@ -7,13 +7,11 @@ Belongs here: arguments, the table, the sentences, the trials, the file. Does no
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backtester.evaluation.pooling import FEW_TRADES
@@ -23,14 +21,21 @@ from backtester.sweep_page import sweep_page
 from blofin_assets.cli.idea import Range, check_names, idea_of, ranges, refuse_large
 from blofin_assets.cli.loading import loaded
 from blofin_assets.cli.session import open_session
-from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
+from blofin_assets.cli.stored import (
+    DEFAULT_DAYS,
+    Span,
+    Stored,
+    chosen_timeframes,
+    progress,
+    say,
+    shown_path,
+    stored_window,
+)
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id, swept_rows
 from blofin_assets.shared.trial_ledger import Configuration, count_seen
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
-from features.array_types import IntArray
-from features.bars import Timeframe
 from strategies.language.book import Book
 from strategies.language.strategy import Strategy
 from strategies.language.values import LanguageError
@@ -39,9 +44,6 @@ from strategies.search.sweep import Axis, Swept, grid, sobol, step_of, sweep
 
 RUN_ID: Final = "blofin sweep"
 """`run_id` of the trials' rows: this is no Dagster run."""
-
-DEFAULT_DAYS: Final = 45
-"""Length of the window."""
 
 SHOWN: Final = 5
 """Points in the terminal's table."""
@@ -89,7 +91,8 @@ def run_sweep(request: Request) -> None:
     places = grid(axes) if request.points is None else sobol(axes, request.points, session.settings.seed)
     panel = Panel.read(stored.manager, stored.symbols, stored.window, timeframes=timeframes, rules=stored.rules)
     began = time.perf_counter()
-    swept = _run(panel, strategy, axes, places)
+    with progress("points", len(places)) as advance:
+        swept = sweep(panel, strategy, axes, places, ran=advance)
     seconds = time.perf_counter() - began
     if not len(swept.frame):
         reasons = "; ".join(list(swept.refused)[:1])
@@ -114,16 +117,6 @@ def _axes(strategy: Strategy, asked: Sequence[Range]) -> list[Axis]:
     return sorted(axes, key=lambda axis: len(axis.values) == 1)
 
 
-def _run(panel: Panel, strategy: Strategy, axes: Sequence[Axis], places: IntArray) -> Swept:
-    progress = Progress(
-        TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-        console=Console(stderr=True),
-    )  # fmt: skip
-    with progress:
-        task = progress.add_task("points", total=len(places))
-        return sweep(panel, strategy, axes, places, ran=lambda count: progress.advance(task, count))
-
-
 def _finish(
     out: Console,
     stored: Stored,
@@ -142,11 +135,9 @@ def _finish(
     luck = _luck(panel, strategy, swept, tries)
     said = _said(swept, strategy, around, luck, whole_grid=whole_grid)
     begin, end = panel.market.start, panel.market.end
-    on = ", ".join(stored.symbols)
-    window = f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC · {on} on {', '.join(_lengths(panel))}"
-    notes = [*stored.kept_out, *(f"{count:,} points left out: {reason}" for reason, count in swept.refused.items())]
-    if begin > stored.window.start:
-        notes.append(f"stored candles begin at {begin:%Y-%m-%d %H:%M}, so the window has {_days(begin, end)}")
+    window = stored.told(begin, end, (timeframe for _, timeframe in panel.lanes))
+    left_out = (f"{count:,} points left out: {reason}" for reason, count in swept.refused.items())
+    notes = [*stored.kept_out, *left_out, *stored.late(begin)]
     page = sweep_page(
         strategy.name,
         swept.frame,
@@ -163,21 +154,8 @@ def _finish(
     path = write_whole(stored.page(f"{strategy.name}_sweep_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
     out.print(_table(strategy, swept, stored.market, window))
     rate = f"{60.0 * len(swept.frame) / max(seconds, 1e-9):,.0f} a minute"
-    for line in (
-        f"{len(swept.frame):,} points, each a trial, in {seconds:.1f} s ({rate})",
-        *said,
-        *notes,
-        f"page: {shown_path(path)}",
-    ):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _lengths(panel: Panel) -> list[Timeframe]:
-    return list(dict.fromkeys(timeframe for _, timeframe in panel.lanes))
-
-
-def _days(begin: datetime, end: datetime) -> str:
-    return f"{(end - begin) / timedelta(days=1):.1f} days"
+    ran = f"{len(swept.frame):,} points, each a trial, in {seconds:.1f} s ({rate})"
+    say(out, (ran, *said, *notes, f"page: {shown_path(path)}"))
 
 
 def _count(stored: Stored, panel: Panel, swept: Swept, tried: Configuration) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from scipy.stats import spearmanr
 
@@ -26,7 +25,16 @@ from backtester.walk_page import walk_page
 from blofin_assets.cli.idea import length_of
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import open_session
-from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
+from blofin_assets.cli.stored import (
+    Span,
+    Stored,
+    chosen_timeframes,
+    days_text,
+    progress,
+    say,
+    shown_path,
+    stored_window,
+)
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import frame_of, row_id, trial_row
 from blofin_assets.shared.trial_ledger import count_seen
@@ -84,12 +92,7 @@ def run_walk(request: Request) -> None:
     stored = stored_window(session, request.symbols, timeframes, request.span, days=_ALL_DAYS)
     folds = _folds(stored, request, train, test)
     budget = session.settings.tuning_budget if request.budget is None else request.budget
-    progress = Progress(
-        TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-        console=Console(stderr=True),
-    )  # fmt: skip
-    with progress:
-        task = progress.add_task("windows", total=len(folds))
+    with progress("windows", len(folds)) as advance:
         steps = walk(
             stored.manager,
             strategy,
@@ -99,7 +102,7 @@ def run_walk(request: Request) -> None:
             rules=stored.rules,
             budget=budget,
             seed=session.settings.seed,
-            done=lambda _: progress.advance(task),
+            done=lambda _: advance(1),
         )
     _finish(Console(), stored, strategy, steps, request, budget)
 
@@ -110,21 +113,17 @@ def _folds(stored: Stored, request: Request, train: timedelta, test: timedelta) 
     count = (window.length - train) // test
     if count < 1:
         msg = (
-            f"--train {request.train} and --test {request.test} need {_days(train + test)}, and there are "
-            f"{_days(window.length)} of {', '.join(stored.symbols)}, {window.start:%Y-%m-%d %H:%M} to "
+            f"--train {request.train} and --test {request.test} need {days_text(train + test)}, and there are "
+            f"{days_text(window.length)} of {', '.join(stored.symbols)}, {window.start:%Y-%m-%d %H:%M} to "
             f"{window.end:%Y-%m-%d %H:%M}; give shorter ones"
         )
         raise BlofinError(msg)
     if count > MOST_FOLDS:
-        msg = f"--test {request.test} cuts {_days(window.length)} into {count:,} steps, more than {MOST_FOLDS}; "
+        msg = f"--test {request.test} cuts {days_text(window.length)} into {count:,} steps, more than {MOST_FOLDS}; "
         raise BlofinError(msg + "give a longer --test")
     return walk_forward(
         window, count, train=None if request.anchored else train, first_train=window.length - count * test
     )
-
-
-def _days(length: timedelta) -> str:
-    return f"{length / timedelta(days=1):.1f} days"
 
 
 def _finish(
@@ -140,11 +139,9 @@ def _finish(
     lasted = _lasted(windows, joined, written, luck)
     begin, end = steps[0].fold.train.start, steps[-1].fold.test.end
     how = "anchored" if request.anchored else "rolling"
-    lengths = ", ".join(dict.fromkeys(lane[1] for lane in steps[-1].test.lane_trades))
-    window = (
-        f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC · {', '.join(stored.symbols)} on {lengths} · "
-        f"train {request.train}, test {request.test}, {how}, {budget} evaluations a window · {stored.market}"
-    )
+    lengths = list(dict.fromkeys(lane[1] for lane in steps[-1].test.lane_trades))
+    done = f"train {request.train}, test {request.test}, {how}, {budget} evaluations a window"
+    window = f"{stored.told(begin, end, lengths)} · {done} · {stored.market}"
     notes = [
         *stored.kept_out,
         f"{tries:,} configurations have been tried on any of the tested days; each further walk is another try",
@@ -162,8 +159,7 @@ def _finish(
     which = row_id(strategy.version, begin, end, request.train, request.test, how, budget, stored.symbols, lengths)[:8]
     path = write_whole(stored.page(f"{strategy.name}_walk_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
     out.print(_table(strategy, windows, stored.market, window))
-    for line in (*lasted, *notes, f"page: {shown_path(path)}"):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(out, (*lasted, *notes, f"page: {shown_path(path)}"))
 
 
 def _count(stored: Stored, strategy: Strategy, steps: Sequence[Step]) -> int:

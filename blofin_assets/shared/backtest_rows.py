@@ -188,23 +188,74 @@ def trial_row(
     dict of str to value
         Columns of the table.
     """
+    return {
+        "id": trial_id(tried, author, as_of, pooled.start),
+        **trial_labels(tried, author, as_of, snapshot, (pooled.start, pooled.end)),
+        "score": pooled.score,
+        "trades": pooled.trades,
+        "sharpe": pooled.sharpe,
+        "params": json.dumps(dict(parameters), sort_keys=True),
+    }
+
+
+def trial_id(tried: Configuration, author: str, as_of: datetime, start: datetime) -> str:
+    """Return the id of the trial of a configuration on a window that begins at `start`.
+
+    Parameters
+    ----------
+    tried : Configuration
+        What was evaluated.
+    author, as_of
+        As in `trial_rows`.
+    start : datetime
+        Start of the window (UTC).
+
+    Returns
+    -------
+    str
+        The same for the same trial.
+    """
+    return row_id("trial", tried[0], author, as_of, *tried, start)
+
+
+def trial_labels(
+    tried: Configuration,
+    author: str,
+    as_of: datetime,
+    snapshot: int,
+    window: tuple[datetime, datetime],
+    purpose: Purpose = Purpose.HOLDOUT,
+) -> dict[str, Any]:
+    """Return the columns of `research.trials` that say what was tried, by whom and on which window.
+
+    Parameters
+    ----------
+    tried : Configuration
+        What was evaluated.
+    author, as_of, snapshot
+        As in `trial_rows`.
+    window : tuple of datetime
+        Start and end (UTC).
+    purpose : Purpose
+        On which kind of window.
+
+    Returns
+    -------
+    dict of str to value
+        By column.
+    """
     kind, name, version, lanes = tried
     return {
-        "id": row_id("trial", kind, author, as_of, *tried, pooled.start),
         "lanes": lanes,
         "as_of": as_of,
         "kind": kind,
         "author": author,
         "name": name,
         "version": version,
-        "window_start": pooled.start,
-        "window_end": pooled.end,
+        "window_start": window[0],
+        "window_end": window[1],
         "snapshot_id": snapshot,
-        "score": pooled.score,
-        "trades": pooled.trades,
-        "sharpe": pooled.sharpe,
-        "params": json.dumps(dict(parameters), sort_keys=True),
-        "purpose": Purpose.HOLDOUT,
+        "purpose": purpose,
     }
 
 
@@ -235,20 +286,10 @@ def swept_rows(
         One row per version, as `trial_row` gives it.
     """
     kind, name, _, lanes = tried
-    start, end = window
-    ids = [row_id("trial", kind, author, as_of, kind, name, version, lanes, start) for version in points["version"]]
-    return points.select("version", "params", "score", "trades", "sharpe").with_columns(
-        pl.Series("id", ids, pl.String),
-        pl.lit(lanes).alias("lanes"),
-        pl.lit(as_of).cast(TS).alias("as_of"),
-        pl.lit(kind).alias("kind"),
-        pl.lit(author).alias("author"),
-        pl.lit(name).alias("name"),
-        pl.lit(start).cast(TS).alias("window_start"),
-        pl.lit(end).cast(TS).alias("window_end"),
-        pl.lit(snapshot).alias("snapshot_id"),
-        pl.lit(Purpose.HOLDOUT.value).alias("purpose"),
-    )
+    ids = [trial_id((kind, name, version, lanes), author, as_of, window[0]) for version in points["version"]]
+    own = points.select("version", "params", "score", "trades", "sharpe", pl.Series("id", ids, pl.String))
+    same = frame_of([trial_labels(tried, author, as_of, snapshot, window)]).drop("version")
+    return own.join(same, how="cross")
 
 
 def row_id(*parts: object) -> str:
@@ -266,7 +307,8 @@ def _labelled(frame: pl.DataFrame, evaluation: Evaluation, kind: str, as_of: dat
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows as a frame, with times as tables hold them."""
+    """Return rows as a frame, with times as tables hold them; a column that holds nothing is one of numbers."""
     frame = pl.DataFrame(rows, infer_schema_length=None)
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return frame.with_columns(pl.col(times).cast(TS))
+    empty = [name for name, kind in frame.schema.items() if kind == pl.Null]
+    return frame.with_columns(pl.col(times).cast(TS), pl.col(empty).cast(pl.Float64))

@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from backtester import BookEvaluation
 from backtester.statistics.score import score_terms
-from blofin_assets.shared.backtest_rows import row_id
+from blofin_assets.shared.backtest_rows import frame_of, row_id, trial_labels
 from blofin_assets.shared.deep_market import DeepMarket
 from blofin_assets.shared.trial_ledger import Configuration
 from blofin_assets.shared.vocabulary import Kind, Purpose
@@ -104,7 +104,7 @@ def book_rows(runs: Sequence[BookRun], as_of: datetime, snapshot: int) -> pl.Dat
                 **{"total_trades" if name == "trades" else name: value for name, value in metrics.items()},
             }
         )
-    return _frame(rows)
+    return frame_of(rows)
 
 
 def book_trade_rows(runs: Sequence[BookRun], as_of: datetime) -> pl.DataFrame:
@@ -151,37 +151,21 @@ def book_trial_rows(
     rows = []
     for run in runs:
         metrics = run.evaluation.metrics()
-        kind, name, version, lanes = run.configuration
+        window = run.market.start, run.market.end
         rows.append(
             {
                 "id": row_id("trial", author, as_of, *run.configuration, run.market.start),
-                "lanes": lanes,
-                "as_of": as_of,
-                "kind": kind,
-                "author": author,
-                "name": name,
-                "version": version,
-                "window_start": run.market.start,
-                "window_end": run.market.end,
-                "snapshot_id": snapshot,
+                **trial_labels(run.configuration, author, as_of, snapshot, window, purpose),
                 "score": metrics["score"],
                 "trades": metrics["trades"],
                 "sharpe": metrics["sharpe"],
                 "params": json.dumps(run.book.parameters, sort_keys=True),
-                "purpose": purpose,
             }
         )
-    return _frame(rows)
+    return frame_of(rows)
 
 
 def labels(run: BookRun, as_of: datetime) -> list[pl.Expr]:
     """Return the columns that say of which book and cycle a row is."""
     named = (("kind", Kind.BOOK), ("name", run.book.name), ("version", run.book.version))
     return [pl.lit(as_of).cast(TS).alias("as_of"), *(pl.lit(str(value)).alias(name) for name, value in named)]
-
-
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    empty = [name for name, kind in frame.schema.items() if kind == pl.Null]
-    return frame.with_columns(pl.col(times).cast(TS), pl.col(empty).cast(pl.Float64))

@@ -8,7 +8,18 @@ from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+from support.platform import Platform
+
 from blofin_assets.cli.main import main
+
+
+def found_by_commands(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the environment so that commands work on a platform, with a terminal of 80 columns."""
+    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(platform.settings.warehouse))
+    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(platform.settings.symbols))
+    monkeypatch.setenv("DAGSTER_HOME", platform.instance.root_directory)
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 def refused(done: CompletedProcess[str], *words: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from support.command import blofin
+from support.command import blofin, found_by_commands
 from support.platform import AS_OF, START, Platform
 
 from blofin_assets.cli.backtest import Request, run_backtest
@@ -31,13 +31,6 @@ def backtest(platform: Platform, *arguments: str) -> CompletedProcess[str]:
         "COLUMNS": "80",
     }
     return blofin("backtest", *arguments, **settings)
-
-
-def here(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(platform.settings.warehouse))
-    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(platform.settings.symbols))
-    monkeypatch.setenv("DAGSTER_HOME", platform.instance.root_directory)
-    monkeypatch.setenv("COLUMNS", "80")
 
 
 def tries(platform: Platform) -> int:
@@ -84,7 +77,7 @@ def test_a_file_that_is_not_registered_runs_and_a_hostile_one_does_not(stored: P
 def test_parameters_are_kept_and_no_page_overwrites_another(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     folder = stored.settings.warehouse / "backtests"
     there = set(folder.glob("*.html"))
     asked = Request("rsi_reversion", None, "5m,60m", 1, ["window=30"], END)
@@ -104,7 +97,7 @@ def test_parameters_are_kept_and_no_page_overwrites_another(
 def test_days_before_the_history_change_no_number(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     ask = Request("session_momentum", None, "60m", 400, [], END)
     shown = []
     for days in (400, 40):
@@ -123,7 +116,7 @@ def test_days_before_the_history_change_no_number(
 def test_a_report_before_the_history_is_refused_before_anything_runs(
     stored: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     before = stored.instance.get_runs_count()
     with pytest.raises(BlofinError, match="2026-02-20 is before the stored history, which begins on 2026-03-01"):
         make_report(date(2026, 2, 20))
@@ -133,7 +126,7 @@ def test_a_report_before_the_history_is_refused_before_anything_runs(
 def test_lanes_that_are_not_scored_are_told(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     run_backtest(Request("hourly_trend_pullback", None, "1m,5m,60m", 1, [], END))
     shown = capsys.readouterr().out
     starred = [line for line in shown.splitlines() if " * " in line]
@@ -155,7 +148,7 @@ NEVER = '''class Never(Strategy):
 def test_what_never_traded_is_not_told_to_lose(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     (tmp_path / "never.py").write_text(NEVER, encoding="utf-8")
     run_backtest(Request(str(tmp_path / "never.py"), None, None, 1, [], END))
     shown = capsys.readouterr().out
@@ -186,7 +179,7 @@ def test_what_cannot_be_is_one_line_and_exit_code_1(stored: Platform) -> None:
 def test_what_is_wrong_is_named(
     stored: Platform, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], words: tuple[str, ...]
 ) -> None:
-    here(stored, monkeypatch)
+    found_by_commands(stored, monkeypatch)
     asked = Request("ema_crossover", None, None, 7, [], END)
     with pytest.raises((BlofinError, ValueError, LookupError)) as error:
         run_backtest(replace(asked, **changed))

@@ -12,23 +12,9 @@ from support.platform import AS_OF, Platform
 from blofin_assets.cli.backtest import Request, run_backtest
 from blofin_resources.errors import BlofinError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("here")]
 
 ASKED = Request("ema_crossover", None, "60m", None, [], AS_OF, AS_OF - timedelta(days=10), AS_OF - timedelta(days=1))
-
-
-@pytest.fixture(scope="module")
-def stored(done: Platform) -> Platform:
-    return done
-
-
-@pytest.fixture(autouse=True)
-def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(stored.settings.warehouse))
-    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(stored.settings.symbols))
-    monkeypatch.setenv("DAGSTER_HOME", stored.instance.root_directory)
-    monkeypatch.setenv("COLUMNS", "80")
-    return stored
 
 
 def found(capsys: pytest.CaptureFixture[str], request: Request) -> list[dict]:  # type: ignore[type-arg]
@@ -90,7 +76,7 @@ def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.Cap
     assert Path(one["page"]).is_file()
     assert Path(two["page"]).parent == here.settings.warehouse / "backtests"
     page = Path(one["page"]).read_text(encoding="utf-8")
-    for words in ("holding the same lanes", "By quarter", "By session", "By symbol", "in nine of ten"):
+    for words in ("holding the same lanes", "By quarter", "By session", "By symbol", "in 90 % of them"):
         assert words in page
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from support.command import blofin, refused
+from typer.main import get_command
 
+from backtester import Costs
+from backtester.simulation.lanes import DEFAULT_CAPITAL
+from blofin_assets.cli.backtest import DEFAULT_DAYS as STRATEGY_DAYS
+from blofin_assets.cli.main import app
+from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_resources.warehouse import Warehouse
 
 BLOFIN = Path(sys.executable).with_name("blofin")
@@ -134,6 +140,20 @@ def test_sql_answers_and_refuses_to_write(tmp_path: Path) -> None:
 
 def test_sql_without_a_warehouse_says_how_to_get_one() -> None:
     refused(blofin("sql", "SELECT 1"), "blofin run")
+
+
+def test_the_help_tells_the_defaults_that_hold() -> None:
+    """It is printed before the constants may be loaded, so it repeats them."""
+    told = {
+        (name, option.name): option.show_default
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+        for option in command.params
+    }
+    assert told["backtest", "fee"] == str(Costs().taker_fee)
+    assert told["backtest", "slippage"] == str(Costs().slippage)
+    assert told["backtest", "capital"] == f"{DEFAULT_CAPITAL:g}"
+    assert told["backtest", "days"].startswith(f"{STRATEGY_DAYS};")
+    assert told["sweep", "days"] == told["compare", "days"] == str(DEFAULT_DAYS)
 
 
 def test_help_is_there_at_once_without_a_warehouse() -> None:

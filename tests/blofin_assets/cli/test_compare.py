@@ -15,20 +15,6 @@ pytestmark = pytest.mark.slow
 ASKED = Compared(["ema_crossover", "ema_crossover:fast=20"], None, "60m", Span(AS_OF, days=10))
 
 
-@pytest.fixture(scope="module")
-def stored(done: Platform) -> Platform:
-    return done
-
-
-@pytest.fixture
-def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(stored.settings.warehouse))
-    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(stored.settings.symbols))
-    monkeypatch.setenv("DAGSTER_HOME", stored.instance.root_directory)
-    monkeypatch.setenv("COLUMNS", "80")
-    return stored
-
-
 def test_versions_of_one_strategy_are_told_apart_or_not_and_each_is_a_trial(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,20 +16,6 @@ pytestmark = pytest.mark.slow
 ASKED = Request("ema_crossover", ["fast=5:9:2", "ratio=2:3:1"], None, None, "60m", Span(AS_OF, days=10))
 
 
-@pytest.fixture(scope="module")
-def stored(done: Platform) -> Platform:
-    return done
-
-
-@pytest.fixture
-def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(stored.settings.warehouse))
-    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(stored.settings.symbols))
-    monkeypatch.setenv("DAGSTER_HOME", stored.instance.root_directory)
-    monkeypatch.setenv("COLUMNS", "80")
-    return stored
-
-
 def tries(platform: Platform) -> int:
     return int(platform.warehouse.read("SELECT count(*) FROM research.trials WHERE author = 'user'").item())
 

@@ -14,20 +14,6 @@ pytestmark = pytest.mark.slow
 ASKED = Request("ema_crossover", "6d", "3d", False, 3, [], None, "60m", Span(AS_OF))
 
 
-@pytest.fixture(scope="module")
-def stored(done: Platform) -> Platform:
-    return done
-
-
-@pytest.fixture
-def here(stored: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    monkeypatch.setenv("BLOFIN_WAREHOUSE", str(stored.settings.warehouse))
-    monkeypatch.setenv("BLOFIN_SYMBOLS", ",".join(stored.settings.symbols))
-    monkeypatch.setenv("DAGSTER_HOME", stored.instance.root_directory)
-    monkeypatch.setenv("COLUMNS", "100")
-    return stored
-
-
 def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
     here: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,12 @@
+"""A platform after one pass that commands find as a user's."""
+
+import pytest
+from support.command import found_by_commands
+from support.platform import Platform
+
+
+@pytest.fixture
+def here(done: Platform, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """The module's platform, in the environment of the command, with a terminal of 80 columns."""
+    found_by_commands(done, monkeypatch)
+    return done
