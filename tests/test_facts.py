@@ -8,10 +8,18 @@ from typing import Final
 import pytest
 
 from backtester import Costs, MarginRules
+from backtester.compare_page import COLOURS
+from backtester.evaluation import comparison
+from backtester.evaluation.breakdown import BAND, DRAWS
+from backtester.evaluation.pooling import FEW_TRADES
 from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
+from backtester.statistics.plateau import NEAREST
+from blofin_assets.cli.idea import MOST_POINTS
+from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT
+from blofin_assets.forward.tracked import FOLLOWED, GRACE
 from blofin_assets.ml_cycle import stage
 from blofin_assets.replay.summary import SCALE
 from blofin_assets.scheduling.conductor import MAX_ATTEMPTS
@@ -54,6 +62,16 @@ FACTS: Final = {
             )
         ),
     ],
+    "docs/guides/BENCH_GUIDE.md": [
+        f"over the last {DEFAULT_DAYS} stored days",
+        f"the largest drawdown lies inside it in {100 * (BAND[-1] - BAND[0]):.0f} % of them",
+        f"with the same returns in {DRAWS:,} other orders",
+        f"that made {WORDS[FEW_TRADES]} trades",
+        f"of a sample, the {WORDS[NEAREST]} nearest",
+        f"{'a million' if MOST_POINTS == 1_000_000 else MOST_POINTS} points at most",
+        f"Two to {WORDS[len(COLOURS)]} strategies",
+        f"with a {100 * comparison.CONFIDENCE:.0f} % bootstrap interval",
+    ],
     "ARCHITECTURE.md": [
         f"At most {WORDS[FINALISTS]} finalists reach the holdout",
         f"the best {ACTIVE} are active",
@@ -84,6 +102,8 @@ FACTS: Final = {
         f"({drift.DRAWS:,} draws, seeded)",
         f"fewer than {drift.LEAST_TRADES} closed trades, {drift.LEAST_DAYS:.0f} days or less",
         f"blocks of {drift.BLOCK} hours",
+        f"less than {e_process.HOPELESS} of the bettor's capital is left, and for {FOLLOWED.days} days from activation",
+        f"tracked for {GRACE // timedelta(hours=1)} hours more, the grace period",
         f"at most every {sensor.COOL_DOWN.days} days and at most {sensor.MOST_A_DAY} names a night",
     ],
     "docs/guides/EVIDENCE_GUIDE.md": [

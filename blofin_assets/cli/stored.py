@@ -103,7 +103,19 @@ class Stored:
         )
 
     def told(self, begin: datetime, end: datetime, timeframes: Iterable[Timeframe]) -> str:
-        """Return what was run: the window, the symbols, the timeframes in the order given, each once."""
+        """Say what was run: the window, the symbols, the timeframes.
+
+        Parameters
+        ----------
+        begin, end : datetime
+            The window.
+        timeframes : iterable of Timeframe
+            Told in the order given, each once.
+
+        Returns
+        -------
+        str
+        """
         on = f"{', '.join(self.symbols)} on {', '.join(dict.fromkeys(timeframes))}"
         return f"{begin:{_FORM}} to {end:{_FORM}} UTC · {on}"
 
