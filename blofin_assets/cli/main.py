@@ -5,6 +5,7 @@ Belongs here: the list of commands, and errors. Does not belong here: the work o
 Heavy imports wait until a command needs them, so that `blofin --help` answers at once.
 """
 
+import importlib.metadata
 import io
 import sys
 import traceback
@@ -24,7 +25,6 @@ ALMOST_NOTHING: Final = 1_000_000
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Research platform for crypto-perpetual strategies. Settings come from BLOFIN_* variables and .env.",
 )
@@ -44,14 +44,27 @@ End = Annotated[str | None, typer.Option(help="End of the window (UTC).", show_d
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells count it: 128 and the number of the signal."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blofin {importlib.metadata.version('blofin-research')}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Research platform for crypto-perpetual strategies."""
     from blofin_resources.settings import Settings, unknown_variables
 
-    del verbose  # read by `main`, which outlives the command
+    del version, verbose  # the callback's, and read by `main`, which outlives the command
     Settings()  # a malformed one is reported at once, before the slow imports of a command
     unknown = unknown_variables()
     if unknown:
@@ -59,7 +72,7 @@ def common(
         typer.secho(line, fg=typer.colors.YELLOW, err=True)
 
 
-@app.command()
+@app.command(epilog="For example: blofin run --as-of 2025-06-12T00:00:00Z")
 def run(
     as_of: AsOf = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait if the exchange states when its block ends.")] = False,
@@ -70,7 +83,7 @@ def run(
     run_due(parse_moment(as_of), wait=wait)
 
 
-@app.command()
+@app.command(epilog="For example: blofin backtest ema_crossover aroon_trend --days 3 --timeframes 60m --fee 0.0005")
 def backtest(
     strategy: Annotated[
         list[str],
@@ -121,7 +134,7 @@ def backtest(
     )  # fmt: skip
 
 
-@app.command()
+@app.command(epilog="For example: blofin sweep ema_crossover --param fast=5:15:1 --param slow=20:60:5 --days 10")
 def sweep(
     strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
     param: Annotated[
@@ -150,7 +163,9 @@ def sweep(
     run_sweep(Request(strategy, param or [], points, symbols, timeframes, span))
 
 
-@app.command("walk-forward")
+@app.command(
+    "walk-forward", epilog="For example: blofin walk-forward ema_crossover --train 10d --test 5d --timeframes 60m"
+)
 def walk_forward(
     strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
     train: Annotated[str, typer.Option(help="Length of each training window, such as 90d, 36h, 4w.")] = "90d",
@@ -184,7 +199,7 @@ def walk_forward(
     run_walk(Request(strategy, train, test, anchored, budget, param or [], symbols, timeframes, span))
 
 
-@app.command()
+@app.command(epilog="For example: blofin compare ema_crossover ema_crossover:fast=20 --days 10")
 def compare(
     strategy: Annotated[
         list[str], typer.Argument(help="Two or more strategies; with parameters as NAME:parameter=number,….")
@@ -210,7 +225,7 @@ def compare(
     run_compare(Compared(strategy, symbols, timeframes, Span(parse_moment(as_of), begin, until, days), as_json))
 
 
-@app.command()
+@app.command(epilog="For example: blofin report 2025-06-11 --open")
 def report(
     day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],
     show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
@@ -221,7 +236,7 @@ def report(
     make_report(parse_day(day), show=show)
 
 
-@app.command()
+@app.command(epilog="For example: blofin reproduce 2025-06-11")
 def reproduce(
     report: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11, or a report's .json file.")],
 ) -> None:
@@ -231,7 +246,7 @@ def reproduce(
     reproduce_report(report)
 
 
-@app.command()
+@app.command(epilog="For example: blofin replay --from 2025-05-01 --to 2025-06-01")
 def replay(
     begin: Annotated[str, typer.Option("--from", help="First choice, such as 2025-05-01 (UTC).")],
     end: Annotated[str, typer.Option("--to", help="End of the last stretch, such as 2025-06-01 (UTC).")],
@@ -248,7 +263,7 @@ def replay(
     replay_desk(parse_moment(begin, "--from"), parse_moment(end, "--to"), timedelta(days=every), budget)
 
 
-@app.command()
+@app.command(epilog="For example: blofin step BTC-USDT 2025-05-10T07:31Z real")
 def step(
     symbol: Annotated[str, typer.Argument(help="Such as BTC-USDT.")],
     moment: Annotated[str, typer.Argument(help="UTC time of the step, as blofin status and the report name it.")],
@@ -260,7 +275,7 @@ def step(
     set_step(symbol, parse_moment(moment), meaning)
 
 
-@app.command("import-ticks")
+@app.command("import-ticks", epilog="For example: blofin import-ticks blofin_monitor.db")
 def import_ticks(
     file: Annotated[Path, typer.Argument(help="The older system's SQLite file, such as blofin_monitor.db.")],
 ) -> None:
@@ -270,7 +285,7 @@ def import_ticks(
     import_file(file)
 
 
-@app.command("import-archive")
+@app.command("import-archive", epilog="For example: blofin import-archive user_data/data/binance --to archive")
 def import_archive(
     folder: Annotated[
         Path, typer.Argument(help="Folder with files of freqtrade or Binance, CSV or Parquet; or one file.")
@@ -294,7 +309,7 @@ def import_archive(
     import_into(folder, to, plain, dry_run=dry_run)
 
 
-@app.command()
+@app.command(epilog="For example: blofin sql 'SELECT * FROM research.leaderboard'")
 def sql(query: Annotated[str | None, typer.Argument(help="One statement; opens a prompt if omitted.")] = None) -> None:
     """Query the warehouse (read-only): one statement, or a prompt."""
     from blofin_assets.cli.sql import run_sql
@@ -302,7 +317,7 @@ def sql(query: Annotated[str | None, typer.Argument(help="One statement; opens a
     run_sql(query)
 
 
-@app.command()
+@app.command(epilog="For example: blofin status --json")
 def status(
     as_json: Json = False,
 ) -> None:
@@ -312,7 +327,7 @@ def status(
     show_status(as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="For example: blofin ui --port 3001 --no-daemon")
 def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
     no_daemon: Annotated[bool, typer.Option("--no-daemon", help="Only the UI; the daemon runs elsewhere.")] = False,
@@ -323,7 +338,7 @@ def ui(
     serve(port, daemon=not no_daemon)
 
 
-@app.command()
+@app.command(epilog="For example: BLOFIN_WAREHOUSE=real blofin daemon")
 def daemon() -> None:
     """Run only Dagster's daemon, as a service: schedules and sensors start what is due."""
     from blofin_assets.cli.ui import run_daemon
@@ -343,13 +358,18 @@ def _window(start: str | None, end: str | None) -> tuple[datetime | None, dateti
 
 
 def main() -> None:
-    """Run the command; an error that a user can fix is one line and exit code 1."""
+    """Run the command; an error that a user can fix is one line and exit code 1, Ctrl-C one line and 130."""
     warnings.filterwarnings("ignore", module="dagster")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # characters that the terminal's encoding lacks are escaped
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            line = "interrupted; everything stored is complete. The same command again goes on, or begins anew"
+            typer.secho(f"blofin: {line}", fg=typer.colors.YELLOW, err=True)
+        raise
     except (BlofinError, ValueError, LookupError) as error:  # the domain packages raise the latter two
         if "--verbose" in sys.argv:
             traceback.print_exc()

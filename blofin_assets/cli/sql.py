@@ -87,6 +87,8 @@ def _answer_or_complain(warehouse: Warehouse, line: str) -> None:
         typer.echo(_answer(warehouse, line))
     except BlofinError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
+    except KeyboardInterrupt:
+        typer.secho("interrupted", fg=typer.colors.YELLOW, err=True)
 
 
 def _word(text: str) -> str | None:

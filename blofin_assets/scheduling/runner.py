@@ -60,6 +60,10 @@ def step_tags(step: Step) -> dict[str, str]:
     return tags
 
 
+_INTERRUPTIONS: Final = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
+"""What a signal raises in Python, and in a query."""
+
+
 def execute(step: Step, job: dg.JobDefinition, instance: dg.DagsterInstance) -> Outcome:
     """Run a step to its end and return its outcome; failures inside the run are not raised.
 
@@ -122,7 +126,7 @@ def console(listener: Listener) -> dg.LoggerDefinition:
 def _interrupted(result: dg.JobExecutionResult) -> bool:
     """Return whether SIGINT or SIGTERM ended the run; Dagster turns both into a failure."""
     failures = (event.job_failure_data.error for event in result.all_events if event.is_failure and event.is_job_event)
-    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in failures)
+    return any(error is not None and error.cls_name in _INTERRUPTIONS for error in failures)
 
 
 def _errors(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> tuple[str, ...]:

@@ -1,11 +1,17 @@
 """Small helpers that turn names, values and errors into text.
 
-Belongs here: quoting, and one line out of a DuckDB error. Does not belong here: any statement of its own.
+Belongs here: quoting, one line out of a DuckDB error, and what an interruption is. Does not belong here: any statement
+of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 import duckdb
+
+_INTERRUPTED: Final = "Query interrupted"
+"""Text of the RuntimeError that DuckDB raises in place of what a signal's handler raised."""
 
 
 def name(identifier: str) -> str:
@@ -37,3 +43,14 @@ def marks(values: Iterable[object]) -> str:
 def first_line(error: duckdb.Error) -> str:
     """Return the first line of an error, without DuckDB's position marks and hints below it."""
     return str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt where a signal ended a statement: a RuntimeError would count as one item's failure."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise

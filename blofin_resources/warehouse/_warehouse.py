@@ -176,6 +176,7 @@ class Warehouse:
             raise WarehouseError(msg) from error
         return cursor
 
+    @_sql.interruptible()
     def read(self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None) -> pl.DataFrame:
         """Return the rows of a query.
 
@@ -207,6 +208,7 @@ class Warehouse:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
 
+    @_sql.interruptible()
     def read_at(
         self, snapshot: int, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> pl.DataFrame:
@@ -686,8 +688,9 @@ def _transaction(cursor: DuckDBPyConnection) -> Iterator[list[str]]:
     outcome: list[str] = []
     cursor.execute("BEGIN")
     try:
-        yield outcome
-        cursor.execute("COMMIT" if outcome else "ROLLBACK")
+        with _sql.interruptible():
+            yield outcome
+            cursor.execute("COMMIT" if outcome else "ROLLBACK")
     except BaseException as error:
         with suppress(duckdb.Error):
             cursor.execute("ROLLBACK")

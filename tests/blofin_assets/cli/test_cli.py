@@ -1,6 +1,9 @@
 """The `blofin` command as a user meets it: its exit code and what it prints."""
 
+import importlib.metadata
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +15,9 @@ from typer.main import get_command
 
 from backtester import Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
+from blofin_assets.cli import status
 from blofin_assets.cli.backtest import DEFAULT_DAYS as STRATEGY_DAYS
-from blofin_assets.cli.main import app
+from blofin_assets.cli.main import INTERRUPTED, app
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_resources.warehouse import Warehouse
 
@@ -154,6 +158,32 @@ def test_the_help_tells_the_defaults_that_hold() -> None:
     assert told["backtest", "capital"] == f"{DEFAULT_CAPITAL:g}"
     assert told["backtest", "days"].startswith(f"{STRATEGY_DAYS};")
     assert told["sweep", "days"] == told["compare", "days"] == str(DEFAULT_DAYS)
+
+
+@pytest.mark.parametrize("name", sorted(get_command(app).commands))  # type: ignore[attr-defined]
+def test_the_help_of_each_command_ends_with_an_example_that_it_takes(name: str) -> None:
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    lead, _, example = (command.epilog or "").partition("blofin ")
+    assert lead.startswith("For example: ")
+    given, *arguments = shlex.split(example)
+    assert given == name
+    command.make_context(name, arguments)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert blofin("--version").stdout.strip() == f"blofin {importlib.metadata.version('blofin-research')}"
+
+
+def test_the_shell_can_complete_commands() -> None:
+    assert "_BLOFIN_COMPLETE" in process("--show-completion", "bash").stdout
+
+
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "show_status", lambda **_: signal.raise_signal(signal.SIGINT))
+    done = blofin("status")
+    assert done.returncode == INTERRUPTED
+    assert "same command again" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_is_there_at_once_without_a_warehouse() -> None:

@@ -2,8 +2,10 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +119,14 @@ def test_columns_are_described_in_whole(ask: Callable[[str], tuple[str, str]], w
 def test_a_table_that_is_not_there_has_its_nearest_named(ask: Callable[[str], tuple[str, str]]) -> None:
     _, err = ask(".describe research.trade\n")
     assert err == ("there is no table or view research.trade (did you mean research.trades?); .tables lists them\n")
+
+
+def test_an_interrupted_query_returns_to_the_prompt(ask: Callable[[str], tuple[str, str]]) -> None:
+    endless = "SELECT count(*) FROM range(10_000_000_000) AS a(n), range(7) AS b(n) WHERE a.n % 11 = b.n"
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    out, err = ask(f"{endless}\nSELECT 40 + 2\n")
+    assert err == "interrupted\n"
+    assert "42" in out
 
 
 def test_names_are_completed(stored: Path) -> None:

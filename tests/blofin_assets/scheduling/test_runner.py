@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from blofin_assets.cli.run import _left, _why
 from blofin_assets.scheduling.runner import Outcome, console, execute
 from blofin_assets.shared.cadences import DEEP_HISTORY, MARKET_DATA, REPORT, Step
+from blofin_assets.shared.fence import fenced
+from blofin_resources.warehouse import Warehouse
 
 STEP = Step("signalled", "2026-03-01", "2026-03-02", datetime(2026, 3, 3, tzinfo=UTC))
 
@@ -27,12 +31,31 @@ def job_of(first: dg.OpDefinition) -> dg.JobDefinition:
     return signalled
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_and_a_failure_does_not(sent: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("sent", "at"),
+    [
+        (signal.SIGINT, "in Python"),
+        (signal.SIGTERM, "in Python"),
+        (signal.SIGTERM, "in a query"),
+        (signal.SIGINT, "in an earlier state"),
+    ],
+)
+def test_a_signal_interrupts_and_a_failure_does_not(sent: signal.Signals, at: str, tmp_path: Path) -> None:
+    endless = "SELECT count(*) AS n FROM range(10_000_000_000) AS a(n), range(7) AS b(n) WHERE a.n % 11 = b.n"
+
+    def long() -> None:
+        threading.Timer(0.3, os.kill, (os.getpid(), sent)).start()
+        if at == "in Python":
+            time.sleep(5)
+            return
+        with Warehouse.open(tmp_path, market="sample") as warehouse:
+            if at == "in a query":
+                warehouse.read(endless)
+            warehouse.read_at(warehouse.snapshot_id(), endless)
+
     @dg.op
     def struck() -> None:
-        os.kill(os.getpid(), sent)
-        time.sleep(5)
+        fenced(long)
 
     @dg.op
     def failing() -> None:
