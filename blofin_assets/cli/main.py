@@ -1,6 +1,7 @@
 """Entry point of `blofin`: the commands, and errors as one line.
 
-Belongs here: the list of commands, and errors. Does not belong here: the work of a command.
+Belongs here: the list of commands, and errors. Does not belong here: the commands of the bench (`cli.bench`), or the
+work of any.
 
 Heavy imports wait until a command needs them, so that `blofin --help` answers at once.
 """
@@ -10,12 +11,13 @@ import io
 import sys
 import traceback
 import warnings
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
 
+from blofin_assets.cli import bench
+from blofin_assets.cli.options import AsOf, Json
 from blofin_assets.cli.times import parse_day, parse_moment
 from blofin_resources.errors import BlofinError
 from blofin_resources.texts import for_terminal
@@ -28,21 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Research platform for crypto-perpetual strategies. Settings come from BLOFIN_* variables and .env.",
 )
-
-AsOf = Annotated[
-    str | None,
-    typer.Option("--as-of", help="Run as of this time (UTC), such as 2025-06-12T00:00:00Z.", show_default="now"),
-]
-
-Symbols = Annotated[str | None, typer.Option(help="Comma-separated list.", show_default="all traded symbols")]
-Timeframes = Annotated[
-    str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
-]
-BenchDays = Annotated[int | None, typer.Option("--days", help="Length of the window.", show_default="45")]
-Start = Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")]
-End = Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
-
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells count it: 128 and the number of the signal."""
@@ -83,146 +70,7 @@ def run(
     run_due(parse_moment(as_of), wait=wait)
 
 
-@app.command(epilog="For example: blofin backtest ema_crossover aroon_trend --days 3 --timeframes 60m --fee 0.0005")
-def backtest(
-    strategy: Annotated[
-        list[str],
-        typer.Argument(help="Strategies of the library, or .py files of them; or one book.", show_default=False),
-    ],
-    symbols: Symbols = None,
-    timeframes: Timeframes = None,
-    days: Annotated[
-        int | None, typer.Option(help="Length of the window.", show_default="7; of a book, all that is stored")
-    ] = None,
-    param: Annotated[list[str] | None, typer.Option(help="A parameter, name=number; repeatable.")] = None,
-    as_of: AsOf = None,
-    start: Start = None,
-    end: End = None,
-    fee: Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")] = None,
-    slippage: Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")] = None,
-    maker: Annotated[
-        float | None, typer.Option(help="Fee of targets, as resting orders.", show_default="the taker fee")
-    ] = None,
-    capital: Annotated[
-        float | None, typer.Option(help="Of each lane, or of a book, in quote currency.", show_default="10000")
-    ] = None,
-    leverage: Annotated[
-        float | None, typer.Option(help="Of every entry, in the declared replay.", show_default="as declared")
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option(help="Folder for trades, equity, positions and signals as files.")
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="Of these files: parquet or csv.")] = "parquet",
-    as_json: Json = False,
-) -> None:
-    """Backtest strategies on stored candles (a table and a page each), or a book on the stored universe (tables)."""
-    from blofin_assets.cli.idea import export_paths, idea_of, numbers
-
-    for name in strategy:
-        numbers(idea_of(name, "for example: blofin backtest ema_crossover --days 7 --param fast=8"), param or [])
-    if export is not None:
-        export_paths(export, [Path(name).stem for name in strategy], form)
-    begin, until = _window(start, end)
-    from blofin_assets.cli.backtest import Request, run_backtest
-
-    of = parse_moment(as_of)
-    run_backtest(
-        Request(
-            strategy[0], symbols, timeframes, days, param or [], of, begin, until, capital, fee, slippage, maker,
-            leverage, export, form, as_json, strategy[1:],
-        )
-    )  # fmt: skip
-
-
-@app.command(epilog="For example: blofin sweep ema_crossover --param fast=5:15:1 --param slow=20:60:5 --days 10")
-def sweep(
-    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
-    param: Annotated[
-        list[str] | None, typer.Option(help="A range, name=low:high:step; or name=number, fixed; repeatable.")
-    ] = None,
-    points: Annotated[
-        int | None, typer.Option(help="Draw so many points by Sobol.", show_default="the whole grid", min=1)
-    ] = None,
-    symbols: Symbols = None,
-    timeframes: Timeframes = None,
-    days: BenchDays = None,
-    as_of: AsOf = None,
-    start: Start = None,
-    end: End = None,
-) -> None:
-    """Run every point of a grid of parameters on stored candles: heat maps, the plateau around the best, its luck."""
-    from blofin_assets.cli.idea import idea_of, ranges
-
-    named = idea_of(strategy, "for example: blofin sweep ema_crossover --param fast=5:15:1")
-    ranges(named, param or [], grid=points is None)
-    begin, until = _window(start, end)
-    from blofin_assets.cli.stored import Span
-    from blofin_assets.cli.sweep import Request, run_sweep
-
-    span = Span(parse_moment(as_of), begin, until, days)
-    run_sweep(Request(strategy, param or [], points, symbols, timeframes, span))
-
-
-@app.command(
-    "walk-forward", epilog="For example: blofin walk-forward ema_crossover --train 10d --test 5d --timeframes 60m"
-)
-def walk_forward(
-    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
-    train: Annotated[str, typer.Option(help="Length of each training window, such as 90d, 36h, 4w.")] = "90d",
-    test: Annotated[str, typer.Option(help="Length of each test after it.")] = "30d",
-    anchored: Annotated[bool, typer.Option("--anchored", help="Train on everything before each test.")] = False,
-    budget: Annotated[
-        int | None, typer.Option(help="Evaluations in each window.", show_default="BLOFIN_TUNING_BUDGET", min=2)
-    ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option(help="A parameter of the version to begin with, name=number; repeatable.")
-    ] = None,
-    symbols: Symbols = None,
-    timeframes: Timeframes = None,
-    as_of: AsOf = None,
-    start: Annotated[
-        str | None, typer.Option(help="Start of the first training window (UTC).", show_default="all stored")
-    ] = None,
-    end: End = None,
-) -> None:
-    """Choose parameters on each window and trade them on the next: the joined tests, and how far training lasted."""
-    from blofin_assets.cli.idea import idea_of, length_of, numbers
-
-    numbers(idea_of(strategy, "for example: blofin walk-forward ema_crossover --train 28d --test 7d"), param or [])
-    for option, text in (("--train", train), ("--test", test)):
-        length_of(text, option)
-    begin, until = _window(start, end)
-    from blofin_assets.cli.stored import Span
-    from blofin_assets.cli.walk_forward import Request, run_walk
-
-    span = Span(parse_moment(as_of), begin, until)
-    run_walk(Request(strategy, train, test, anchored, budget, param or [], symbols, timeframes, span))
-
-
-@app.command(epilog="For example: blofin compare ema_crossover ema_crossover:fast=20 --days 10")
-def compare(
-    strategy: Annotated[
-        list[str], typer.Argument(help="Two or more strategies; with parameters as NAME:parameter=number,….")
-    ],
-    symbols: Symbols = None,
-    timeframes: Timeframes = None,
-    days: BenchDays = None,
-    as_of: AsOf = None,
-    start: Start = None,
-    end: End = None,
-    as_json: Json = False,
-) -> None:
-    """Compare strategies over one window: equity, correlation, paired differences, costs, when each earned."""
-    from blofin_assets.cli.idea import idea_of, numbers, split_named
-
-    for text in strategy:
-        name, pairs = split_named(text)
-        numbers(idea_of(name, "for example: blofin compare ema_crossover aroon_trend:window=30"), pairs)
-    begin, until = _window(start, end)
-    from blofin_assets.cli.compare import Compared, run_compare
-    from blofin_assets.cli.stored import Span
-
-    run_compare(Compared(strategy, symbols, timeframes, Span(parse_moment(as_of), begin, until, days), as_json))
+app.add_typer(bench.app)  # without a name: its commands stand beside the others
 
 
 @app.command(epilog="For example: blofin report 2025-06-11 --open")
@@ -344,17 +192,6 @@ def daemon() -> None:
     from blofin_assets.cli.ui import run_daemon
 
     run_daemon()
-
-
-def _window(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    """Return the times of a window; refuse one that is empty or reversed before anything is loaded."""
-    begin, until = (
-        None if text is None else parse_moment(text, f"--{name}") for name, text in (("start", start), ("end", end))
-    )
-    if begin is not None and until is not None and begin >= until:
-        msg = f"the window is empty: --start {start} is not before --end {end}; swap them, or give an earlier start"
-        raise BlofinError(msg)
-    return begin, until
 
 
 def main() -> None:
