@@ -4,7 +4,6 @@ Belongs here: arguments, the table, the file. Does not belong here: backtesting 
 tables of a book (`blofin_assets.cli.backtest_book`).
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import typer
 from rich.console import Console
 
 from backtester import Costs, Evaluation, evaluate
@@ -22,8 +20,9 @@ from backtester.evaluation.robustness import Evidence, gather
 from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
-from blofin_assets.cli.backtest_book import backtest_stored_book
+from blofin_assets.cli.backtest_book import backtest_stored_book, book_document, show_book
 from blofin_assets.cli.backtest_text import Ran, document, show
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.export import export
 from blofin_assets.cli.idea import export_paths
 from blofin_assets.cli.loading import with_parameters
@@ -111,7 +110,7 @@ def _run_book(book: Book, request: Request) -> None:
         {"--symbols": request.symbols, "--timeframes": request.timeframes, "--leverage": request.leverage},
         f"{book.name} is a book: it trades its universe on {book.timeframe}, with its own leverage",
     )
-    strategies_alone = {"--maker": request.maker, "--export": request.folder, "--json": request.as_json or None}
+    strategies_alone = {"--maker": request.maker, "--export": request.folder}
     _refuse(strategies_alone, f"{book.name} is a book, and this is of strategies")
     end = request.as_of if request.end is None else min(request.end, request.as_of)
     start: datetime | timedelta | None = request.start
@@ -122,7 +121,11 @@ def _run_book(book: Book, request: Request) -> None:
             raise BlofinError(msg)
         start = timedelta(days=request.days)
     capital = DEFAULT_CAPITAL if request.capital is None else request.capital
-    backtest_stored_book(open_session(), book, start, end, capital, RUN_ID, request.costs())
+    ran = backtest_stored_book(open_session(), book, start, end, capital, RUN_ID, request.costs())
+    if request.as_json:
+        print_json({"backtests": [book_document(ran)]})
+    else:
+        show_book(Console(), ran)
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:
@@ -214,7 +217,7 @@ def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
             for file in (f"page: {shown_path(path)}", *(f"exported: {shown_path(each)}" for each in exported)):
                 out.print(file, markup=False, soft_wrap=True)
     if request.as_json:
-        typer.echo(json.dumps({"backtests": documents}, indent=1))
+        print_json({"backtests": documents})
 
 
 def run_stored(

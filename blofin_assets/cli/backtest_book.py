@@ -5,7 +5,9 @@ Belongs here: the tables, the trial, the file. Does not belong here: arguments (
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import polars as pl
@@ -15,6 +17,7 @@ from rich.table import Table
 
 from backtester import BookEvaluation, Costs
 from backtester.book_page import book_page
+from backtester.evaluation.book_breakdown import by_quarter, by_regime
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
 from blofin_assets.cli.stored import market_name, shown_path
@@ -54,6 +57,34 @@ _ROWS: Final = (
 Metrics: TypeAlias = Mapping[str, float | int | None]
 
 
+@dataclass(frozen=True, eq=False)
+class RanBook:
+    """One book backtested: what is printed and written of it.
+
+    Attributes
+    ----------
+    run : BookRun
+        The book, what it ran on, and the result.
+    market : str
+        Name of the market.
+    metrics : dict of str to number
+        Of the result.
+    tries : int
+        Configurations of books tried on an overlapping window.
+    notes : list of str
+        What must be known to believe the numbers.
+    page : Path
+        Its page.
+    """
+
+    run: BookRun
+    market: str
+    metrics: Metrics
+    tries: int
+    notes: list[str]
+    page: Path
+
+
 def backtest_stored_book(
     session: Session,
     book: Book,
@@ -62,8 +93,8 @@ def backtest_stored_book(
     capital: float,
     run_id: str,
     costs: Costs | None = None,
-) -> None:
-    """Backtest a book on the stored universe, count the trial, print the tables and write the page.
+) -> RanBook:
+    """Backtest a book on the stored universe, count the trial and write the page.
 
     Parameters
     ----------
@@ -79,16 +110,32 @@ def backtest_stored_book(
         Writer of the trial's row.
     costs : Costs, optional
         As for `backtester.backtest_book`.
+
+    Returns
+    -------
+    RanBook
+        For `show_book` and `book_document`.
     """
     market = deep_market(session.warehouse, book, start, end)
     found = market.prepared.backtest(book, start=market.start, costs=costs, capital=capital)
     metrics = found.metrics()
     run = BookRun(book, market, found, session.settings.universe)
     tries = _count(session, run, run_id)
-    out = Console()
     name = market_name(session)
+    notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
+    page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
+    other = [] if costs in {None, Costs()} else [costs]
+    which = row_id(*run.configuration, book.parameters, market.start, market.end, capital, *other)[:8]
+    folder = session.settings.warehouse.resolve() / "backtests"
+    path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
+    return RanBook(run, name, metrics, tries, notes, path)
+
+
+def show_book(out: Console, ran: RanBook) -> None:
+    """Print a backtest of a book: its metrics, tranches, capacity and symbols, and what to know of them."""
+    market, found = ran.run.market, ran.run.evaluation
     window = " to ".join(_day(moment) for moment in (market.start, market.end))
-    _show(out, f"{book.name}, {window}\non the {name} market", _summary(metrics, capital))
+    _show(out, f"{ran.run.name}, {window}\non the {ran.market} market", _summary(ran.metrics, found.result.capital))
     if len(found.result.tranches) > 1:
         _show(out, "tranches, by the day on which they rebalance", _tranches(found))
     earned = found.result.by_symbol()
@@ -99,14 +146,35 @@ def backtest_stored_book(
     quiet = found.capacity()[0].without_volume
     if quiet:
         out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
-    notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
-    page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
-    other = [] if costs in {None, Costs()} else [costs]
-    which = row_id(*run.configuration, book.parameters, market.start, market.end, capital, *other)[:8]
-    folder = session.settings.warehouse.resolve() / "backtests"
-    path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
-    for line in (*notes, f"page: {shown_path(path)}"):
+    for line in (*ran.notes, f"page: {shown_path(ran.page)}"):
         out.print(line, markup=False, soft_wrap=True)
+
+
+def book_document(ran: RanBook) -> dict[str, object]:
+    """Return a backtest of a book as a document for `blofin_assets.cli.documents.print_json`."""
+    run, found = ran.run, ran.run.evaluation
+    return {
+        "name": run.name,
+        "version": run.version,
+        "parameters": run.book.parameters,
+        "market": ran.market,
+        "universe": run.universe,
+        "members": run.market.members,
+        "chosen_today": run.market.chosen_today,
+        "start": run.market.start,
+        "end": run.market.end,
+        "capital": found.result.capital,
+        "costs": found.result.costs,
+        "metrics": ran.metrics,
+        "by_tranche": found.by_tranche(),
+        "by_symbol": found.result.by_symbol(),
+        "by_quarter": by_quarter(found),
+        "by_regime": by_regime(found),
+        "capacity": found.capacity(),
+        "tries": ran.tries,
+        "notes": ran.notes,
+        "page": ran.page,
+    }
 
 
 def _count(session: Session, run: BookRun, run_id: str) -> int:

@@ -5,10 +5,10 @@ Belongs here: text of a result. Does not belong here: arguments and running (`bl
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -67,7 +67,7 @@ def show(out: Console, stored: Stored, ran: Ran, days: int) -> None:
 
 
 def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dict[str, object]:
-    """Return a backtest as a JSON document.
+    """Return a backtest as a document for `blofin_assets.cli.documents.print_json`.
 
     Parameters
     ----------
@@ -83,47 +83,36 @@ def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dic
     Returns
     -------
     dict of str to value
-        Metrics by the names of `backtester.evaluation.standard_metrics`; null where undefined or infinite.
+        Metrics by the names of `backtester.evaluation.standard_metrics`.
     """
     evaluation, evidence, sharpe = ran.evaluation, ran.evidence, ran.sharpe
     pooled = pooled_of(evaluation)
-    found = {
+    return {
         "name": evaluation.name,
         "version": evaluation.version,
         "parameters": dict(evaluation.parameters),
         "market": market,
-        "start": pooled.start.isoformat(),
-        "end": pooled.end.isoformat(),
+        "start": pooled.start,
+        "end": pooled.end,
         "costs": vars(evaluation.costs),
         "pooled": values(pooled),
         "lanes": [
             {"symbol": lane.symbol, "timeframe": lane.timeframe, "scored": lane.scored, **values(lane)}
             for lane in evaluation.lanes
         ],
-        "by_quarter": ran.parts.quarters.to_dicts(),
-        "by_symbol": ran.parts.symbols.to_dicts(),
-        "by_session": ran.parts.sessions.to_dicts(),
-        "by_regime": ran.parts.regimes.to_dicts(),
-        "drawdown_band": list(ran.parts.band),
+        "by_quarter": ran.parts.quarters,
+        "by_symbol": ran.parts.symbols,
+        "by_session": ran.parts.sessions,
+        "by_regime": ran.parts.regimes,
+        "drawdown_band": ran.parts.band,
         "holding_pct": evidence.buy_and_hold.total_pnl_pct,
         "break_even_slippage": evidence.break_even_slippage,
         "random_timing_p": None if evidence.timing is None else evidence.timing.p,
         "deflated_sharpe": sharpe.deflated,
         "tries": sharpe.trials,
-        "page": str(page),
-        "exported": [str(path) for path in exported],
+        "page": page,
+        "exported": list(exported),
     }
-    plain: dict[str, object] = _finite(found)
-    return plain
-
-
-def _finite(value: Any) -> Any:
-    """Return a document without numbers that JSON does not have."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _LIQUIDATED: Final = {

@@ -91,6 +91,7 @@ def sweep(
     as_of: AsOf = None,
     start: Start = None,
     end: End = None,
+    as_json: Json = False,
 ) -> None:
     """Run every point of a grid of parameters on stored candles: heat maps, the plateau around the best, its luck."""
     from blofin_assets.cli.idea import idea_of, ranges
@@ -102,7 +103,7 @@ def sweep(
     from blofin_assets.cli.sweep import Request, run_sweep
 
     span = Span(parse_moment(as_of), begin, until, days)
-    run_sweep(Request(strategy, param or [], points, symbols, timeframes, span))
+    run_sweep(Request(strategy, param or [], points, symbols, timeframes, span, as_json))
 
 
 @app.command(
@@ -128,6 +129,7 @@ def walk_forward(
         str | None, typer.Option(help="Start of the first training window (UTC).", show_default="all stored")
     ] = None,
     end: End = None,
+    as_json: Json = False,
 ) -> None:
     """Choose parameters on each window and trade them on the next: the joined tests, and how far training lasted."""
     from blofin_assets.cli.idea import idea_of, length_of, numbers
@@ -140,7 +142,7 @@ def walk_forward(
     from blofin_assets.cli.walk_forward import Request, run_walk
 
     span = Span(parse_moment(as_of), begin, until)
-    run_walk(Request(strategy, train, test, anchored, budget, param or [], symbols, timeframes, span))
+    run_walk(Request(strategy, train, test, anchored, budget, param or [], symbols, timeframes, span, as_json))
 
 
 @app.command(rich_help_panel=PANEL, epilog="For example: blofin compare ema_crossover ema_crossover:fast=20 --days 10")

@@ -4,13 +4,11 @@ Belongs here: arguments, the tables, the sentences, the file. Does not belong he
 (`blofin_assets.cli.backtest`), comparing (`backtester.evaluation.comparison`), the page (`backtester.compare_page`).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +18,7 @@ from backtester.evaluation.comparison import CONFIDENCE, Comparison, compare
 from backtester.evaluation.pooling import PooledResult
 from blofin_assets.cli.backtest import Request, run_stored
 from blofin_assets.cli.backtest_text import Ran
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.idea import split_named
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import open_session
@@ -104,20 +103,8 @@ def _finish(
     which = row_id(versions, first.start, first.end, stored.symbols, lanes)[:8]
     path = write_whole(stored.page(f"compare_{first.end:%Y%m%dT%H%MZ}_{which}.html"), page)
     if asked.as_json:
-        document = {
-            "start": first.start.isoformat(),
-            "end": first.end.isoformat(),
-            "market": stored.market,
-            "names": list(results),
-            "correlations": [
-                [None if np.isnan(value) else float(value) for value in row] for row in comparison.correlations
-            ],
-            "differences": comparison.differences.to_dicts(),
-            "costs": comparison.costs.to_dicts(),
-            "periods": comparison.periods.to_dicts(),
-            "page": str(path),
-        }
-        typer.echo(json.dumps(document, indent=1))
+        window_of = {"start": first.start, "end": first.end, "market": stored.market}
+        print_json({**window_of, "names": list(results), **vars(comparison), "notes": stored.kept_out, "page": path})
         return
     out = Console()
     out.print(_table(results, comparison, window))

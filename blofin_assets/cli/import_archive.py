@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from blofin_assets.cli.documents import console, print_json
 from blofin_resources.errors import BlofinError
 from blofin_resources.market.importing import NAMES, Import, PlainFormat, Survey, import_folder, survey
 from blofin_resources.texts import for_terminal
@@ -57,7 +58,7 @@ def plain_format(
     return PlainFormat(names, symbol, timeframe, percent)
 
 
-def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: bool) -> None:
+def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: bool, as_json: bool = False) -> None:
     """Import a folder, and show how it was understood before anything is written.
 
     Parameters
@@ -70,13 +71,15 @@ def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: boo
         How to read CSV and Parquet files.
     dry_run : bool
         Whether to write nothing.
+    as_json : bool
+        Print one document in place of tables.
 
     Raises
     ------
     BlofinError
         If there is nothing to import, or part of it was refused; the rest is imported.
     """
-    out, files = Console(), survey(folder, plain)
+    out, files = console(as_json=as_json), survey(folder, plain)
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=out, transient=True,
@@ -85,11 +88,14 @@ def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: boo
 
         def confirm(outcome: Import) -> bool:
             bars.stop()
-            _show(out, files, outcome, archive)
+            if not as_json:
+                _show(out, files, outcome, archive)
             return not dry_run
 
         result = import_folder(files, archive, plain, confirm=confirm, on_progress=lambda _: bars.advance(task))
-    if dry_run:
+    if as_json:
+        print_json(_document(files, result, archive, written=not dry_run))
+    elif dry_run:
         out.print("--dry-run: nothing was written")
     elif result.joined:
         place = escape(for_terminal(str(archive)))
@@ -97,6 +103,17 @@ def import_into(folder: Path, archive: Path, plain: PlainFormat, *, dry_run: boo
     if result.refused:
         msg = f"{len(result.refused)} of {len(result.refused) + len(result.joined)} files of the archive were refused"
         raise BlofinError(msg)
+
+
+def _document(files: Survey, result: Import, archive: Path, *, written: bool) -> dict[str, object]:
+    return {
+        "archive": archive,
+        "written": written,
+        "files": [{"file": joined.target.stem, **vars(joined)} for joined in result.joined],
+        "refused": [{"file": refused.target.stem, "reason": refused.reason} for refused in result.refused],
+        "skipped": [{"path": path, "reason": reason} for path, reason in files.skipped],
+        "short_funding": [{"file": joined.target.stem, "days": by.days} for joined, by in result.short_funding()],
+    }
 
 
 def _show(out: Console, files: Survey, result: Import, archive: Path) -> None:

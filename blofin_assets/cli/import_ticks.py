@@ -9,11 +9,11 @@ Nothing here needs Dagster: opening its instance would take longer than reading 
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from blofin_assets.cli.documents import console, print_json
 from blofin_resources.errors import BlofinError, WarehouseError
 from blofin_resources.market import is_synthetic
 from blofin_resources.market.legacy.import_ticks import import_ticks
@@ -30,10 +30,10 @@ _TICKS_MARKET: Final = "blofin"
 """The market of the older system's ticks."""
 
 
-def import_file(path: Path) -> None:
+def import_file(path: Path, *, as_json: bool = False) -> None:
     """Import a file with a progress bar, and print a summary."""
     settings = Settings()
-    out, name = Console(), escape(for_terminal(path.name))
+    out, name = console(as_json=as_json), escape(for_terminal(path.name))
     with TicksFile(path) as file:  # refused before a warehouse is created
         market, market_id = _market(settings)
         folder = settings.warehouse.resolve()
@@ -52,6 +52,10 @@ def import_file(path: Path) -> None:
                 run_id=f"{RUN_ID} {path.name}",
                 progress=lambda read, total: bars.update(task, completed=read, total=total),
             )
+    if as_json:
+        rows = [{"table": taken, "in_file": count, "new": done.added[taken]} for taken, count in done.found.items()]
+        print_json({"file": path, "warehouse": settings.warehouse, "market": market, "tables": rows})
+        return
     table = Table(title=f"{name} into {escape(str(settings.warehouse))} ({market} market)")
     for column in ("table", "in the file", "new"):
         table.add_column(column, justify="left" if column == "table" else "right")

@@ -63,11 +63,12 @@ def common(
 def run(
     as_of: AsOf = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait if the exchange states when its block ends.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run everything that is due: market data, then cycles and reports."""
     from blofin_assets.cli.run import run_due
 
-    run_due(parse_moment(as_of), wait=wait)
+    run_due(parse_moment(as_of), wait=wait, as_json=as_json)
 
 
 app.add_typer(bench.app)  # without a name: its commands stand beside the others
@@ -77,21 +78,23 @@ app.add_typer(bench.app)  # without a name: its commands stand beside the others
 def report(
     day: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11.")],
     show: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Regenerate the report of a day from stored results; print a summary and its path."""
     from blofin_assets.cli.run import make_report
 
-    make_report(parse_day(day), show=show)
+    make_report(parse_day(day), show=show, as_json=as_json)
 
 
 @app.command(epilog="For example: blofin reproduce 2025-06-11")
 def reproduce(
     report: Annotated[str, typer.Argument(help="UTC day, such as 2025-06-11, or a report's .json file.")],
+    as_json: Json = False,
 ) -> None:
     """Recompute a report and its cycles from its snapshot, and list the values that differ."""
     from blofin_assets.cli.reproduce import reproduce_report
 
-    reproduce_report(report)
+    reproduce_report(report, as_json=as_json)
 
 
 @app.command(epilog="For example: blofin replay --from 2025-05-01 --to 2025-06-01")
@@ -102,13 +105,15 @@ def replay(
     budget: Annotated[
         int | None, typer.Option(help="Evaluations of the search at each choice.", show_default="BLOFIN_SEARCH_BUDGET")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Replay the desk on stored history: what following it would have made, choosing only by what was known."""
     from datetime import timedelta
 
     from blofin_assets.cli.replay import replay_desk
 
-    replay_desk(parse_moment(begin, "--from"), parse_moment(end, "--to"), timedelta(days=every), budget)
+    first, last = parse_moment(begin, "--from"), parse_moment(end, "--to")
+    replay_desk(first, last, timedelta(days=every), budget, as_json=as_json)
 
 
 @app.command(epilog="For example: blofin step BTC-USDT 2025-05-10T07:31Z real")
@@ -126,11 +131,12 @@ def step(
 @app.command("import-ticks", epilog="For example: blofin import-ticks blofin_monitor.db")
 def import_ticks(
     file: Annotated[Path, typer.Argument(help="The older system's SQLite file, such as blofin_monitor.db.")],
+    as_json: Json = False,
 ) -> None:
     """Import a file of the older system: ticks as 1-minute bars, scores, knowledge, configurations."""
     from blofin_assets.cli.import_ticks import import_file
 
-    import_file(file)
+    import_file(file, as_json=as_json)
 
 
 @app.command("import-archive", epilog="For example: blofin import-archive user_data/data/binance --to archive")
@@ -149,20 +155,24 @@ def import_archive(
     ] = None,
     percent: Annotated[bool, typer.Option("--percent", help="Funding rates are in percent.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the result and write nothing.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Convert candles, mark prices, funding and positioning data of other programs into an archive."""
     from blofin_assets.cli.import_archive import import_into, plain_format
 
     plain = plain_format(columns or [], symbol=symbol, timeframe=timeframe, percent=percent)
-    import_into(folder, to, plain, dry_run=dry_run)
+    import_into(folder, to, plain, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(epilog="For example: blofin sql 'SELECT * FROM research.leaderboard'")
-def sql(query: Annotated[str | None, typer.Argument(help="One statement; opens a prompt if omitted.")] = None) -> None:
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One statement; opens a prompt if omitted.")] = None,
+    as_json: Json = False,
+) -> None:
     """Query the warehouse (read-only): one statement, or a prompt."""
     from blofin_assets.cli.sql import run_sql
 
-    run_sql(query)
+    run_sql(query, as_json=as_json)
 
 
 @app.command(epilog="For example: blofin status --json")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from backtester.statistics.choosing import CONFIDENCE
+from blofin_assets.cli.documents import console, print_json
 from blofin_assets.cli.run import bring_market
 from blofin_assets.cli.session import open_session
 from blofin_assets.definitions import build_resources
@@ -24,7 +25,7 @@ from blofin_assets.reporting.page.formats import number, percent, share
 from blofin_resources.settings import HISTORY
 
 
-def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | None) -> None:
+def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | None, *, as_json: bool = False) -> None:
     """Replay the desk and print what following it would have made.
 
     Parameters
@@ -33,6 +34,8 @@ def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | 
         As for `choice_times`.
     budget : int or None
         Evaluations of the search at each choice; that of the settings if None.
+    as_json : bool
+        Print one document in place of tables.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | 
     times = choice_times(begin, end, every)
     session = open_session()
     settings = session.settings if budget is None else session.settings.model_copy(update={"search_budget": budget})
-    out = Console()
+    out = console(as_json=as_json)
     bring_market(session, times[0] - HISTORY, times[-1], out)
     resources = build_resources(settings)
     plan = ReplayPlan(times, every, resources["market"], resources["evolution"])
@@ -54,6 +57,11 @@ def replay_desk(begin: datetime, end: datetime, every: timedelta, budget: int | 
         pages = replay(
             session.warehouse, plan, settings.market_id, f"replay-{uuid.uuid4()}", lambda _: bars.advance(task)
         )
+    if as_json:
+        print_json(
+            {"replays": [{**vars(summary), "verdict": verdict(summary), "page": page} for summary, page in pages]}
+        )
+        return
     for summary, page in pages:
         _show(summary, out)
         shown = Path(os.path.relpath(page)) if page.is_relative_to(Path.cwd()) else page

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import typer
 
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.session import Session, open_session
 from blofin_assets.cli.times import parse_day
-from blofin_assets.reproduction import original_of, other_code, reproduce
+from blofin_assets.reproduction import Reproduction, original_of, other_code, reproduce
 from blofin_resources.errors import BlofinError
 from blofin_resources.texts import for_terminal
 
@@ -21,7 +22,7 @@ SHOWN: Final = 20
 """Number of differences that are printed."""
 
 
-def reproduce_report(report: str) -> None:
+def reproduce_report(report: str, *, as_json: bool = False) -> None:
     """Recompute the report of a day, or of a JSON file, and compare.
 
     Raises
@@ -34,7 +35,27 @@ def reproduce_report(report: str) -> None:
     other = other_code(original)
     day = original.document["report_date"]
     with tempfile.TemporaryDirectory(prefix="blofin-reproduce-") as folder:
-        result = reproduce(session.warehouse, session.settings, original, Path(folder) / "warehouse", on_progress=_tell)
+        result = reproduce(
+            session.warehouse,
+            session.settings,
+            original,
+            Path(folder) / "warehouse",
+            on_progress=lambda line: typer.echo(for_terminal(line), err=as_json),
+        )
+    if as_json:
+        print_json({"report_date": day, **vars(result), "other_code": other})
+    else:
+        _show(result)
+    if result.differences:
+        msg = f"the report of {day} was not reproduced: {len(result.differences):,} of {result.values:,} values differ"
+        raise BlofinError(f"{msg}; {other}: check out that code to compare" if other else msg)
+    if not as_json:
+        typer.echo(f"the report of {day} was reproduced: all {result.values:,} values are equal")
+        if other:
+            typer.echo(other)
+
+
+def _show(result: Reproduction) -> None:
     for difference in result.differences[:SHOWN]:
         typer.echo(for_terminal(str(difference)))
     if len(result.differences) > SHOWN:
@@ -46,16 +67,6 @@ def reproduce_report(report: str) -> None:
             f"counted as equal: {result.reworded:,} sentences in other words with the same numbers, and "
             f"{result.rounded:,} numbers that agree to twelve digits"
         )
-    if result.differences:
-        msg = f"the report of {day} was not reproduced: {len(result.differences):,} of {result.values:,} values differ"
-        raise BlofinError(f"{msg}; {other}: check out that code to compare" if other else msg)
-    typer.echo(f"the report of {day} was reproduced: all {result.values:,} values are equal")
-    if other:
-        typer.echo(other)
-
-
-def _tell(line: str) -> None:
-    typer.echo(for_terminal(line))
 
 
 def _document(report: str, session: Session) -> dict[str, Any]:

@@ -4,20 +4,25 @@ Belongs here: the terminal side of a pass. Does not belong here: what is due (`p
 (`runner`).
 """
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from blofin_assets.cli.costs import Costs, StageMeter
+from blofin_assets.cli.documents import console, print_json
 from blofin_assets.cli.session import Session, open_session, report_path
 from blofin_assets.cli.stages import shown_stages
 from blofin_assets.scheduling.plan import Plan, deep_steps, market_steps, plan
-from blofin_assets.scheduling.runner import Outcome, console, execute
+from blofin_assets.scheduling.runner import Outcome, execute
+from blofin_assets.scheduling.runner import console as console_logger
 from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARKET_DATA, REPORT, Step
 from blofin_assets.shared.cycle_events import superseded
 from blofin_assets.shared.partitions import DAY
@@ -35,10 +40,17 @@ SHOWN = 5
 """Number of rows of each kind in the final table."""
 
 
-def run_due(as_of: datetime, *, wait: bool = False) -> Costs:
+def run_due(as_of: datetime, *, wait: bool = False, as_json: bool = False) -> Costs:
     """Execute everything that is due at `as_of`; print what it took, the ranking and the path of the newest report.
 
-    With `wait`, the run waits for the end of a block by the exchange, as with BLOFIN_API_WAIT.
+    Parameters
+    ----------
+    as_of : datetime
+        Nothing later is due (UTC).
+    wait : bool
+        Wait for the end of a block by the exchange, as with BLOFIN_API_WAIT.
+    as_json : bool
+        Print one document in place of tables.
 
     Returns
     -------
@@ -58,16 +70,24 @@ def run_due(as_of: datetime, *, wait: bool = False) -> Costs:
         step, newest = due.passed[0]
         raise BlofinError(superseded(step.job, step.as_of, newest, as_of))
     session.progress.mark(due.skipped, CycleState.SKIPPED, SKIPPED_BY)
-    out = Console()
+    out = console(as_json=as_json)
     if due.skipped:
         out.print(f"skipped after downtime: {', '.join(step.run_key for step in due.skipped)}")
     if not due.steps:
         out.print(f"nothing is due as of {as_of:%Y-%m-%d %H:%M} UTC")
     costs = Costs()
     errors = _execute(due, session, out, costs)
-    if costs.stages:
-        out.print(costs.table())
-    _summarise(session, as_of, out)
+    ranked, report = _ranking(session, as_of), _newest_report(session, as_of)
+    if as_json:
+        stages = [{"stage": job, **vars(cost)} for job, cost in costs.stages.items()]
+        told = {"skipped": [step.run_key for step in due.skipped], "stages": stages, "errors": errors}
+        print_json({"as_of": as_of, "market": session.settings.market, **told, "ranking": ranked, "report": report})
+    else:
+        if costs.stages:
+            out.print(costs.table())
+        _show_ranking(ranked, f"Ranking as of {as_of:%Y-%m-%d %H:%M} UTC ({session.settings.market} market)", out)
+        if report is not None:
+            out.print(f"report: {report}", markup=False, soft_wrap=True)
     _complain(errors)
     return costs
 
@@ -94,8 +114,23 @@ def bring_market(session: Session, first: datetime, until: datetime, out: Consol
     _complain(_execute(Plan(steps), session, out, Costs()))
 
 
-def make_report(day: date, *, show: bool = False) -> None:
-    """Rebuild the report of a day, print its summary and path; `show` opens its page."""
+def make_report(day: date, *, show: bool = False, as_json: bool = False) -> None:
+    """Rebuild the report of a day, print its summary and path.
+
+    Parameters
+    ----------
+    day : date
+        UTC.
+    show : bool
+        Open its page in a browser.
+    as_json : bool
+        Print the whole report as one document instead.
+
+    Raises
+    ------
+    BlofinError
+        If the day has not ended, or nothing is stored of it, or the report fails.
+    """
     from blofin_assets.cli.report import open_page, summary_lines
 
     session = open_session()
@@ -108,12 +143,15 @@ def make_report(day: date, *, show: bool = False) -> None:
     if first is not None and day < first:
         msg = f"{day} is before the stored history, which begins on {first}; choose a later day, or set BLOFIN_START"
         raise BlofinError(msg)
-    out = Console()
+    out = console(as_json=as_json)
     _complain(_execute(Plan((cadence.step(as_of),)), session, out, Costs()))
     page = report_path(session.settings.warehouse, as_of)
-    for line in summary_lines(page.with_suffix(".json")):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-    out.print(f"\nreport: {page}", markup=False, soft_wrap=True)
+    if as_json:
+        print_json(json.loads(page.with_suffix(".json").read_text(encoding="utf-8")))
+    else:
+        for line in summary_lines(page.with_suffix(".json")):
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(f"\nreport: {page}", markup=False, soft_wrap=True)
     if show:
         open_page(page)
 
@@ -146,7 +184,7 @@ def _execute(due: Plan, session: Session, out: Console, costs: Costs) -> list[st
         from blofin_assets.definitions import build_defs
         from blofin_assets.scheduling.conductor import give_up
 
-        defs = build_defs(session.settings, console=console(listen))
+        defs = build_defs(session.settings, console=console_logger(listen))
     errors: list[str] = []
     with shown_stages(out) as stages:
         held: set[str] = set()
@@ -188,14 +226,23 @@ def _label(step: Step) -> str:
     return f"{step.job} {keys}"
 
 
-def _summarise(session: Session, as_of: datetime, out: Console) -> None:
-    """Print the ranking of the newest cycles and the path of the newest report, both as of `as_of`."""
-    ranked = session.warehouse.read(
+def _ranking(session: Session, as_of: datetime) -> pl.DataFrame:
+    """Return the first ranks of each kind in its newest cycle as of `as_of`."""
+    return session.warehouse.read(
         "SELECT kind, rank, name, score, trades, as_of FROM research.ranking_history WHERE as_of <= ? "
         "QUALIFY as_of = max(as_of) OVER (PARTITION BY kind) AND rank <= ? ORDER BY kind DESC, rank",
         [as_of, SHOWN],
     )
-    table = Table(title=f"Ranking as of {as_of:%Y-%m-%d %H:%M} UTC ({session.settings.market} market)")
+
+
+def _newest_report(session: Session, as_of: datetime) -> Path | None:
+    """Return the path of the newest report as of `as_of`."""
+    reports = [time for time in session.progress.succeeded(REPORT) if time <= as_of]
+    return report_path(session.settings.warehouse, max(reports)) if reports else None
+
+
+def _show_ranking(ranked: pl.DataFrame, title: str, out: Console) -> None:
+    table = Table(title=title)
     for name in ("kind", "rank", "name", "score", "trades", "cycle"):
         table.add_column(name, justify="left" if name in ("kind", "name", "cycle") else "right")
     for kind, rank, name, score, trades, cycle in ranked.iter_rows():
@@ -203,6 +250,3 @@ def _summarise(session: Session, as_of: datetime, out: Console) -> None:
         table.add_row(kind, str(rank), Text(for_terminal(name)), shown, str(trades), f"{cycle:%Y-%m-%d %H:%M}")
     if ranked.height:
         out.print(table)
-    reports = [time for time in session.progress.succeeded(REPORT) if time <= as_of]
-    if reports:
-        out.print(f"report: {report_path(session.settings.warehouse, max(reports))}", markup=False, soft_wrap=True)

@@ -8,14 +8,16 @@ import re
 import shutil
 import textwrap
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import polars as pl
 import polars.selectors as cs
 import typer
 
+from blofin_assets.cli.documents import json_of, print_json
 from blofin_resources.errors import BlofinError
 from blofin_resources.queries import query
 from blofin_resources.settings import Settings
@@ -49,12 +51,26 @@ _RECORDS: Final = 20
 _DAY_IN: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _MOST_DAYS: Final = 95_000_000
 """Some 260,000 years around 1970: the range of dates that polars can print."""
+_YEARS: Final = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
+"""The years 1 to 9999, as days since 1970."""
 
 
-def run_sql(query: str | None) -> None:
-    """Print the result of one statement, or open a prompt."""
+def run_sql(query: str | None, *, as_json: bool = False) -> None:
+    """Print the result of one statement, or open a prompt.
+
+    Raises
+    ------
+    BlofinError
+        If the statement is wrong, or none was given for JSON.
+    """
+    if as_json and query is None:
+        msg = "--json is of one statement; for example: blofin sql --json 'SELECT 1 AS one'"
+        raise BlofinError(msg)
     settings = Settings()
     warehouse = Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog)
+    if query is not None and as_json:
+        print_json(rows_of(asked(warehouse, query)))
+        return
     if query is not None:
         typer.echo(_answer(warehouse, query))
         return
@@ -101,19 +117,52 @@ def _answer(warehouse: Warehouse, text: str) -> str:
     word = _word(text)
     if word in {"help", "quit"}:
         return _HELP
-    asked = _DESCRIBE.fullmatch(text.strip().rstrip("; "))
+    found = asked(warehouse, text)
+    listed = word == "tables" or _DESCRIBE.fullmatch(_bare(text))
+    return for_terminal(_listed(found) if listed else _shown(found))
+
+
+def asked(warehouse: Warehouse, text: str) -> pl.DataFrame:
+    """Return the rows of a statement, or of a command of the prompt that lists or describes.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        Open for reading.
+    text : str
+        As typed.
+
+    Raises
+    ------
+    BlofinError
+        If it is not one statement that reads, or it fails; with DuckDB's hints, and its mark below the place.
+    """
+    of = _DESCRIBE.fullmatch(_bare(text))
     try:
-        if word == "tables":
-            shown = _listed(tables(warehouse))
-        elif asked is not None:
-            shown = _listed(described(warehouse, asked[1]))
-        else:
-            shown = _shown(warehouse.read(text))
-        return for_terminal(shown)
+        if _word(text) == "tables":
+            return tables(warehouse)
+        return warehouse.read(text) if of is None else described(warehouse, of[1])
     except BlofinError as error:
-        if isinstance(error.__cause__, duckdb.Error):  # with its hints, and the mark below the place
+        if isinstance(error.__cause__, duckdb.Error):
             raise BlofinError(str(error.__cause__).strip()) from None
         raise
+
+
+def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON has them.
+
+    Raises
+    ------
+    BlofinError
+        If a time lies outside the years 1 to 9999.
+    """
+    _refuse_endless(frame, _YEARS)
+    rows: list[dict[str, Any]] = json_of(frame)
+    return rows
+
+
+def _bare(text: str) -> str:
+    return text.strip().rstrip("; ")
 
 
 def tables(warehouse: Warehouse) -> pl.DataFrame:
@@ -207,11 +256,11 @@ def _fitting(line: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _refuse_endless(frame: pl.DataFrame) -> None:
-    """Refuse dates and times that polars cannot print: they would crash the program."""
+def _refuse_endless(frame: pl.DataFrame, days_between: tuple[int, int] = (-_MOST_DAYS, _MOST_DAYS)) -> None:
+    """Refuse dates and times outside some days since 1970, by default those that would crash polars' printing."""
     for column in frame.select(cs.date() | cs.datetime()):
         a_day = _DAY_IN.get(getattr(column.dtype, "time_unit", ""), 1)
         days = column.to_physical().drop_nulls() // a_day
-        if not days.is_between(-_MOST_DAYS, _MOST_DAYS).all():
+        if not days.is_between(*days_between).all():
             msg = f"column {column.name} contains an out-of-range timestamp (e.g. infinity); cast it to VARCHAR"
             raise BlofinError(msg)

@@ -3,7 +3,6 @@
 Belongs here: opening read-only, printing. Does not belong here: the items (`health`).
 """
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError  # errors of Dagster's storage
 
+from blofin_assets.cli.documents import print_json
 from blofin_assets.health import Item, collect_health
 from blofin_resources.settings import Settings
 from blofin_resources.texts import for_terminal
@@ -39,7 +39,7 @@ def show_status(*, as_json: bool) -> None:
     ok = all(item.ok for item in items)
     if as_json:
         shown = [{"name": i.name, "well": i.ok, "detail": i.detail, "values": i.values} for i in items]
-        typer.echo(json.dumps({"at": now.isoformat(timespec="seconds"), "well": ok, "items": shown}, indent=2))
+        print_json({"at": now.isoformat(timespec="seconds"), "well": ok, "items": shown})
     else:
         Console(width=WIDTH).print(_table(items, settings, now))
     if not ok:

@@ -18,6 +18,7 @@ from backtester.evaluation.pooling import FEW_TRADES
 from backtester.statistics.overfitting import SharpeEvidence, sharpe_evidence
 from backtester.statistics.plateau import Plateau, nearest, neighbours_on_grid, plateau
 from backtester.sweep_page import sweep_page
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.idea import Range, check_names, idea_of, ranges, refuse_large
 from blofin_assets.cli.loading import loaded
 from blofin_assets.cli.session import open_session
@@ -64,6 +65,7 @@ class Request:
     symbols: str | None
     timeframes: str | None
     span: Span
+    as_json: bool = False
 
 
 def run_sweep(request: Request) -> None:
@@ -98,7 +100,7 @@ def run_sweep(request: Request) -> None:
         reasons = "; ".join(list(swept.refused)[:1])
         msg = f"none of the {len(places):,} points can be run: {reasons}"
         raise BlofinError(msg)
-    _finish(Console(), stored, panel, strategy, swept, seconds, whole_grid=request.points is None)
+    _finish(stored, panel, strategy, swept, seconds, request)
 
 
 def _axes(strategy: Strategy, asked: Sequence[Range]) -> list[Axis]:
@@ -117,16 +119,8 @@ def _axes(strategy: Strategy, asked: Sequence[Range]) -> list[Axis]:
     return sorted(axes, key=lambda axis: len(axis.values) == 1)
 
 
-def _finish(
-    out: Console,
-    stored: Stored,
-    panel: Panel,
-    strategy: Strategy,
-    swept: Swept,
-    seconds: float,
-    *,
-    whole_grid: bool,
-) -> None:
+def _finish(stored: Stored, panel: Panel, strategy: Strategy, swept: Swept, seconds: float, request: Request) -> None:
+    whole_grid = request.points is None
     names = [axis.name for axis in swept.moving]
     lanes = [f"{symbol}:{timeframe}" for symbol, timeframe in panel.lanes]
     tried = (Kind.STRATEGY.value, strategy.name, "", ",".join(sorted(lanes)))
@@ -152,6 +146,11 @@ def _finish(
     )
     which = row_id(*tried, begin, [(axis.name, axis.values) for axis in swept.axes], whole_grid, len(swept.frame))[:8]
     path = write_whole(stored.page(f"{strategy.name}_sweep_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
+    if request.as_json:
+        told = {"market": stored.market, "start": begin, "end": end, "lanes": lanes, "seconds": seconds, "said": said}
+        print_json({**_document(strategy, swept, around, luck, tries), **told, "notes": notes, "page": path})
+        return
+    out = Console()
     out.print(_table(strategy, swept, stored.market, window))
     rate = f"{60.0 * len(swept.frame) / max(seconds, 1e-9):,.0f} a minute"
     ran = f"{len(swept.frame):,} points, each a trial, in {seconds:.1f} s ({rate})"
@@ -230,6 +229,23 @@ def _edges(swept: Swept, strategy: Strategy, best: int) -> list[str]:
             further = f"{param.low:g} to {param.high:g}"
             lines.append(f"It lies at an end of {axis.name}, {at:g}: the range may go on, {further} is allowed.")
     return lines
+
+
+def _document(
+    strategy: Strategy, swept: Swept, around: Plateau | None, luck: SharpeEvidence | None, tries: int
+) -> dict[str, object]:
+    best = swept.best
+    return {
+        "name": strategy.name,
+        "parameters": strategy.parameters,
+        "axes": {axis.name: axis.values for axis in swept.axes},
+        "points": swept.frame.drop("params"),
+        "left_out": swept.refused,
+        "best": None if best is None else swept.frame.drop("params").row(best, named=True),
+        "plateau": None if around is None else {**vars(around), "share": around.share, "alone": around.alone},
+        "deflated_sharpe": None if luck is None else luck.deflated,
+        "tries": tries,
+    }
 
 
 def _table(strategy: Strategy, swept: Swept, market: str, window: str) -> Table:

@@ -22,6 +22,7 @@ from backtester.statistics.metrics import HOURS_PER_YEAR
 from backtester.statistics.overfitting import SharpeEvidence, sharpe_evidence
 from backtester.statistics.windows import Fold, Window, walk_forward
 from backtester.walk_page import walk_page
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.idea import length_of
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import open_session
@@ -69,6 +70,7 @@ class Request:
     symbols: str | None
     timeframes: str | None
     span: Span
+    as_json: bool = False
 
 
 def run_walk(request: Request) -> None:
@@ -104,7 +106,7 @@ def run_walk(request: Request) -> None:
             seed=session.settings.seed,
             done=lambda _: advance(1),
         )
-    _finish(Console(), stored, strategy, steps, request, budget)
+    _finish(stored, strategy, steps, request, budget)
 
 
 def _folds(stored: Stored, request: Request, train: timedelta, test: timedelta) -> list[Fold]:
@@ -126,9 +128,7 @@ def _folds(stored: Stored, request: Request, train: timedelta, test: timedelta) 
     )
 
 
-def _finish(
-    out: Console, stored: Stored, strategy: Strategy, steps: Sequence[Step], request: Request, budget: int
-) -> None:
+def _finish(stored: Stored, strategy: Strategy, steps: Sequence[Step], request: Request, budget: int) -> None:
     tries = _count(stored, strategy, steps)
     joined, written = Joined.of([step.test for step in steps]), Joined.of([step.written for step in steps])
     errors = [step.test.gross_se for step in steps if step.test.gross_se is not None]
@@ -158,6 +158,14 @@ def _finish(
     )
     which = row_id(strategy.version, begin, end, request.train, request.test, how, budget, stored.symbols, lengths)[:8]
     path = write_whole(stored.page(f"{strategy.name}_walk_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
+    if request.as_json:
+        ran = {"market": stored.market, "start": begin, "end": end, "symbols": stored.symbols, "timeframes": lengths}
+        asked = {"train": request.train, "test": request.test, "anchored": request.anchored, "budget": budget}
+        found = _document(steps, windows, joined, written, luck)
+        told = {"tries": tries, "said": lasted, "notes": notes, "page": path}
+        print_json({"name": strategy.name, "parameters": strategy.parameters, **ran, **asked, **found, **told})
+        return
+    out = Console()
     out.print(_table(strategy, windows, stored.market, window))
     say(out, (*lasted, *notes, f"page: {shown_path(path)}"))
 
@@ -210,6 +218,26 @@ def _windows(steps: Sequence[Step]) -> pl.DataFrame:
         )
     floats = ("train_sharpe", "test_sharpe", "test_se")
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
+
+
+def _document(
+    steps: Sequence[Step], windows: pl.DataFrame, joined: Joined, written: Joined, luck: SharpeEvidence
+) -> dict[str, object]:
+    """Return the windows and the joined tests as numbers; `start` and `end` of a window are its test's."""
+    year = math.sqrt(HOURS_PER_YEAR)
+    trained = [{"train_start": step.fold.train.start, "train_end": step.fold.train.end} for step in steps]
+    chosen = [{"parameters": step.chosen.parameters, "version": step.chosen.version} for step in steps]
+    return {
+        "windows": [
+            {**train, **row, **version}
+            for train, row, version in zip(trained, windows.rows(named=True), chosen, strict=True)
+        ],
+        "joined_pct": 100.0 * float(joined.equity[-1] - 1.0),
+        "written_pct": 100.0 * float(written.equity[-1] - 1.0),
+        "sharpe": None if luck.sharpe is None else luck.sharpe * year,
+        "sharpe_se": None if luck.se is None else luck.se * year,
+        "probabilistic_sharpe": luck.probabilistic,
+    }
 
 
 def _a_day(pooled: PooledResult) -> float:

@@ -1,5 +1,6 @@
 """`blofin backtest` of a book as a user meets it: on the stored universe of the sample market."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -107,6 +108,11 @@ def test_a_book_is_printed_with_its_costs_capacity_and_symbols_and_counted_once(
     row = counted.filter(name="short_term_reversal").row(0, named=True)
     assert (row["author"], row["lanes"], row["trades"]) == ("user", "top:8 60m", metrics["trades"])
     assert row["sharpe"] == pytest.approx(metrics["sharpe"])
+    (document,) = json.loads(backtest(deep, *asked, "--capital", "50000", "--json").stdout)["backtests"]
+    assert document["metrics"] == metrics, "every metric, not rounded"
+    assert document["members"] == [8, 8]
+    assert [each["symbol"] for each in document["by_symbol"]] == earned["symbol"].to_list()
+    assert document["page"] == str(page.resolve())
     backtest(deep, *asked)
     assert tries(deep).height == before + 1, "the same configuration is no new try"
 

@@ -91,7 +91,7 @@ def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.Cap
         ({"others": ["ema_crossover"]}, ("named twice", "blofin compare")),
         ({"others": ["funding_carry"]}, ("funding_carry is a book", "by itself")),
         ({"strategy": "funding_carry", "timeframes": None, "leverage": 2.0}, ("--leverage", "leave it out")),
-        ({"strategy": "funding_carry", "timeframes": None, "as_json": True}, ("--json", "leave it out")),
+        ({"strategy": "funding_carry", "timeframes": None, "maker": 0.0}, ("--maker", "leave it out")),
         ({"folder": Path("x"), "form": "xls"}, ("--format 'xls'", "parquet, csv")),
         ({"days": 3}, ("--start and --days 3",)),
         ({"end": AS_OF - timedelta(days=11)}, ("the window is empty",)),

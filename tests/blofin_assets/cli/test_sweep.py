@@ -1,5 +1,6 @@
 """`blofin sweep` as a user meets it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,26 @@ def test_a_sample_and_one_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nearest points" in capsys.readouterr().out
     run_sweep(replace(ASKED, params=["fast=5:7:1"], symbols="ETH-USDT"))
     assert "3 points" in capsys.readouterr().out
+
+
+def test_every_point_is_in_the_document_as_the_ledger_has_it(
+    here: Platform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_sweep(replace(ASKED, as_json=True))
+    document = json.loads(capsys.readouterr().out)
+    assert document["axes"] == {"fast": [5.0, 7.0, 9.0], "ratio": [2.0, 3.0]}
+    assert len(document["points"]) == 6
+    ledger = dict(
+        here.warehouse.read(
+            "SELECT version, sharpe FROM research.trials WHERE author = 'user' AND lanes = ?",
+            [",".join(document["lanes"])],
+        ).rows()
+    )
+    assert {each["version"]: each["sharpe"] for each in document["points"]}.items() <= ledger.items()
+    highest = max(each["sharpe"] for each in document["points"] if each["trades"] >= 10)
+    assert document["best"]["sharpe"] == highest
+    assert document["tries"] >= 6
+    assert Path(document["page"]).is_file()
 
 
 @pytest.mark.usefixtures("here")

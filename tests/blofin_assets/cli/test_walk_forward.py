@@ -1,5 +1,6 @@
 """`blofin walk-forward` as a user meets it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,13 @@ def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
     days = [(start.day, end.day) for start, end, _ in windows]
     assert days == [(1, 7), (4, 10), (7, 10), (10, 13)]
     assert [tried for _, _, tried in windows][:2] == [3, 3]
+    run_walk(replace(ASKED, as_json=True))
+    document = json.loads(capsys.readouterr().out)
+    assert [each["train_start"][:10] for each in document["windows"]] == ["2026-03-01", "2026-03-04"]
+    assert [each["start"][:10] for each in document["windows"]] == ["2026-03-07", "2026-03-10"]
+    assert document["joined_pct"] == pytest.approx(sum(each["test_pct"] for each in document["windows"]))
+    assert document["written_pct"] == pytest.approx(sum(each["written_pct"] for each in document["windows"]))
+    assert set(document["windows"][0]["parameters"]) == set(document["parameters"])
     run_walk(replace(ASKED, anchored=True))
     starts = here.warehouse.read(
         "SELECT DISTINCT window_start, window_end FROM research.trials WHERE author = 'user' ORDER BY 1, 2"

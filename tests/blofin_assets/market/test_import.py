@@ -1,5 +1,6 @@
 """`blofin import-ticks`: bars that fill and never replace, tables taken over, refusals in one line."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -99,7 +100,10 @@ def test_a_warehouse_of_imported_ticks_that_has_no_id_takes_that_of_the_first_to
     Warehouse.open(folder, market=market, market_id="theirs").close()
     with pytest.raises(WarehouseError, match=f"holds the market {market} theirs, not {market} others"):
         Warehouse.open(folder, market=market, market_id="others")
-    assert blofin("import-ticks", str(old)).returncode == 0, "it goes into whatever real market is there"
+    done = blofin("import-ticks", str(old), "--json")
+    assert done.returncode == 0, "it goes into whatever real market is there"
+    tables = {each["table"]: each["new"] for each in json.loads(done.stdout)["tables"]}
+    assert tables["knowledge_entries"] == 1
 
 
 def test_a_synthetic_market_takes_no_id_later() -> None:
