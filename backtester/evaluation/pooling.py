@@ -62,6 +62,8 @@ class PooledResult:
         Share of holding time with known funding.
     liquidations, ambiguous, unresolved : int
         Sums over lanes.
+    limit_orders, limit_fills : int, optional
+        Sums over lanes; null where there was no such order.
     liquidation_price : str
         That of the lanes, as in `LaneResult`; `mixed` where they differ.
     coverage : float
@@ -113,6 +115,8 @@ class PooledResult:
     liquidations: int
     ambiguous: int
     unresolved: int
+    limit_orders: int | None
+    limit_fills: int | None
     liquidation_price: str
     coverage: float
     thin: int
@@ -189,6 +193,7 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
     held = sum(_held_minutes(lane) for lane in lanes)
     by = {lane.liquidation_price for lane in lanes}
     expected = sum(lane.bars_expected for lane in lanes)
+    orders = sum(lane.limit_orders or 0 for lane in lanes) or None
     declared = [lane.declared for lane in lanes if lane.declared is not None]
     replayed = len(declared) == len(lanes)
 
@@ -220,6 +225,8 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
         liquidations=sum(lane.liquidations for lane in lanes),
         ambiguous=sum(lane.ambiguous for lane in lanes),
         unresolved=sum(lane.unresolved for lane in lanes),
+        limit_orders=orders,
+        limit_fills=sum(lane.limit_fills or 0 for lane in lanes) if orders else None,
         liquidation_price=by.pop() if len(by) == 1 else "mixed",
         coverage=sum(lane.coverage * lane.bars_expected for lane in lanes) / expected if expected else 0.0,
         thin=sum(lane.thin for lane in lanes),

@@ -125,6 +125,8 @@ STANDARD: Final = (
     Metric("liquidations", _COUNT, table=""),
     Metric("unresolved", _COUNT, "Fills undecided within a bar", table=EVIDENCE, beside=("ambiguous", "{} of {}")),
     Metric("ambiguous", _COUNT, table=EVIDENCE),
+    Metric("limit_fills", _COUNT, "Limit orders filled", table="", optional=True, beside=("limit_orders", "{} of {}")),
+    Metric("limit_orders", _COUNT, table=""),
     Metric("score_win_rate", _NUMBER, brief="40·win rate", pooled_only=True, of_models=True),
     Metric("score_avg_pnl", _NUMBER, brief="30·avg PnL", pooled_only=True, of_models=True),
     Metric("score_sharpe", _NUMBER, brief="20·Sharpe", pooled_only=True, of_models=True),

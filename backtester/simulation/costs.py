@@ -22,11 +22,11 @@ class Costs:
     taker_fee : float
         Fee on the notional of each fill, as a fraction (0.0006 is 0.06 %).
     maker_fee : float
-        Fee of a target fill if `maker_targets` is set, as a fraction; a rebate is negative.
+        Fee of a resting order's fill if `maker_targets` is set, as a fraction; a rebate is negative.
     slippage : float
-        Fraction by which every fill except a target is worse than its reference price.
+        Fraction by which every fill except a resting order's is worse than its reference price.
     maker_targets : bool
-        Whether targets, which are resting limit orders, are charged at `maker_fee`.
+        Whether resting orders, which are targets and limit orders for entries, are charged at `maker_fee`.
 
     Raises
     ------

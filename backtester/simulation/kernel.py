@@ -44,16 +44,16 @@ N, OPEN, HIGH, LOW, CLOSE, STATE, TS, STEP = 0, 1, 2, 3, 4, 5, 6, 7
 BITS: Final = 8
 FUND_ROW, FUND_RATE, FUND_TS, FUND_N = 9, 10, 11, 12
 HOUR_ROW, HOUR_N, HOUR_OUT = 13, 14, 15
-STOP, TARGET, TRAIL, TIME_STOP, SIZE, LEVERAGE = 16, 17, 18, 19, 20, 21  # parameter columns, and ...
-STRIDE_OF: Final = 6  # ... STRIDE_OF columns further right: 1 for a column, 0 for one value that holds for all bars
-MARK_OPEN, MARK_HIGH, MARK_LOW = 28, 29, 30
-MINUTE_TS, MINUTE_OPEN, MINUTE_HIGH, MINUTE_LOW, MINUTE_OK, MINUTE_N = 31, 32, 33, 34, 35, 36
-TIER_CAP, TIER_RATE, TIER_N = 37, 38, 39
-FAVOURABLE: Final = 40
-TRADES_OUT, TRADES_CAP, EQUITY_OUT = 41, 42, 43
-FIXED: Final = 44  # every order is sized by the starting capital, whatever has been won or lost since
-MINUTE_STEP: Final = 45  # length of the bars that MINUTE_* hold
-LANE_COLUMNS: Final = 46
+STOP, TARGET, TRAIL, TIME_STOP, SIZE, LEVERAGE, LIMIT = 16, 17, 18, 19, 20, 21, 22  # parameter columns, and ...
+STRIDE_OF: Final = 7  # ... STRIDE_OF columns further right: 1 for a column, 0 for one value that holds for all bars
+MARK_OPEN, MARK_HIGH, MARK_LOW = 30, 31, 32
+MINUTE_TS, MINUTE_OPEN, MINUTE_HIGH, MINUTE_LOW, MINUTE_OK, MINUTE_N = 33, 34, 35, 36, 37, 38
+TIER_CAP, TIER_RATE, TIER_N = 39, 40, 41
+FAVOURABLE: Final = 42
+TRADES_OUT, TRADES_CAP, EQUITY_OUT = 43, 44, 45
+FIXED: Final = 46  # every order is sized by the starting capital, whatever has been won or lost since
+MINUTE_STEP: Final = 47  # length of the bars that MINUTE_* hold
+LANE_COLUMNS: Final = 48
 
 # Columns of the rate table (float64); the last two bound the mark prices of the window, where there are any.
 TAKER_FEE, TARGET_FEE, SLIPPAGE, CAPITAL, MARK_LOWEST, MARK_HIGHEST = 0, 1, 2, 3, 4, 5
@@ -78,8 +78,8 @@ S_TRADES, S_WINS, S_NET_FRACTION, S_GAINS, S_LOSSES = 0, 1, 2, 3, 4
 S_FEES, S_SLIPPAGE, S_FUNDING, S_TURNOVER = 5, 6, 7, 8
 S_HELD, S_HELD_KNOWN, S_AMBIGUOUS, S_UNRESOLVED = 9, 10, 11, 12
 S_R1, S_R2, S_R3, S_R4, S_DOWN2, S_DRAWDOWN, S_EQUITY = 13, 14, 15, 16, 17, 18, 19
-S_LIQUIDATIONS, S_REALISED, S_OPEN = 20, 21, 22
-SUM_COLUMNS: Final = 23
+S_LIQUIDATIONS, S_REALISED, S_OPEN, S_LIMITS, S_FILLED = 20, 21, 22, 23, 24
+SUM_COLUMNS: Final = 25
 
 
 _intrinsic: Final[Any] = intrinsic  # Numba's own types know nothing of the arguments that the compiler fills in
@@ -334,10 +334,12 @@ _u1 = _pointer(types.uint8)
 
 
 @_njit(error_model="numpy")
-def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]
+def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, entered, favourable):  # type: ignore[no-untyped-def]
     """Decide what a bar does to a position: (reason, reference price, whether the order of events mattered).
 
-    All prices signed; `w` and `b` the bar's worst and best price, `best` the trailing extreme before this bar.
+    All prices signed; `w` and `b` the bar's worst and best price, `best` the trailing extreme before this bar. Where a
+    limit order `entered` inside the bar, its worst price came with the fill or after it, and its best price may have
+    come before.
     """
     # Adverse first: stop, trail as it stood at the open, liquidation; then a trail that follows the price on its way to
     # the target and is met on the way back, at worst by the bar's worst price; then the target.
@@ -350,7 +352,7 @@ def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, f
         reason, level = BY_LIQUIDATION, liquidation
     if reason != 0:
         level = min(level, o)
-    elif b >= target:
+    elif b >= target and not entered:
         reason, level = BY_TARGET, target
         if w <= target - distance:
             reason, level = BY_TRAIL, w
@@ -369,21 +371,22 @@ def _inside(o, w, b, mark_w, stop, trail, best, distance, liquidation, target, f
         # A ratcheted trail is met on the way down from the best price; any other level may have been jumped over.
         if other != 0 and not (other == BY_TRAIL and ratcheted > trail):
             price = min(price, o)
-    differs = reason != other or level != price
+    differs = reason != other or level != price or (entered and reason == 0 and distance < np.inf and b > best)
     if favourable:
         return other, price, differs
     return reason, level, differs
 
 
 @_njit(error_model="numpy")
-def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, favourable):  # type: ignore[no-untyped-def]
-    """Walk the finer bars inside one bar: (whether they are complete, reason, reference price, still ambiguous).
+def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, limit, favourable):  # type: ignore[no-untyped-def]
+    """Walk the finer bars inside one bar: (whether complete, reason, reference price, still ambiguous, best price).
 
-    Complete means that every finer bar of the bar is there and sound; otherwise the bar itself has to decide.
+    Complete means that every finer bar of the bar is there and sound; otherwise the bar itself has to decide. `limit`
+    is the signed price of an order that one of them fills, infinite where the position was there before.
     """
     count, step, finer = lane[MINUTE_N], lane[STEP], lane[MINUTE_STEP]
     if count == 0:
-        return False, 0, -np.inf, True
+        return False, 0, -np.inf, True, best
     low, high = np.int64(0), count
     while low < high:
         middle = (low + high) // 2
@@ -393,31 +396,35 @@ def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, f
             high = middle
     expected = step // finer
     if low + expected > count or _i8(lane[MINUTE_TS], low) != ts:
-        return False, 0, -np.inf, True
+        return False, 0, -np.inf, True, best
     if _i8(lane[MINUTE_TS], low + expected - 1) != ts + step - finer:
-        return False, 0, -np.inf, True
+        return False, 0, -np.inf, True, best
     for k in range(low, low + expected):
         if _u1(lane[MINUTE_OK], k) == 0:
-            return False, 0, -np.inf, True
-    ambiguous = False
+            return False, 0, -np.inf, True, best
+    ambiguous, waiting = False, limit < np.inf
     for k in range(low, low + expected):
         o = s * _f8(lane[MINUTE_OPEN], k)
         worst = s * _f8(lane[MINUTE_LOW], k) if s > 0 else s * _f8(lane[MINUTE_HIGH], k)
         bestp = s * _f8(lane[MINUTE_HIGH], k) if s > 0 else s * _f8(lane[MINUTE_LOW], k)
+        if waiting and worst >= limit:
+            continue
+        entered, waiting = waiting, False
         # A minute that opens beyond a level has filled there before anything else in it can happen.
-        if k > low and o <= max(stop, trail, liquidation):
+        if k > low and not entered and o <= max(stop, trail, liquidation):
             if o <= liquidation:
-                return True, BY_LIQUIDATION, o, ambiguous
-            return True, BY_TRAIL if trail > stop else BY_STOP, o, ambiguous
+                return True, BY_LIQUIDATION, o, ambiguous, best
+            return True, BY_TRAIL if trail > stop else BY_STOP, o, ambiguous, best
         reason, price, differs = _inside(
-            o, worst, bestp, worst, stop, trail, best, distance, liquidation, target, favourable
+            o, worst, bestp, worst, stop, trail, best, distance, liquidation, target, entered, favourable
         )
         ambiguous = ambiguous or differs
         if reason != 0:
-            return True, reason, price, ambiguous
-        best = max(best, bestp)
-        trail = best - distance
-    return True, 0, -np.inf, ambiguous
+            return True, reason, price, ambiguous, best
+        if favourable or not entered:
+            best = max(best, bestp)
+            trail = best - distance
+    return not waiting, 0, -np.inf, ambiguous or waiting, best
 
 
 @_njit(error_model="numpy")
@@ -485,6 +492,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     marks_near = False  # whether some mark price of the window reaches the liquidation
     target, distance = np.inf, np.inf
     due = np.int64(0)  # time of the time stop, 0 none
+    by_limit = False  # whether a resting order brought the position, inside its bar of entry
     r1 = r2 = r3 = r4 = down2 = 0.0
     held, held_known = np.int64(0), np.int64(0)
 
@@ -578,6 +586,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
         while next_fund == t:
             if s != 0.0:
                 paid = s * _f8(lane[FUND_RATE], fund) * quantity * o
+                if by_limit and _i8(lane[FUND_TS], fund) < _i8(stamps, entry_row) + step:
+                    paid = max(paid, 0.0)  # inside the bar of the entry: charged, but the fill may have come later
                 cash -= paid
                 funding += paid
                 # What funding takes from the margin brings the liquidation nearer.
@@ -585,7 +595,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 marks_near = marked and s * (lowest_mark if s > 0.0 else highest_mark) <= liquidation
             fund += 1
             next_fund = _i8(lane[FUND_ROW], fund) if fund < fund_n else np.int64(-1)
-        occupied = False
+        occupied, entered, limit = False, False, np.inf  # entered: by a resting order, inside this bar
         reason, price, inside = 0, 0.0, False
         if state & FILLABLE:
             if s != 0.0:
@@ -643,23 +653,33 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                 break
             # (d) a pending entry, if this is the very next bar and it can be filled
             if pending != 0.0:
-                if state & (FILLABLE | ADJACENT) == FILLABLE | ADJACENT and cash + beyond > 0.0:
-                    s = pending
+                filled = state & (FILLABLE | ADJACENT) == FILLABLE | ADJACENT and cash + beyond > 0.0
+                if filled and lane[LIMIT] != 0:
+                    value = _f8(lane[LIMIT], signal_row * lane[LIMIT + STRIDE_OF])
+                    if not np.isnan(value):
+                        out[S_LIMITS] += 1.0
+                        limit = pending * (_f8(closes, signal_row) * (1.0 - pending * value))
+                        entered = pending * o > limit  # else it is filled at once, as a taker
+                        filled = pending * (_f8(lows, t) if pending > 0.0 else _f8(highs, t)) < limit or not entered
+                        out[S_FILLED] += 1.0 if filled else 0.0
+                if filled:
+                    s, by_limit = pending, entered
+                    fee = target_fee if entered else taker
                     leverage = _f8(lane[LEVERAGE], signal_row * lane[LEVERAGE + STRIDE_OF])
                     size = _f8(lane[SIZE], signal_row * lane[SIZE + STRIDE_OF])
                     equity_in, margin = cash, size * (1.0 if fixed else cash)
                     notional = margin * leverage
-                    fees = taker * notional
+                    fees = fee * notional
                     if margin + fees > cash + beyond:  # cut to what can be paid
-                        notional = cash * leverage / (1.0 + taker * leverage)
-                        fees = taker * notional
+                        notional = cash * leverage / (1.0 + fee * leverage)
+                        fees = fee * notional
                         margin = cash - fees
                     cash -= fees
-                    entry = o * (1.0 + s * slip)
+                    entry = s * min(s * (o * (1.0 + s * slip)), limit)
                     quantity = notional / entry
                     entry_row = np.int64(t)
                     funding = 0.0
-                    slipped = quantity * abs(entry - o)
+                    slipped = 0.0 if entered else quantity * abs(entry - o)
                     stop, distance, target, due = -np.inf, np.inf, np.inf, np.int64(0)
                     if lane[STOP] != 0:
                         value = _f8(lane[STOP], signal_row * lane[STOP + STRIDE_OF])
@@ -696,22 +716,26 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
             mark_w = w
             if marked:
                 mark_w = s * (_f8(lane[MARK_LOW], t) if s > 0.0 else _f8(lane[MARK_HIGH], t))
-            ratchet = max(best, b)
-            if w <= max(stop, ratchet - distance) or b >= target or mark_w <= liquidation:
+            ratchet = best if entered and not favourable else max(best, b)
+            trailed = entered and distance < np.inf and b > best
+            if w <= max(stop, max(best, b) - distance) or b >= target or mark_w <= liquidation or trailed:
                 reason, price, differs = _inside(
-                    s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, favourable
+                    s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, entered, favourable
                 )
                 if differs:
                     out[S_AMBIGUOUS] += 1.0
-                    complete, finer, level, unsure = False, 0, -np.inf, True
+                    complete, finer, level, unsure, reached = False, 0, -np.inf, True, best
                     # Mark prices are those of whole bars: minutes settle what does not hang on them.
                     if not marked or mark_w > liquidation:
                         by_last = -np.inf if marked else liquidation
-                        complete, finer, level, unsure = _by_minutes(
-                            lane, _i8(stamps, t), s, stop, trail, best, distance, by_last, target, favourable
-                        )
-                    if complete and (finer != 0 or reason in (0, BY_TRAIL)):
+                        complete, finer, level, unsure, reached = _by_minutes(
+                            lane, _i8(stamps, t), s, stop, trail, best, distance, by_last, target,
+                            limit if entered else np.inf, favourable,
+                        )  # fmt: skip
+                    if complete and (entered or finer != 0 or reason in (0, BY_TRAIL)):
                         reason, price = finer, level
+                    if complete and entered:
+                        ratchet = reached
                     if unsure:
                         out[S_UNRESOLVED] += 1.0
                 inside = True
@@ -733,6 +757,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
             while fund < fund_n:
                 if _i8(lane[FUND_TS], fund) < _i8(stamps, t) + step:
                     paid = s * _f8(lane[FUND_RATE], fund) * quantity * _f8(closes, t)
+                    if by_limit and entry_row == t:
+                        paid = max(paid, 0.0)
                     cash -= paid
                     funding += paid
                     marked_equity = cash + max(s * quantity * (_f8(closes, t) - entry), -min(margin, cash + beyond))

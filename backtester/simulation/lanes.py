@@ -4,7 +4,7 @@ A lane is one set of signals on the bars of one symbol and timeframe, with its c
 checked arrays and `LaneResult`. Does not belong here: the loop itself (`backtester.simulation.kernel`), pooling
 (`backtester.evaluation.pooling`).
 
-Memory of one call, in bytes, beside the input: per lane 8 * (46 + 6 + 23) and 8 for each full hour of its window; with
+Memory of one call, in bytes, beside the input: per lane 8 * (48 + 6 + 25) and 8 for each full hour of its window; with
 `trades`, 104 for each bar that has an entry signal; with `equity`, 8 for each bar.
 """
 
@@ -137,6 +137,8 @@ class LaneResult:
         Share of the bars held for which all funding is known; null where nothing was held.
     liquidations, ambiguous, unresolved : int
         Liquidated trades; bars whose order of events mattered; those of them that 1-minute bars did not settle.
+    limit_orders, limit_fills : int, optional
+        Limit orders for entries, and those of them that were filled; null where there was no such order.
     liquidation_price : str
         `mark` where mark-price candles decided liquidations, `mixed` where some bars lacked them and went by last
         prices, else `last`. They are read only for lanes with shorts or leverage above 1: no price liquidates a long at
@@ -184,6 +186,8 @@ class LaneResult:
     liquidations: int
     ambiguous: int
     unresolved: int
+    limit_orders: int | None
+    limit_fills: int | None
     liquidation_price: str
     favourable_pnl_pct: float
     worst_pnl_pct: float
@@ -300,7 +304,7 @@ def run_lanes(
 
     Notes
     -----
-    No look-ahead: a signal is filled at the next bar's open.
+    No look-ahead: a signal is filled at the next bar's open, a limit order inside that bar.
     """
     output = run_arrays(lanes, trades=trades, equity=equity, capital=capital, threads=threads)
     results = [output.result(index) for index in range(len(lanes))]
@@ -329,7 +333,7 @@ class KernelOutput:
     ----------
     lanes : sequence of Lane
         The lanes that were run.
-    sums : ndarray of shape (n_lanes, 23)
+    sums : ndarray of shape (n_lanes, 25)
         Columns `backtester.simulation.kernel.S_*`.
     hourly : list of ndarray
         Equity at full hours.
@@ -378,7 +382,7 @@ def run_arrays(
     Returns
     -------
     KernelOutput
-        Sums of shape (n_lanes, 23), and equity at full hours.
+        Sums of shape (n_lanes, 25), and equity at full hours.
 
     Raises
     ------
@@ -425,11 +429,11 @@ def call(table: IntArray, rates: FloatArray, sums: FloatArray, threads: int | No
 
     Parameters
     ----------
-    table : ndarray of shape (n_lanes, 46), int64
+    table : ndarray of shape (n_lanes, 48), int64
         Addresses and counts of each lane; the caller keeps the arrays alive.
     rates : ndarray of shape (n_lanes, 6)
         Fees, slippage, capital and bounds of the mark price.
-    sums : ndarray of shape (n_lanes, 23)
+    sums : ndarray of shape (n_lanes, 25)
         Written: results of each lane.
     threads : int, optional
         Number of threads; by default one a core.
@@ -527,6 +531,8 @@ def _result(output: KernelOutput, index: int) -> LaneResult:
         liquidations=int(s[kernel.S_LIQUIDATIONS]),
         ambiguous=int(s[kernel.S_AMBIGUOUS]),
         unresolved=int(s[kernel.S_UNRESOLVED]),
+        limit_orders=int(s[kernel.S_LIMITS]) or None,
+        limit_fills=int(s[kernel.S_FILLED]) if s[kernel.S_LIMITS] else None,
         liquidation_price=bars.liquidation_price,
         favourable_pnl_pct=total,
         worst_pnl_pct=total,

@@ -27,11 +27,14 @@ SIGNAL_COLUMNS: Final[dict[str, int]] = {
 }
 """Boolean columns of a signal frame and their bits; null is false, an absent column is all false."""
 
-PARAMETER_COLUMNS: Final[tuple[str, ...]] = ("stop", "target", "trail", "time_stop", "size", "leverage")
-"""Numeric columns of a signal frame, each optional.
+PARAMETER_COLUMNS: Final[tuple[str, ...]] = (
+    "stop", "target", "trail", "time_stop", "size", "leverage", "entry_limit",
+)  # fmt: skip
+"""Numeric columns of a signal frame, each optional, in the order of the kernel's lane table.
 
 `stop`, `target`, `trail` distances as fractions of the entry fill, null none; `time_stop` in bars, null none; `size`
-the fraction of equity at stake, in (0, 1], null 1; `leverage` 1 or more, null 1, reduced to the instrument's maximum.
+the fraction of equity at stake, in (0, 1], null 1; `leverage` 1 or more, null 1, reduced to the instrument's maximum;
+`entry_limit` the distance of a limit order from the close, as a fraction of it below 1, null a market order.
 They are read at the bar of the entry signal and frozen; on other bars they may hold anything.
 """
 
@@ -298,6 +301,8 @@ def _in_range(
     elif name == "time_stop":
         good = none | ((column >= 1.0) & (column == np.floor(column)) & (column < MOST_BARS))
         limit = "whole bars, 1 or more"
+    elif name == "entry_limit":
+        good, limit = none | ((column > 0.0) & (column < 1.0)), "a fraction of the close between 0 and 1"
     else:
         good, limit = none | ((column > 0.0) & (column < np.inf)), "a fraction of the entry price above 0"
     bad = ~good if entering is None else ~good & entering

@@ -205,6 +205,9 @@ def _beside(pooled: PooledResult, evidence: Evidence, sharpe: SharpeEvidence) ->
         + label,
         f"episodes of trades: {episodes}",
     ]
+    if pooled.limit_fills is not None and pooled.limit_orders is not None:
+        share = 100 * pooled.limit_fills / pooled.limit_orders
+        lines.insert(2, f"limit orders filled: {pooled.limit_fills} of {pooled.limit_orders} ({share:.0f} %)")
     return "\n".join([*lines, evidence.volume.warning] if evidence.volume.warning else lines)
 
 

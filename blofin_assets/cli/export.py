@@ -19,7 +19,7 @@ from blofin_assets.cli.idea import FORMATS, export_paths
 from features.array_types import FloatArray
 from features.bars import TS
 
-_LEVELS: Final = ("stop", "target", "trail", "time_stop", "size", "leverage")
+_LEVELS: Final = ("stop", "target", "trail", "time_stop", "size", "leverage", "entry_limit")
 
 
 def export(evaluation: Evaluation, folder: Path, form: str, holding: FloatArray) -> list[Path]:

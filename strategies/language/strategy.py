@@ -67,6 +67,7 @@ LEVELS: Final[dict[str, tuple[float, float]]] = {
     "time_stop": (1, 1_000_000),
     "size": (1e-6, 1.0),
     "leverage": (1.0, 100.0),
+    "entry_limit": (1e-6, 0.99),
 }
 """The numbers a signal may carry, with the least and the largest that make sense."""
 
@@ -150,7 +151,7 @@ class Param(Generic[Number]):
 
 @dataclass(frozen=True)
 class Signal:
-    """What a strategy wants at each bar's close; the backtester fills it at the next bar's open.
+    """What a strategy wants at each bar's close; the backtester fills it at the next bar's open, or by a limit order.
 
     Attributes
     ----------
@@ -164,6 +165,9 @@ class Signal:
         Fraction of equity, in (0, 1]; 1 where omitted.
     leverage : number or Value, optional
         Multiple of that, from 1; 1 where omitted. What the instrument does not allow is cut to its maximum.
+    entry_limit : number or Value, optional
+        Distance of a limit order from the close, as a fraction of the close: below it for a long, above it for a short.
+        It rests for the next bar alone and is filled where that bar trades through its price. None: a market order.
 
     Notes
     -----
@@ -186,6 +190,7 @@ class Signal:
     time_stop: Value | float | None = None
     size: Value | float | None = None
     leverage: Value | float | None = None
+    entry_limit: Value | float | None = None
 
     def __post_init__(self) -> None:
         if self.long_entry is None and self.short_entry is None:
@@ -502,7 +507,7 @@ class Strategy(Written):
         -------
         DataFrame
             One row a bar: symbol, ts, the four conditions (Boolean, never null), and those of stop, target, trail,
-            size, leverage (Float64) and time_stop (Int32) that the strategy sets.
+            size, leverage, entry_limit (Float64) and time_stop (Int32) that the strategy sets.
 
         Raises
         ------

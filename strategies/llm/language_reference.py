@@ -221,12 +221,17 @@ def _signal() -> str:
         "time_stop": "longest holding, in bars",
         "size": "fraction of equity",
         "leverage": "multiple of that",
+        "entry_limit": (
+            "distance of a limit order below (above, for a short) the close, as a fraction of it; it rests for the "
+            "next bar alone, and is filled only where that bar trades through its price"
+        ),
     }
     numbers = "\n".join(f"- `{name}` ({low:g} to {high:g}): {about[name]}." for name, (low, high) in LEVELS.items())
     return (
         f"`Signal` takes its parts by name. Truth values: {_listed(CONDITIONS)}; at least one entry. An order fills at "
-        "the next bar's open. Both entries at once: no entry. An exit with an entry on the same side: exit. An "
-        "opposite entry reverses, with or without an exit; an entry on the same side is ignored. "
+        "the next bar's open, a limit order inside that bar. Both entries at once: no entry. An exit with an entry on "
+        "the same side: exit. An opposite entry reverses, with or without an exit; an entry on the same side is "
+        "ignored. "
         f"Numbers or expressions:\n{numbers}"
     )
 

@@ -80,7 +80,7 @@ def signals_frame(bars: list[Bar], signals: list[Signal]) -> pl.DataFrame:
             **{n: [getattr(s, n) for s in signals] for n in ("long_entry", "short_entry", "long_exit", "short_exit")},
             **{
                 n: pl.Series([getattr(s, n) for s in signals], dtype=pl.Float64)
-                for n in ("stop", "target", "trail", "time_stop", "size", "leverage")
+                for n in ("stop", "target", "trail", "time_stop", "size", "leverage", "entry_limit")
             },
         }
     )
@@ -161,6 +161,9 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
         ]
 
     stop, target, trail = level(0.6, 40), level(0.6, 40), level(0.4, 40)
+    orders = np.random.default_rng([seed, 1])  # a stream of its own: without limits the cases are those of before
+    resting = orders.random() < 0.5
+    limit = [float(orders.integers(1, 21)) / 1000 if resting and orders.random() < 0.8 else None for _ in bars]
     timed = rng.random() < 0.4
     signals = [
         Signal(
@@ -171,6 +174,7 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
             time_stop=int(rng.integers(1, 12)) if timed and rng.random() < 0.8 else None,
             size=float(rng.choice([1.0, 0.5])),
             leverage=float(rng.choice([1.0, 2.0, 10.0, 25.0])) if leveraged else 1.0,
+            entry_limit=limit[k],
         )
         for k in range(len(bars))
     ]

@@ -37,6 +37,7 @@ class Signal:
     time_stop: int | None = None
     size: float = 1.0
     leverage: float = 1.0
+    entry_limit: float | None = None
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Trade:
     pnl: float = 0.0
     funding: float = 0.0
     reason: str = ""
+    resting: bool = False
 
     @property
     def net(self) -> float:
@@ -69,6 +71,8 @@ class Position:
     due: int | None
     maintained: float
     margin: float
+    limit: float | None
+    """Price at which a resting order brought it, inside its bar of entry."""
 
     @property
     def long(self) -> bool:
@@ -107,6 +111,8 @@ class Outcome:
     held: int = 0
     ambiguous: int = 0
     unresolved: int = 0
+    limits: int = 0
+    filled: int = 0
 
 
 def beyond(price: float, level: float | None, long: bool) -> bool:
@@ -135,6 +141,11 @@ def not_better_than(price: float, limit: float, long: bool) -> float:
     return min(price, limit) if long else max(price, limit)
 
 
+def not_worse_than(price: float, limit: float, long: bool) -> float:
+    """What is paid for an entry: no more than the order's limit (for a short: no less is received)."""
+    return min(price, limit) if long else max(price, limit)
+
+
 def worst_mark(pos: Position, bar: Bar) -> float:
     if bar.mark_low is None:
         return bar.low if pos.long else bar.high
@@ -153,12 +164,19 @@ def hits_of(pos: Position, bar: Bar, trail: float | None, liquidation: float | N
     return hits
 
 
-def adverse_first(pos: Position, bar: Bar, extreme: float, liquidation: float | None) -> tuple[str, float] | None:
+def through(bar: Bar, limit: float, long: bool) -> bool:
+    """Whether a bar trades beyond the price of a resting order: at the price itself others may be before it."""
+    return bar.low < limit if long else bar.high > limit
+
+
+def adverse_first(
+    pos: Position, bar: Bar, extreme: float, liquidation: float | None, entered: bool
+) -> tuple[str, float] | None:
     hits = hits_of(pos, bar, pos.trail(extreme), liquidation)
     if hits:
         reason, level = nearest(hits, pos.long)
         return reason, not_better_than(level, bar.open, pos.long)
-    if reaches(bar, pos.target, pos.long):
+    if reaches(bar, pos.target, pos.long) and not entered:  # else the best price came before the fill
         # On its way to the target the price may have turned back and met the trail that followed it: at any price from
         # the bar's worst one up to the trail of just below the target. The worst is taken.
         worst = bar.low if pos.long else bar.high
@@ -182,39 +200,50 @@ def favourable_first(pos: Position, bar: Bar, extreme: float, liquidation: float
     return reason, not_better_than(level, bar.open, pos.long)
 
 
+def in_doubt(
+    pos: Position, bar: Bar, one: tuple[str, float] | None, other: tuple[str, float] | None, entered: bool
+) -> bool:
+    """Whether the order of a bar's prices matters: to what ends the position, or to where its trail goes on from."""
+    best = bar.high > pos.extreme if pos.long else bar.low < pos.extreme
+    return one != other or (entered and one is None and pos.trail_distance is not None and best)
+
+
 def by_minutes(
-    pos: Position, bar: Bar, step: int, finer: int, minutes: list[Bar], favourable: bool, liquidation: float
-) -> tuple[bool, tuple[str, float] | None, bool]:
-    """Return (whether every minute is there and sound, exit or None, whether a minute was ambiguous itself)."""
+    pos: Position, bar: Bar, step: int, finer: int, minutes: list[Bar], favourable: bool, liquidation: float,
+    entered: bool,
+) -> tuple[bool, tuple[str, float] | None, bool, float]:  # fmt: skip
+    """Return (whether each minute is there and sound, exit or None, whether one was ambiguous, the best price)."""
     if bar.mark_low is not None:
         if beyond(worst_mark(pos, bar), liquidation, pos.long):
-            return False, None, True  # mark prices are known for the whole bar alone
+            return False, None, True, pos.extreme  # mark prices are known for the whole bar alone
         liquidation = None
     inside = [m for m in minutes if bar.ts <= m.ts < bar.ts + step]
-    complete = len(inside) == step // finer and all(m.sound for m in inside)
-    if not complete:
-        return False, None, True
+    filling = [n for n, minute in enumerate(inside) if through(minute, pos.limit, pos.long)] if entered else [0]
+    if len(inside) < step // finer or not all(m.sound for m in inside) or not filling:
+        return False, None, True, pos.extreme
     extreme, ambiguous = pos.extreme, False
-    for number, minute in enumerate(inside):
-        if number:
+    for number, minute in list(enumerate(inside))[filling[0] :]:
+        fills = entered and number == filling[0]
+        if number and not fills:
             trail = pos.trail(extreme)
             if beyond(minute.open, liquidation, pos.long):
-                return True, ("liquidation", minute.open), ambiguous
+                return True, ("liquidation", minute.open), ambiguous, extreme
             levels = [
                 (name, level)
                 for name, level in (("stop", pos.stop), ("trail", trail))
                 if beyond(minute.open, level, pos.long)
             ]
             if levels:
-                return True, (nearest(levels, pos.long)[0], minute.open), ambiguous
-        one = adverse_first(pos, minute, extreme, liquidation)
+                return True, (nearest(levels, pos.long)[0], minute.open), ambiguous, extreme
+        one = adverse_first(pos, minute, extreme, liquidation, fills)
         other = favourable_first(pos, minute, extreme, liquidation)
-        ambiguous = ambiguous or one != other
+        ambiguous = ambiguous or in_doubt(pos, minute, one, other, fills)
         found = other if favourable else one
         if found:
-            return True, found, ambiguous
-        extreme = max(extreme, minute.high) if pos.long else min(extreme, minute.low)
-    return True, None, ambiguous
+            return True, found, ambiguous, extreme
+        if favourable or not fills:
+            extreme = max(extreme, minute.high) if pos.long else min(extreme, minute.low)
+    return True, None, ambiguous, extreme
 
 
 class Replay:
@@ -239,6 +268,7 @@ class Replay:
         self.cash = 1.0
         self.position: Position | None = None
         self.order = Order()
+        self.extreme = 0.0
         self.out = Outcome()
 
     @property
@@ -256,7 +286,7 @@ class Replay:
         # (a) funding
         if self.position and t > 0:
             for when, rate in self.funding:
-                if self.bars[t - 1].ts < when <= bar.ts:
+                if self.bars[t - 1].ts < when <= bar.ts and not self.not_yet_held(when, rate):
                     self.pay(rate, bar.open)
         if bar.sound:
             if self.position:
@@ -274,11 +304,16 @@ class Replay:
         self.out.equity.append(equity)
         # (g) trailing extreme
         if bar.sound and self.position:
-            pos = self.position
-            pos.extreme = max(pos.extreme, bar.high) if pos.long else min(pos.extreme, bar.low)
+            self.position.extreme = self.extreme
         # (h) signals
         if bar.sound and self.order.leave is None:
             self.read(self.signals[t])
+
+    def not_yet_held(self, when: int, rate: float) -> bool:
+        """Whether a payment that would be received may be older than the fill of a resting order."""
+        pos = self.position
+        received = rate < 0 if pos.long else rate > 0
+        return pos.limit is not None and when < self.bars[pos.trade.entry_row].ts + self.step and received
 
     def pay(self, rate: float, price: float) -> None:
         trade = self.position.trade
@@ -322,16 +357,29 @@ class Replay:
         if t == 0 or bar.ts - self.bars[t - 1].ts != self.step:
             return
         slip = self.costs.slippage
-        fill = bar.open * (1 + slip) if side == "long" else bar.open * (1 - slip)
+        long = side == "long"
+        fill = bar.open * (1 + slip) if long else bar.open * (1 - slip)
+        slipped, fee_rate, resting = abs(fill - bar.open), self.costs.taker_fee, None
+        if sig.entry_limit is not None:
+            self.out.limits += 1
+            close = self.bars[t - 1].close
+            limit = close * (1 - sig.entry_limit) if long else close * (1 + sig.entry_limit)
+            if bar.open <= limit if long else bar.open >= limit:
+                fill = not_worse_than(fill, limit, long)
+                slipped = abs(fill - bar.open)
+            elif through(bar, limit, long):
+                fill, slipped, fee_rate, resting = limit, 0.0, self.costs.target_fee, limit
+            else:
+                return
+            self.out.filled += 1
         # Margin and fee of one unit of notional: no more units than the equity pays for.
-        affordable = self.purse / (1 / sig.leverage + self.costs.taker_fee)
+        affordable = self.purse / (1 / sig.leverage + fee_rate)
         notional = min(sig.size * sig.leverage * (1.0 if self.fixed else self.cash), affordable)
         quantity = notional / fill
-        fee = self.costs.taker_fee * notional
+        fee = fee_rate * notional
         self.cash -= fee
         margin = self.cash if notional == affordable else notional / sig.leverage
-        trade = Trade(side, t, fill, quantity, notional, fee, quantity * abs(fill - bar.open))
-        long = side == "long"
+        trade = Trade(side, t, fill, quantity, notional, fee, quantity * slipped, resting=resting is not None)
         rate = self.rules.tiers[-1][1]
         for cap, tier_rate in self.rules.tiers:
             if notional * self.capital <= cap:
@@ -347,23 +395,28 @@ class Replay:
             due=None if sig.time_stop is None else bar.ts + sig.time_stop * self.step,
             maintained=bankrupt / (1 - rate) if long else bankrupt / (1 + rate),
             margin=margin,
+            limit=resting,
         )
 
     def inside_the_bar(self, t: int, bar: Bar) -> None:
         pos = self.position
         liquidation = pos.liquidation(self.purse)
-        one = adverse_first(pos, bar, pos.extreme, liquidation)
+        entered = pos.limit is not None and pos.trade.entry_row == t
+        one = adverse_first(pos, bar, pos.extreme, liquidation, entered)
         other = favourable_first(pos, bar, pos.extreme, liquidation)
         found = other if self.favourable else one
-        if one != other:
+        self.extreme = pos.extreme
+        if self.favourable or not entered:
+            self.extreme = max(pos.extreme, bar.high) if pos.long else min(pos.extreme, bar.low)
+        if in_doubt(pos, bar, one, other, entered):
             self.out.ambiguous += 1
             unsure = True
             if self.minutes is not None:
-                complete, inside, unsure = by_minutes(
-                    pos, bar, self.step, self.finer, self.minutes, self.favourable, liquidation
+                complete, inside, unsure, extreme = by_minutes(
+                    pos, bar, self.step, self.finer, self.minutes, self.favourable, liquidation, entered
                 )
                 if complete:
-                    found = inside
+                    found, self.extreme = inside, extreme
             self.out.unresolved += unsure
         if found is None:
             return
@@ -436,7 +489,7 @@ class Replay:
             return
         last = self.bars[-1]
         for when, rate in self.funding:
-            if last.ts < when < last.ts + self.step:
+            if last.ts < when < last.ts + self.step and not self.not_yet_held(when, rate):
                 self.pay(rate, last.close)
                 self.out.equity[-1] = self.cash + self.open_profit(last.close)
         trade, slip = self.position.trade, self.costs.slippage

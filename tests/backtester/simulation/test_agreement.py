@@ -44,6 +44,7 @@ def compare(seed: int, *, favourable: bool, fixed: bool) -> None:
     assert sums[kernel.S_HELD] == expected.held
     assert sums[kernel.S_AMBIGUOUS] == expected.ambiguous
     assert sums[kernel.S_UNRESOLVED] == expected.unresolved
+    assert (sums[kernel.S_LIMITS], sums[kernel.S_FILLED]) == (expected.limits, expected.filled)
     assert sums[kernel.S_WINS] == sum(t.net > 0 for t in expected.trades)
     assert sums[kernel.S_NET_FRACTION] == pytest.approx(sum(t.net / t.notional for t in expected.trades), abs=1e-11)
 
@@ -64,7 +65,8 @@ def test_thousands_of_cases_agree(cases: int) -> None:
 
 def test_the_random_cases_reach_every_kind_of_event() -> None:
     seen: set[str] = set()
-    ambiguous = unresolved = funded = unlevered = by_mark = settled = below_nothing = 0
+    ambiguous = unresolved = funded = unlevered = by_mark = settled = below_nothing = limits = filled = 0
+    resting: set[str] = set()
     for seed in range(400):
         case = random_case(seed)
         outcome = case.replay()
@@ -75,12 +77,17 @@ def test_the_random_cases_reach_every_kind_of_event() -> None:
             unlevered += gone and trade.side == "short" and case.signals[trade.entry_row - 1].leverage == 1.0
             by_mark += gone and marked
         settled += marked and outcome.ambiguous > outcome.unresolved
+        limits += outcome.limits
+        filled += outcome.filled
+        resting |= {t.reason for t in outcome.trades if t.resting and t.exit_row == t.entry_row}
         seen |= {trade.reason for trade in outcome.trades}
         ambiguous += outcome.ambiguous
         unresolved += outcome.unresolved
         funded += sum(trade.funding != 0 for trade in outcome.trades)
     assert seen == set(kernel.REASONS) - {""}
     assert ambiguous > unresolved > 0
+    assert limits > 2 * filled > 200
+    assert {"stop", "trail", "target", "liquidation"} <= resting, "what ends a position in the bar of its limit order"
     assert funded > 50
     assert min(unlevered, by_mark, settled) > 0
     assert below_nothing > 5, "with fixed capital, trading goes on after more than everything was lost"

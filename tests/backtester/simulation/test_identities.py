@@ -30,16 +30,19 @@ def without_mark(seed: int) -> Case:
 @CASES
 @given(seeds)
 def test_equity_changes_by_what_the_trades_say(seed: int) -> None:
-    result = run_lanes([random_case(seed).lane], trades=True, equity=True)[0]
+    case = random_case(seed)
+    result = run_lanes([case.lane], trades=True, equity=True)[0]
     trades = result.trades_frame()
     closed = trades.head(len(trades) - result.open_at_end)
     change = closed["pnl"].sum()
     if result.open_at_end:
         last = trades.row(-1, named=True)
-        lane_close = random_case(seed).bars[-1].close
+        lane_close = case.bars[-1].close
         side = 1 if last["side"] == "long" else -1
         notional = last["quantity"] * last["entry_price"]
-        charged = random_case(seed).lane.costs.taker_fee * notional + last["funding"]
+        resting = case.replay().trades[-1].resting
+        fee = case.lane.costs.target_fee if resting else case.lane.costs.taker_fee
+        charged = fee * notional + last["funding"]
         # a flagged last bar may mark beyond the margin, or what funding has left of it: no more than that is lost
         most = min(notional / last["leverage"], last["equity"] - charged)
         change += max(side * last["quantity"] * (lane_close - last["entry_price"]), -most) - charged
@@ -77,8 +80,10 @@ def test_mirrored_prices_and_sides_mirror_the_result(seed: int) -> None:
     entered = np.flatnonzero(bits & 3)
     bits[entered[entered != first]] &= 12  # one trade: the mirror's centre is its entry
     swapped = ((bits & 1) << 1) | ((bits & 2) >> 1) | ((bits & 4) << 1) | ((bits & 8) >> 1)
+    levels = _unlevered(case)
+    levels.pop("entry_limit", None)  # a fraction of the close before, which is not the mirror's centre
     lanes = [
-        replace(case.lane, bars=rebuilt(case, bars, []), signals=Signals(b, _unlevered(case)), costs=Costs.free())
+        replace(case.lane, bars=rebuilt(case, bars, []), signals=Signals(b, levels), costs=Costs.free())
         for bars, b in ((case.bars, bits), (mirrored, swapped))
     ]
     a, b = run_lanes(lanes, equity=True)

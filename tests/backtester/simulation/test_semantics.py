@@ -444,3 +444,105 @@ def test_an_open_position_counts_as_closed_at_the_mark_less_costs() -> None:
     assert result.avg_pnl_pct == pytest.approx(-10.0 - 0.1 - 0.09)
     assert result.total_pnl_pct == pytest.approx((-10.0 - 0.1) / 1.001)  # of the equity that paid margin and fee
     assert str(result.trades_frame()["exit_ts"][0]) == "2025-06-01 00:03:00+00:00"
+
+
+COSTLY = Costs(0.001, 0.0002, 0.01, maker_targets=True)
+
+
+def mirrored(side: str, *rows: Row) -> list[Bar]:
+    """Bars of a long, or around 100 those of a short that meets the same."""
+    if side == "long":
+        return bars_of(*rows)
+    return bars_of(*((200 - o, 200 - low, 200 - high, 200 - close) for o, high, low, close in rows))
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_limit_order_is_filled_at_its_price_where_the_next_bar_trades_through_it(side: str) -> None:
+    order: dict[str, Any] = {f"{side}_entry": {0: True}, "entry_limit": {0: 0.02}, "costs": COSTLY}
+    price = 98.0 if side == "long" else 102.0
+    through = play(mirrored(side, FLAT, (100.0, 101.0, 97.9, 99.0), FLAT), **order)
+    trade = through.trades_frame().to_dicts()[0]
+    assert (trade["entry_price"], trade["entry_ts"].minute) == (pytest.approx(price), 1)
+    notional = 10_000 / 1.0002  # the maker's fee, and no slippage
+    assert trade["quantity"] == pytest.approx(notional / price)
+    assert (through.limit_orders, through.limit_fills) == (1, 1)
+    # at the price itself, others may have been before it; and it rests for no second bar
+    touched = play(mirrored(side, FLAT, (100.0, 101.0, 98.0, 99.0), (99.0, 99.0, 90.0, 95.0)), **order)
+    assert (touched.trades, touched.limit_orders, touched.limit_fills) == (0, 1, 0)
+    assert play(mirrored(side, FLAT, FLAT), long_entry={0: True}).limit_fills is None
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_limit_order_that_opens_beyond_its_price_is_a_takers_and_no_worse(side: str) -> None:
+    order: dict[str, Any] = {f"{side}_entry": {0: True}, "entry_limit": {0: 0.02}, "costs": COSTLY}
+    far, near = ((95.0, 95.0, 95.0, 95.0), (97.5, 97.5, 97.5, 97.5))
+    taken = play(mirrored(side, FLAT, far), **order).trades_frame().to_dicts()[0]
+    opened, slip = (95.0, 1.01) if side == "long" else (105.0, 0.99)
+    assert taken["entry_price"] == pytest.approx(opened * slip)
+    assert taken["quantity"] * taken["entry_price"] == pytest.approx(10_000 / 1.001)
+    capped = play(mirrored(side, FLAT, near), **order).trades_frame().to_dicts()[0]
+    assert capped["entry_price"] == pytest.approx(98.0 if side == "long" else 102.0)  # not 97.5 and its slippage
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_what_came_before_the_fill_of_a_limit_order_is_not_taken_for_a_profit(side: str) -> None:
+    """Open 100, up to 103, down to 97.9: the target of 102.9 was met before the fill at 98, or after it."""
+    order: dict[str, Any] = {f"{side}_entry": {0: True}, "entry_limit": {0: 0.02}, "target": {0: 0.05 - 1e-9}}
+    if side == "short":
+        order["target"] = {0: 0.048}
+    wide = (100.0, 103.0, 97.9, 98.0)
+    result = play(mirrored(side, FLAT, wide, (98.0, 98.0, 98.0, 98.0)), **order)
+    assert [reason for *_, reason in exits(result)] == ["open"]
+    assert (result.ambiguous, result.unresolved) == (1, 1)
+    assert result.worst_pnl_pct == pytest.approx(0.0)
+    assert result.best_pnl_pct == pytest.approx(100 * order["target"][0])
+
+
+@pytest.mark.parametrize("first", ["the high", "the low"])
+def test_minutes_settle_what_came_before_the_fill_of_a_limit_order(first: str) -> None:
+    high, low = (100.0, 103.0, 100.0, 100.0), (100.0, 100.0, 97.9, 98.0)
+    back = (98.0, 103.0, 98.0, 98.0)
+    inside = [FLAT, high, low] if first == "the high" else [FLAT, low, back]
+    rest = (98.0, 98.0, 98.0, 98.0)
+    minutes = bars_of(*[FLAT] * 5, *inside, rest, rest)
+    bars = bars_of(FLAT, (100.0, 103.0, 97.9, 98.0), step=5 * MINUTE)
+    order: dict[str, Any] = {"long_entry": {0: True}, "entry_limit": {0: 0.02}, "target": {0: 0.05}}
+    result = play(bars, timeframe="5m", minutes=minutes, **order)
+    assert exits(result) == ([("long", 98.0, "open")] if first == "the high" else [("long", 102.9, "target")])
+    assert (result.ambiguous, result.unresolved) == (1, 0)
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_a_stop_beyond_the_price_of_a_limit_order_is_met_after_it(side: str) -> None:
+    order: dict[str, Any] = {f"{side}_entry": {0: True}, "entry_limit": {0: 0.02}, "stop": {0: 0.01}}
+    result = play(mirrored(side, FLAT, (100.0, 100.0, 96.0, 99.0), FLAT), **order)
+    price = 98.0 * 0.99 if side == "long" else 102.0 * 1.01
+    assert exits(result) == [(side, pytest.approx(price), "stop")]
+    assert result.ambiguous == 0, "a price that falls through 98 to 96 fills first and stops then, whatever came before"
+
+
+def test_a_trail_of_a_limit_order_follows_no_price_from_before_its_fill() -> None:
+    order: dict[str, Any] = {"long_entry": {0: True}, "entry_limit": {0: 0.02}, "trail": {0: 0.01}}
+    after = (98.0, 98.0, 97.5, 97.8)
+    result = play(bars_of(FLAT, (100.0, 103.0, 97.9, 98.0), after, after), **order)
+    assert exits(result) == [("long", 97.8, "open")]  # from 98 it is at 97.02; from 103 it would have been met
+    assert (result.ambiguous, result.unresolved) == (1, 1)
+    assert result.best_pnl_pct == pytest.approx(100 * (102.02 / 98 - 1))
+
+
+def test_funding_inside_the_bar_of_a_limit_order_is_charged_and_never_received() -> None:
+    order: dict[str, Any] = {"long_entry": {0: True}, "entry_limit": {0: 0.02}, "timeframe": "1d"}
+    day = 1440 * MINUTE
+    bars = bars_of(FLAT, (100.0, 100.0, 97.0, 98.0), (98.0, 98.0, 98.0, 98.0), step=day)
+    inside = START + day + 480 * MINUTE
+    for rate, paid in ((0.01, True), (-0.01, False)):
+        trade = play(bars, payments=[(inside, rate)], **order).trades_frame().to_dicts()[0]
+        assert (trade["funding"] > 0, trade["funding"] < 0) == (paid, False)
+        later = play(bars, payments=[(START + 2 * day, rate)], **order).trades_frame().to_dicts()[0]
+        assert later["funding"] == pytest.approx(rate * trade["quantity"] * 98.0)
+
+
+@pytest.mark.parametrize("far", [0.0, -0.01, 1.0, float("inf")])
+def test_a_limit_order_beyond_reason_is_refused(far: float) -> None:
+    with pytest.raises(ValueError, match=r"entry_limit .*fraction of the close between 0 and 1"):
+        play(bars_of(FLAT, FLAT), long_entry={0: True}, entry_limit={0: far})
