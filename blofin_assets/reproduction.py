@@ -339,7 +339,7 @@ def compare_rows(
         key = keys[table]
         if table in _KEYED_BY_TEXT:
             named = [name for name in _KEYED_BY_TEXT[table] if name in then.columns]
-            key = [*named, _PLACE]
+            key = [_PLACE, *named]  # the place is never null
             then, again = (_placed(rows, named) for rows in (then, again))
         compared, differing = compare_frames(table, then, again, key)
         values, differences = values + compared, differences + differing
