@@ -109,3 +109,32 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BlofinError, match="is a file; give a folder"):
         run_backtest(replace(ASKED, folder=tmp_path / "file"))
+
+
+PATIENT = """
+from strategies import Features, Signal, Strategy
+
+
+class Patient(Strategy):
+    \"\"\"Buy after a rise, a little lower.\"\"\"
+
+    name = "patient"
+    timeframes = ("60m",)
+
+    def detect(self, f: Features) -> Signal:
+        return Signal(long_entry=f.returns > 0, long_exit=f.returns < 0, entry_limit=0.3 * f.atr_14 / f.close)
+"""
+
+
+def test_the_share_of_limit_orders_that_were_filled_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "patient.py"
+    path.write_text(PATIENT, encoding="utf-8")
+    asked = replace(ASKED, strategy=str(path))
+    (document,) = found(capsys, asked)
+    orders, fills = document["pooled"]["limit_orders"], document["pooled"]["limit_fills"]
+    assert 0 < fills < orders
+    assert fills == document["pooled"]["trades"]
+    run_backtest(asked)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"limit orders filled: {fills} of {orders} ({100 * fills / orders:.0f} %)" in told
+    assert "Limit orders filled" in Path(document["page"]).read_text(encoding="utf-8")

@@ -27,7 +27,8 @@ class Example(Strategy):
 
     def detect(self, f: Features) -> Signal:
         rsi = f.feature("rsi", self.length)
-        return Signal(long_entry=rsi > self.level, stop=2 * f.atr_14 / f.close, size=f.atr_14, time_stop=3)
+        part = f.atr_14 / f.close
+        return Signal(long_entry=rsi > self.level, stop=2 * part, size=f.atr_14, time_stop=3, entry_limit=0.5 * part)
 
 
 def frame(**columns: list[float | None]) -> pl.DataFrame:
@@ -56,6 +57,7 @@ def test_signal_frame() -> None:
         "stop": pl.Float64,
         "time_stop": pl.Int32,
         "size": pl.Float64,
+        "entry_limit": pl.Float64,
     }
     # NaN is unknown: neither greater than anything, nor a stop that a position may be opened with
     assert out["long_entry"].to_list() == [True, False, False, False, True]
@@ -63,6 +65,7 @@ def test_signal_frame() -> None:
     assert out["stop"].to_list() == [0.02, None, 0.02, 0.02, 0.06]
     assert out["size"].to_list() == [1, None, 1, 1, 1]
     assert out["time_stop"].to_list() == [3] * 5
+    assert out["entry_limit"].to_list() == [0.005, None, 0.005, 0.005, 0.015]
 
 
 def test_flagged_bars_are_skipped() -> None:
