@@ -10,11 +10,14 @@ import pytest
 from backtester import Costs, MarginRules
 from backtester.compare_page import COLOURS
 from backtester.evaluation import comparison
+from backtester.evaluation import feature_sheet as sheet
 from backtester.evaluation.breakdown import BAND, DRAWS
 from backtester.evaluation.pooling import FEW_TRADES
 from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
 from backtester.statistics.plateau import NEAREST
+from blofin_assets.cli.feature_market import DEEP_DAYS
+from blofin_assets.cli.features_text import SURE
 from blofin_assets.cli.idea import MOST_POINTS
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
@@ -71,6 +74,14 @@ FACTS: Final = {
         f"{'a million' if MOST_POINTS == 1_000_000 else MOST_POINTS} points at most",
         f"Two to {WORDS[len(COLOURS)]} strategies",
         f"with a {100 * comparison.CONFIDENCE:.0f} % bootstrap interval",
+        f"over the last {DEEP_DAYS} days, or `--symbols`",
+        f"on the traded symbols over the last {DEFAULT_DAYS} days",
+        f"over {', '.join(map(str, sheet.HORIZONS[:-1]))} and {sheet.HORIZONS[-1]} bars",
+        f"where the window is less than {WORDS[sheet.FEWEST_HORIZONS]} times as long",
+        f"{WORDS[sheet.QUANTILES].capitalize()} groups by value",
+        f"(fewer with less than {WORDS[2 * sheet.QUANTILES]} symbols)",
+        f"over {sheet.MAIN_HORIZON} bars, whatever horizon looks best",
+        f"exceeds in {100 * SURE:.0f} % of cases",
     ],
     "ARCHITECTURE.md": [
         f"At most {WORDS[FINALISTS]} finalists reach the holdout",

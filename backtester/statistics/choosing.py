@@ -97,13 +97,15 @@ def added(differences: FloatArray, *, seed: int) -> Added:
     return Added(count, mean, error, min(low, mean - reach), max(high, mean + reach), p_value)
 
 
-def mean_errors(values: FloatArray) -> FloatArray:
+def mean_errors(values: FloatArray, lags: int = BLOCK) -> FloatArray:
     """Return the Newey-West standard error of the mean of each row, never below that of independent values.
 
     Parameters
     ----------
     values : ndarray of shape (n_rows, n)
         Series in order of time.
+    lags : int
+        Largest lag with a weight (Bartlett's).
 
     Returns
     -------
@@ -113,9 +115,9 @@ def mean_errors(values: FloatArray) -> FloatArray:
     centred = values - values.mean(axis=1, keepdims=True)
     own = (centred**2).mean(axis=1)
     long_run = own.copy()
-    for lag in range(1, min(BLOCK, count - 1) + 1):
+    for lag in range(1, min(lags, count - 1) + 1):
         together = (centred[:, lag:] * centred[:, :-lag]).sum(axis=1) / count
-        long_run += 2.0 * (1.0 - lag / (BLOCK + 1)) * together
+        long_run += 2.0 * (1.0 - lag / (lags + 1)) * together
     variance = np.maximum(long_run, own) / (count - 1)
     errors: FloatArray = np.sqrt(variance)
     return errors

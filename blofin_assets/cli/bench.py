@@ -171,6 +171,38 @@ def compare(
     run_compare(Compared(strategy, symbols, timeframes, Span(parse_moment(as_of), begin, until, days), as_json))
 
 
+@app.command(
+    rich_help_panel=PANEL, epilog="For example: blofin features rate_of_change_24 --days 180, or blofin features regime"
+)
+def features(
+    name: Annotated[str | None, typer.Argument(help="A feature or a group.", show_default="list all")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file with an expression such as zscore(f.rsi_14, 60).")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated list.", show_default="the universe")] = None,
+    timeframe: Annotated[str, typer.Option(help="Of the bars.")] = "60m",
+    days: Annotated[
+        int | None, typer.Option(help="Length of the window.", show_default="365; of traded symbols 45")
+    ] = None,
+    as_of: AsOf = None,
+    start: Start = None,
+    end: End = None,
+    as_json: Json = False,
+) -> None:
+    """List the features, or show the tear sheet of one: what its values said about later returns, net of costs."""
+    begin, until = _window(start, end)
+    from blofin_assets.cli.feature_names import check_request
+
+    check_request(name, file)
+    if name is None and file is None:
+        from blofin_assets.cli.feature_list import list_features
+
+        list_features(as_json=as_json)
+        return
+    from blofin_assets.cli.features import Request, run_features
+    from blofin_assets.cli.stored import Span
+
+    run_features(Request(name, file, symbols, timeframe, Span(parse_moment(as_of), begin, until, days), as_json))
+
+
 def _window(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
     """Return the times of a window; refuse one that is empty or reversed before anything is loaded."""
     begin, until = (

@@ -35,6 +35,8 @@ DEFAULT_DAYS: Final = HISTORY.days
 """Length of the window of a sweep or a comparison: what is stored where no start is set."""
 
 _FORM: Final = "%Y-%m-%d %H:%M"
+_NAMED: Final = 12
+"""Most symbols that a message names."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ def stored_window(
     """
     chosen = _symbols(symbols, session)
     _require_bars_of(timeframes, stored_by_base(session.warehouse, chosen))
-    window, first = _window(session, chosen, span, days)
+    first, last = _stored_hours(session, chosen, span.as_of)
+    window = window_within(span, chosen, first, last, days=days)
     kept_out = _kept_out(session, chosen, window.end)
     rules = margin_rules(session.warehouse, chosen, window.end)
     return Stored(session, chosen, window, first, feature_manager(session.warehouse, window.end), rules, kept_out)
@@ -233,8 +236,13 @@ def _require_bars_of(timeframes: Sequence[Timeframe], bases: ByBase) -> None:
         raise BlofinError(msg)
 
 
+def split_symbols(text: str) -> list[str]:
+    """Return the symbols of a comma-separated list."""
+    return [name.strip().upper() for name in text.split(",")]
+
+
 def _symbols(text: str | None, session: Session) -> list[str]:
-    symbols = [name.strip().upper() for name in text.split(",")] if text else list(session.settings.symbols)
+    symbols = split_symbols(text) if text else list(session.settings.symbols)
     stored = session.warehouse.known_symbols()
     unknown = [symbol for symbol in symbols if symbol not in stored]
     if unknown:
@@ -245,17 +253,40 @@ def _symbols(text: str | None, session: Session) -> list[str]:
     return symbols
 
 
-def _window(session: Session, symbols: list[str], span: Span, days: int) -> tuple[Window, datetime]:
+def window_within(span: Span, symbols: Sequence[str], first: datetime, last: datetime, *, days: int) -> Window:
+    """Check the options of a window against what is stored.
+
+    Parameters
+    ----------
+    span : Span
+        The options.
+    symbols : sequence of str
+        For messages.
+    first, last : datetime
+        Begin and end of what is stored of them, by the as-of (UTC).
+    days : int
+        Length where neither a start nor a length was given.
+
+    Returns
+    -------
+    Window
+        From full hour to full hour; the candles may begin later, but not after its end.
+
+    Raises
+    ------
+    BlofinError
+        If the window is empty, reversed or beyond what is stored.
+    """
     if span.start is not None and span.days is not None:
         msg = f"--start and --days {span.days}: --days is the length of the window; leave one out"
         raise BlofinError(msg)
     if span.days is not None and span.days < 1:
         msg = f"--days {span.days}: give at least one day"
         raise BlofinError(msg)
-    first, last = _stored_hours(session, symbols, span.as_of)
+    of = ", ".join(symbols) if len(symbols) <= _NAMED else f"{len(symbols)} symbols"
     if span.end is not None and span.end > last:
         msg = (
-            f"--end {span.end:{_FORM}} is after what is stored of {', '.join(symbols)}, which ends at {last:{_FORM}}; "
+            f"--end {span.end:{_FORM}} is after what is stored of {of}, which ends at {last:{_FORM}}; "
             f"give --end {last:%Y-%m-%dT%H:%M}, or run: blofin run"
         )
         raise BlofinError(msg)
@@ -264,14 +295,14 @@ def _window(session: Session, symbols: list[str], span: Span, days: int) -> tupl
     if start >= end:
         msg = f"the window is empty: --start {start:{_FORM}} is not before its end {end:{_FORM}}; give an earlier start"
         raise BlofinError(msg)
-    begins = f"the stored candles of {', '.join(symbols)}, which begin at {first:{_FORM}}"
+    begins = f"the stored candles of {of}, which begin at {first:{_FORM}}"
     if span.start is not None and start < first:
         msg = f"--start {start:{_FORM}} is before {begins}; give --start {first:%Y-%m-%d}"
         raise BlofinError(msg)
     if end <= first:
         msg = f"the window's end {end:{_FORM}} is before {begins}; give a later one"
         raise BlofinError(msg)
-    return Window(start, end), first
+    return Window(start, end)
 
 
 def _hour(moment: datetime) -> datetime:

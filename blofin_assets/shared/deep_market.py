@@ -117,7 +117,7 @@ def shared_market(
     read = needs(sorted({name for book in books for name in book.features()}), timeframe)
     slowest = max(books, key=_lead)
     lead = _lead(slowest)
-    first, last = _span(store, timeframe, end)
+    first, last = stored_span(store, timeframe, end)
     universe = store.read(
         "SELECT day, symbol, member, reason FROM market.universe WHERE day <= ? ORDER BY day, symbol", [last.date()]
     )
@@ -139,14 +139,14 @@ def shared_market(
     window = members.filter(pl.col("day") >= opens.date())
     symbols = window["symbol"].unique().sort().to_list()
     begin = max(first, opens - lead)
-    candles = _bars(store, symbols, timeframe, begin, last)
+    candles = stored_bars(store, symbols, timeframe, begin, last)
     others: dict[Timeframe, pl.DataFrame] = {}
     for (symbol, frame), warmup in read.candles.items():
         named = symbols if symbol is None else [symbol]
-        found = _bars(store, named, frame, begin - (warmup + 1) * bar_length(frame), last)
+        found = stored_bars(store, named, frame, begin - (warmup + 1) * bar_length(frame), last)
         both = pl.concat([others[frame], found]) if frame in others else found
         others[frame] = both.unique(["symbol", "ts"]).sort("symbol", "ts")
-    funding = _funding(store, symbols, begin, last)
+    funding = stored_funding(store, symbols, begin, last)
     beside = Beside(others, store.positioning(symbols, begin, last) if read.positioning else None)
     prepared = PreparedMarket.of(
         timeframe,
@@ -206,7 +206,7 @@ def stored_until(store: Warehouse, timeframe: Timeframe, end: datetime) -> datet
     BlofinError
         If there is none.
     """
-    return _span(store, timeframe, end)[1]
+    return stored_span(store, timeframe, end)[1]
 
 
 def _day_of_enough(members: pl.DataFrame) -> date | None:
@@ -234,8 +234,28 @@ def _table(timeframe: Timeframe) -> tuple[str, Timeframe]:
     return _STORED[own], own
 
 
-def _span(store: Warehouse, timeframe: Timeframe, end: datetime) -> tuple[datetime, datetime]:
-    """Return the opening of the first stored bar, and the close of the last one by `end`."""
+def stored_span(store: Warehouse, timeframe: Timeframe, end: datetime) -> tuple[datetime, datetime]:
+    """Return the opening of the first stored bar, and the close of the last one by `end`.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is.
+    timeframe : Timeframe
+        Of the bars; 4h is made of hours.
+    end : datetime
+        Later bars do not count (UTC).
+
+    Returns
+    -------
+    tuple of datetime
+        UTC.
+
+    Raises
+    ------
+    BlofinError
+        If there is none.
+    """
     table, own = _table(timeframe)
     sql = f"SELECT min(ts) AS first, max(ts) AS last FROM {table} WHERE ts <= ?"  # noqa: S608 - constant names
     first, last = store.read(sql, [end - bar_length(own)]).row(0)
@@ -245,9 +265,27 @@ def _span(store: Warehouse, timeframe: Timeframe, end: datetime) -> tuple[dateti
     return first.astimezone(UTC), floor_time(last.astimezone(UTC) + bar_length(own), bar_length(timeframe))
 
 
-def _bars(
+def stored_bars(
     store: Warehouse, symbols: Sequence[str], timeframe: Timeframe, start: datetime, end: datetime
 ) -> pl.DataFrame:
+    """Return the stored bars of some symbols, 4h made of hours.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is.
+    symbols : sequence of str
+        Those read; one that is not stored has no rows.
+    timeframe : Timeframe
+        60m, 4h or 1d.
+    start, end : datetime
+        Bars that open at or after the one and have closed by the other (UTC).
+
+    Returns
+    -------
+    DataFrame
+        `CANDLE_SCHEMA`, sorted by (symbol, ts).
+    """
     table, own = _table(timeframe)
     columns = ", ".join(CANDLE_SCHEMA)
     begin = floor_time(start, bar_length(timeframe))
@@ -259,7 +297,23 @@ def _bars(
     return stored if own == timeframe else aggregate(stored, timeframe, end)
 
 
-def _funding(store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+def stored_funding(store: Warehouse, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the stored payments of some symbols.
+
+    Parameters
+    ----------
+    store : Warehouse
+        Where deep history is.
+    symbols : sequence of str
+        Those read.
+    start, end : datetime
+        Both included (UTC).
+
+    Returns
+    -------
+    DataFrame
+        `FUNDING_SCHEMA`, sorted by (symbol, ts).
+    """
     return store.read(
         "SELECT symbol, ts, rate FROM market.deep_funding WHERE symbol IN (SELECT unnest(?)) AND ts >= ? AND ts <= ? "
         "ORDER BY symbol, ts",

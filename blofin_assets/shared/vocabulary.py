@@ -7,6 +7,7 @@ Each member is its stored value: a row, a parameter of a query and a literal of 
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Kind(StrEnum):
@@ -16,6 +17,10 @@ class Kind(StrEnum):
     MODEL = "model"
     ENSEMBLE = "ensemble"
     BOOK = "book"
+
+
+FEATURE: Final = "feature"
+"""Kind of a trial alone: a look at the returns after a feature's values. A feature is neither ranked nor traded."""
 
 
 def by_version(kind: str) -> bool:

@@ -34,18 +34,19 @@ DAY: Final = "2026-03-12"
 STANDS_FOR: Final = {
     "STRATEGY": "ema_crossover", "STRATEGY:fast=20": "ema_crossover:fast=20", "BOOK": "funding_carry",
     "DAY": DAY, "<day>": DAY, "YYYY-MM-DD": DAY, "FILE": "blofin_monitor.db", "N": "3001",
-    "T": "2026-03-13T00:00:00Z", "SELECT …": "SELECT 1 AS one",
+    "NAME": "rsi_14", "T": "2026-03-13T00:00:00Z", "SELECT …": "SELECT 1 AS one",
 }  # fmt: skip
 """What to put where a command says what kind of thing is to be given."""
 
 ALONE: Final = {
     "--symbols": "BTC-USDT", "--timeframes": "60m", "--days": "2", "--param": "fast=8", "k=v": "",
     "--start": "2026-03-01", "--end": "2026-03-12", "--capital": "10000", "--train": "6d", "--test": "3d",
+    "--timeframe": "60m",
 }  # fmt: skip
 """Values of options that a page lists by their names alone."""
 
 CHEAP: Final = frozenset({"status", "sql"})
-DEAR: Final = frozenset({"backtest", "sweep", "walk-forward", "compare", "report", "reproduce"})
+DEAR: Final = frozenset({"backtest", "sweep", "walk-forward", "compare", "features", "report", "reproduce"})
 
 
 @dataclass(frozen=True)
@@ -214,5 +215,7 @@ def test_what_costs_seconds_is_run(command: Command, documented: Platform, monke
     example = re.search(r"```python\n(.*?)```", TEXTS["STRATEGY_DESIGN.md"], re.DOTALL)
     assert example is not None
     Path("band_fade.py").write_text(example.group(1), encoding="utf-8")
+    Path("idea.txt").write_text("zscore(f.rsi_14, 60) * f.volume_ratio_20", encoding="utf-8")
     assert run(documented, monkeypatch, *filled(command)).strip()
-    assert [place.name for place in Path().iterdir()] == ["band_fade.py"], "nothing is left in the folder of the user"
+    left = {place.name for place in Path().iterdir()}
+    assert left == {"band_fade.py", "idea.txt"}, "nothing is left in the folder of the user"

@@ -100,6 +100,7 @@ BY_KIND |= {f"forward_{name}" for name in ("entries", "trades", "equity", "runs"
 NAMED |= {f"research.{table}.kind": set(Kind) - {Kind.BOOK} for table in BY_KIND}
 OF_BOOKS = BY_KIND - {"active_set", "active_correlations"}
 NAMED |= {f"research.{table}.kind": Kind for table in OF_BOOKS}
+NAMED["research.trials.kind"] = {*Kind, vocabulary.FEATURE}
 NAMED["research.evidence_daily.kind"] = {*Kind, ACTIVE_SET, *PREDICTIONS}
 
 

@@ -1,0 +1,96 @@
+"""How fast the tear sheet of a feature is: 30 symbols, a year of hours.
+
+Run ``make bench`` or ``python benchmarks/bench_feature_sheet.py``. Reading bars from a store is not in it. Beside it
+stands a plain loop of scipy's rank correlation over the same bars, for one horizon.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from backtester.evaluation.feature_sheet import HORIZONS, alike, feature_sheet, forward_returns, on_rows, sampled_rows
+from backtester.feature_page import feature_page
+from backtester.simulation.book_market import BookMarket
+from features import STANDARD_SET, compute
+from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
+
+SYMBOLS, HOURS = 30, 365 * 24
+START = datetime(2024, 1, 1, tzinfo=UTC)
+NAME = "rate_of_change_24"
+RUNS = 3
+LIMIT = 10.0
+"""Seconds for a tear sheet with its page and likeness to the standard set."""
+
+
+def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    rng = np.random.default_rng(1)
+    times = pl.Series("ts", pl.datetime_range(START, START + timedelta(hours=HOURS - 1), "1h", eager=True)).cast(TS)
+    common = rng.normal(0, 0.004, HOURS)
+    candles, payments = [], []
+    for place in range(SYMBOLS):
+        close = rng.uniform(0.1, 500) * np.exp(np.cumsum(common + rng.normal(0, 0.006, HOURS)))
+        opens = np.concatenate([close[:1], close[:-1]])
+        bars = {
+            "symbol": f"S{place:02}-USDT", "ts": times, "open": opens, "high": np.maximum(opens, close) * 1.002,
+            "low": np.minimum(opens, close) * 0.998, "close": close, "volume": rng.lognormal(9, 1, HOURS),
+            "quote_volume": 1e4 * close, "contracts": None, "minutes": 60, "origin": "bench", "flag": None,
+        }  # fmt: skip
+        candles.append(pl.DataFrame(bars, schema=CANDLE_SCHEMA))
+        rates = rng.normal(1e-4, 1e-4, len(times[::8]))
+        payments.append(pl.DataFrame({"symbol": f"S{place:02}-USDT", "ts": times[::8], "rate": rates}, FUNDING_SCHEMA))
+    return pl.concat(candles), pl.concat(payments)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    found = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found)
+
+
+def main() -> None:
+    candles, funding = frames()
+    market = BookMarket.from_frames(candles, "60m", funding=funding)
+    rows = sampled_rows(HOURS, SYMBOLS)
+    values = market.dense(compute(candles, [NAME], funding, timeframe="60m"), NAME)
+
+    def measured() -> object:
+        forward = {each: forward_returns(market, each) for each in HORIZONS}
+        return feature_sheet(NAME, values, market, forward)
+
+    def standard() -> pl.DataFrame:
+        chunks = (market.symbols[first : first + 8] for first in range(0, SYMBOLS, 8))  # as the command does
+        frames = (
+            compute(candles.filter(pl.col("symbol").is_in(chunk)), STANDARD_SET, funding, timeframe="60m")
+            for chunk in chunks
+        )
+        return alike(values[rows], on_rows(frames, market, STANDARD_SET, rows), across=True)
+
+    def page() -> str:
+        return feature_page(NAME, sheet, like, about="", said=[], window="")
+
+    def looped() -> float:
+        total = forward_returns(market, HORIZONS[0]).total
+        known = range(24, HOURS - 2)
+        return float(np.mean([stats.spearmanr(values[row], total[row]).statistic for row in known]))
+
+    sheet, like = measured(), standard()
+    parts = {"measured": seconds(measured), "the standard set": seconds(standard), "page": seconds(page)}
+    whole = sum(parts.values())
+    told = ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
+    print(f"tear sheet of {NAME}, {SYMBOLS} symbols x {HOURS} hours: {whole:.2f} s (< {LIMIT:g}): {told}")
+    began = time.perf_counter()
+    mean = looped()
+    print(f"  scipy in a loop, one of {len(HORIZONS)} horizons: {time.perf_counter() - began:.2f} s")
+    np.testing.assert_allclose(mean, sheet.horizons["ic"][0], atol=1e-9, err_msg="not the same coefficient")
+
+
+if __name__ == "__main__":
+    main()
