@@ -74,6 +74,7 @@ def document(platform: Platform) -> dict[str, object]:
     return made
 
 
+@pytest.mark.slow
 def test_a_pass_leaves_nothing_due_and_a_report_that_says_what_ran(done: Platform) -> None:
     assert done.plan().steps == ()
     report = document(done)
@@ -96,6 +97,7 @@ def test_a_pass_leaves_nothing_due_and_a_report_that_says_what_ran(done: Platfor
     assert "https://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_only_the_first_report_tells_of_a_cycle_of_the_day_before(done: Platform) -> None:
     first = AS_OF - timedelta(days=1)
     assert done.warehouse.read(
@@ -106,6 +108,7 @@ def test_only_the_first_report_tells_of_a_cycle_of_the_day_before(done: Platform
     assert new_since(done.warehouse, AS_OF + timedelta(days=1)) == AS_OF
 
 
+@pytest.mark.slow
 def test_a_time_before_what_is_done_is_refused_before_anything_runs(
     done: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +163,7 @@ def test_commands_that_have_nothing_to_compute_import_nothing_heavy(done: Platfo
     assert answer.stdout.splitlines()[-1] == "imported []"
 
 
+@pytest.mark.slow
 def test_runs_have_the_origin_by_which_the_ui_finds_them(done: Platform) -> None:
     """Its timeline drops runs without one; a job's list of runs asks for the label as a tag."""
     assert f"location_name: {LOCATION}\n" in (PROJECT / "workspace.yaml").read_text(encoding="utf-8")
@@ -216,6 +220,7 @@ def _asked(port: int) -> dict[str, Any]:
             return found
 
 
+@pytest.mark.slow
 def test_every_row_names_a_run_that_exists(done: Platform) -> None:
     runs = {run.run_id for run in done.instance.get_runs()}
     for table in RESULTS:
@@ -224,6 +229,7 @@ def test_every_row_names_a_run_that_exists(done: Platform) -> None:
         assert written_by <= runs, table
 
 
+@pytest.mark.slow
 def test_the_numbers_in_the_report_are_those_in_the_tables(done: Platform) -> None:
     first = document(done)["performance"]["top_5_strategies"][0]  # type: ignore[index]
     row = done.warehouse.read(
@@ -240,6 +246,7 @@ def test_the_numbers_in_the_report_are_those_in_the_tables(done: Platform) -> No
     assert trades.height >= row["total_trades"] > 0
 
 
+@pytest.mark.slow
 def test_the_active_set_is_the_mean_of_its_members_with_numpys_correlations(done: Platform) -> None:
     curves = done.warehouse.read(
         "SELECT name, ts, equity FROM research.equity JOIN research.ranking_history USING (as_of, kind, name, version) "
@@ -261,6 +268,7 @@ def test_the_active_set_is_the_mean_of_its_members_with_numpys_correlations(done
         assert correlation == pytest.approx(np.corrcoef(both.T)[0, 1], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_every_hour_of_a_curve_says_whether_it_had_bars(done: Platform) -> None:
     rows = done.warehouse.read(
         "SELECT with_bars, ts = min(ts) OVER (PARTITION BY as_of, kind, name) AS begins FROM research.equity"
@@ -272,12 +280,14 @@ def test_every_hour_of_a_curve_says_whether_it_had_bars(done: Platform) -> None:
     assert ledger["with_bars"].all(ignore_nulls=False)
 
 
+@pytest.mark.slow
 def test_every_ensemble_that_was_tried_has_its_predictions_not_only_the_best(done: Platform) -> None:
     tried = set(done.warehouse.read("SELECT ensemble_name FROM ml.ml_ensembles")["ensemble_name"])
     assert len(tried) > 3
     assert tried <= set(done.warehouse.read("SELECT DISTINCT model_name FROM ml.predictions")["model_name"])
 
 
+@pytest.mark.slow
 def test_lanes_and_trades_say_whether_they_are_scored(done: Platform) -> None:
     pooled = done.warehouse.read(
         "SELECT strategy_name AS name, version, as_of, total_trades FROM research.strategy_backtest_results "
@@ -298,6 +308,7 @@ def test_lanes_and_trades_say_whether_they_are_scored(done: Platform) -> None:
     assert every > pooled["total_trades"].sum(), "lanes that are not scored have trades, too"
 
 
+@pytest.mark.slow
 def test_every_holdout_in_the_trial_ledger_has_its_parameters(done: Platform) -> None:
     rows = done.warehouse.read("SELECT kind, name, params FROM research.trials WHERE purpose = 'holdout'")
     assert rows["params"].null_count() == 0
@@ -305,6 +316,7 @@ def test_every_holdout_in_the_trial_ledger_has_its_parameters(done: Platform) ->
     assert set(json.loads(told)) == set(next(s for s in load_library() if s.name == "ema_crossover").parameters)
 
 
+@pytest.mark.slow
 def test_a_cycle_before_the_history_says_where_it_begins(done: Platform) -> None:
     early = datetime(2024, 5, 1, tzinfo=UTC)
     with pytest.raises(
@@ -313,6 +325,7 @@ def test_a_cycle_before_the_history_says_where_it_begins(done: Platform) -> None
         _require_bars(done.warehouse, ["BTC-USDT"], early - timedelta(days=7), early)
 
 
+@pytest.mark.slow
 def test_results_say_for_how_much_of_the_window_there_were_bars(done: Platform) -> None:
     lanes = done.warehouse.read(
         "SELECT timeframe, bars, bars_expected, date_diff('minute', window_start, window_end) AS minutes "
