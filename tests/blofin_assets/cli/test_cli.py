@@ -178,6 +178,7 @@ def test_the_shell_can_complete_commands() -> None:
     assert "_BLOFIN_COMPLETE" in process("--show-completion", "bash").stdout
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "show_status", lambda **_: signal.raise_signal(signal.SIGINT))
     done = blofin("status")

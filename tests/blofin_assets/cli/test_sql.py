@@ -121,6 +121,7 @@ def test_a_table_that_is_not_there_has_its_nearest_named(ask: Callable[[str], tu
     assert err == ("there is no table or view research.trade (did you mean research.trades?); .tables lists them\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_query_returns_to_the_prompt(ask: Callable[[str], tuple[str, str]]) -> None:
     endless = "SELECT count(*) FROM range(10_000_000_000) AS a(n), range(7) AS b(n) WHERE a.n % 11 = b.n"
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
