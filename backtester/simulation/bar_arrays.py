@@ -216,6 +216,7 @@ class Bars:
             (kernel.FUND_RATE, self.funding_rate),
             (kernel.FUND_TS, self.funding_ts),
             (kernel.HOUR_ROW, self.hour_row),
+            (kernel.VOLUME, self.quote_volume),
         ):
             row[column] = address(array)
         row[kernel.FUND_N], row[kernel.HOUR_N] = len(self.funding_row), len(self.hour_row)

@@ -28,10 +28,14 @@ class Costs:
     maker_targets : bool
         Whether resting orders, which are targets and limit orders for entries, are charged at `maker_fee`.
 
+    impact : float
+        Slippage of a fill as large as all that its bar traded, beyond `slippage`; it grows with the square root of the
+        fill's share of that volume. At 0 the size of a fill makes no difference.
+
     Raises
     ------
     ValueError
-        If a rate is not finite, is 100 % or more, or if the taker fee or the slippage is negative.
+        If a rate is not finite, is 100 % or more, or if the taker fee, the slippage or the impact is negative.
 
     Examples
     --------
@@ -43,9 +47,10 @@ class Costs:
     maker_fee: float = 0.0002
     slippage: float = 0.0002
     maker_targets: bool = False
+    impact: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("taker_fee", "maker_fee", "slippage"):
+        for name in ("taker_fee", "maker_fee", "slippage", "impact"):
             rate = getattr(self, name)
             lowest = -1.0 if name == "maker_fee" else 0.0
             if not (math.isfinite(rate) and lowest <= rate < 1.0):

@@ -53,11 +53,12 @@ FAVOURABLE: Final = 42
 TRADES_OUT, TRADES_CAP, EQUITY_OUT = 43, 44, 45
 FIXED: Final = 46  # every order is sized by the starting capital, whatever has been won or lost since
 MINUTE_STEP: Final = 47  # length of the bars that MINUTE_* hold
-LANE_COLUMNS: Final = 48
+VOLUME: Final = 48  # what was traded in each bar, in quote currency
+LANE_COLUMNS: Final = 49
 
 # Columns of the rate table (float64); the last two bound the mark prices of the window, where there are any.
-TAKER_FEE, TARGET_FEE, SLIPPAGE, CAPITAL, MARK_LOWEST, MARK_HIGHEST = 0, 1, 2, 3, 4, 5
-RATE_COLUMNS: Final = 6
+TAKER_FEE, TARGET_FEE, SLIPPAGE, IMPACT, CAPITAL, MARK_LOWEST, MARK_HIGHEST = 0, 1, 2, 3, 4, 5, 6
+RATE_COLUMNS: Final = 7
 
 # Bits of a bar's state and of a bar's signals.
 FILLABLE, ADJACENT, FUNDING_KNOWN = 1, 2, 4
@@ -428,6 +429,19 @@ def _by_minutes(lane, ts, s, stop, trail, best, distance, liquidation, target, l
 
 
 @_njit(error_model="numpy")
+def _slip(lane, rate, t, value):  # type: ignore[no-untyped-def]
+    """Return the slippage of a fill in a bar: the constant part, and one that grows with its share of what was traded.
+
+    `value` is its notional per unit of capital. Where nothing was traded, or it is unknown, the share counts as 1.
+    """
+    if rate[IMPACT] == 0.0:
+        return rate[SLIPPAGE]
+    traded = _f8(lane[VOLUME], t)
+    share = value * rate[CAPITAL] / traded if traded > 0.0 else 1.0
+    return min(rate[SLIPPAGE] + rate[IMPACT] * np.sqrt(share), 0.99)
+
+
+@_njit(error_model="numpy")
 def _write_trade(  # type: ignore[no-untyped-def]
     out, trades_out, trades_cap, entry_row, exit_row, s, entry, fill, quantity, notional, gross, fees, funding, slipped,
     reason, leverage, equity_in,
@@ -471,7 +485,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
     favourable, fixed = lane[FAVOURABLE] != 0, lane[FIXED] != 0
     # What an order, a loss and a fee may take beyond the cash: with fixed capital, whatever is lost is paid in again.
     beyond = np.inf if fixed else 0.0
-    taker, target_fee, slip = rate[TAKER_FEE], rate[TARGET_FEE], rate[SLIPPAGE]
+    taker, target_fee = rate[TAKER_FEE], rate[TARGET_FEE]
     trades_out, trades_cap, equity_out = lane[TRADES_OUT], lane[TRADES_CAP], lane[EQUITY_OUT]
 
     fund, fund_n = np.int64(0), lane[FUND_N]
@@ -635,6 +649,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                     fill = s * price
                     exit_fee = target_fee * quantity * fill
                 else:
+                    slip = _slip(lane, rate, t, quantity * s * price)
                     fill = s * price * (1.0 - s * slip)
                     slipped += quantity * abs(s * price - fill)
                     fill = s * max(s * fill, last_price)
@@ -675,6 +690,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                         fees = fee * notional
                         margin = cash - fees
                     cash -= fees
+                    slip = _slip(lane, rate, t, notional)
                     entry = s * min(s * (o * (1.0 + s * slip)), limit)
                     quantity = notional / entry
                     entry_row = np.int64(t)
@@ -805,6 +821,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
         # Still open: counted in the trade statistics as if closed at the mark less exit cost; equity keeps the mark.
         last = _f8(closes, n - 1)
         most = min(margin, cash + beyond)
+        slip = _slip(lane, rate, n - 1, quantity * last)
         fill = last * (1.0 - s * slip)
         slipped += quantity * abs(last - fill)
         fill = s * max(s * fill, s * entry - most / quantity)

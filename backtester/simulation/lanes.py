@@ -4,7 +4,7 @@ A lane is one set of signals on the bars of one symbol and timeframe, with its c
 checked arrays and `LaneResult`. Does not belong here: the loop itself (`backtester.simulation.kernel`), pooling
 (`backtester.evaluation.pooling`).
 
-Memory of one call, in bytes, beside the input: per lane 8 * (48 + 6 + 25) and 8 for each full hour of its window; with
+Memory of one call, in bytes, beside the input: per lane 8 * (49 + 7 + 25) and 8 for each full hour of its window; with
 `trades`, 104 for each bar that has an entry signal; with `equity`, 8 for each bar.
 """
 
@@ -417,7 +417,8 @@ def run_arrays(
         if curves is not None:
             row[kernel.EQUITY_OUT] = address(curves[index])
         costs = lane.costs
-        rates[index] = costs.taker_fee, costs.target_fee, costs.slippage, capital, *lane.bars.mark_bounds
+        own = costs.taker_fee, costs.target_fee, costs.slippage, costs.impact
+        rates[index] = *own, capital, *lane.bars.mark_bounds
     call(table, rates, sums, threads)
     if rows is not None:
         rows = [lane_rows[: int(count)] for lane_rows, count in zip(rows, sums[:, kernel.S_TRADES], strict=True)]
@@ -429,9 +430,9 @@ def call(table: IntArray, rates: FloatArray, sums: FloatArray, threads: int | No
 
     Parameters
     ----------
-    table : ndarray of shape (n_lanes, 48), int64
+    table : ndarray of shape (n_lanes, 49), int64
         Addresses and counts of each lane; the caller keeps the arrays alive.
-    rates : ndarray of shape (n_lanes, 6)
+    rates : ndarray of shape (n_lanes, 7)
         Fees, slippage, capital and bounds of the mark price.
     sums : ndarray of shape (n_lanes, 25)
         Written: results of each lane.

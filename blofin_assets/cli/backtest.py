@@ -62,6 +62,7 @@ class Request:
     fee: float | None = None
     slippage: float | None = None
     maker: float | None = None
+    impact: float | None = None
     leverage: float | None = None
     folder: Path | None = None
     form: str = "parquet"
@@ -75,7 +76,7 @@ class Request:
 
     def costs(self) -> Costs:
         """Return the costs asked for, those of `Costs` where none were."""
-        given = {"taker_fee": self.fee, "slippage": self.slippage, "maker_fee": self.maker}
+        given = {"taker_fee": self.fee, "slippage": self.slippage, "maker_fee": self.maker, "impact": self.impact}
         rates = {name: rate for name, rate in given.items() if rate is not None}
         return Costs(**rates, maker_targets=self.maker is not None)
 
@@ -110,7 +111,7 @@ def _run_book(book: Book, request: Request) -> None:
         {"--symbols": request.symbols, "--timeframes": request.timeframes, "--leverage": request.leverage},
         f"{book.name} is a book: it trades its universe on {book.timeframe}, with its own leverage",
     )
-    strategies_alone = {"--maker": request.maker, "--export": request.folder}
+    strategies_alone = {"--maker": request.maker, "--impact": request.impact, "--export": request.folder}
     _refuse(strategies_alone, f"{book.name} is a book, and this is of strategies")
     end = request.as_of if request.end is None else min(request.end, request.as_of)
     start: datetime | timedelta | None = request.start

@@ -40,7 +40,13 @@ def backtest(
     fee: Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")] = None,
     slippage: Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")] = None,
     maker: Annotated[
-        float | None, typer.Option(help="Fee of targets, as resting orders.", show_default="the taker fee")
+        float | None, typer.Option(help="Fee of resting orders: targets, limits.", show_default="the taker fee")
+    ] = None,
+    impact: Annotated[
+        float | None,
+        typer.Option(
+            help="More slippage: this times the root of a fill's share of its bar's volume.", show_default="0"
+        ),
     ] = None,
     capital: Annotated[
         float | None, typer.Option(help="Of each lane, or of a book, in quote currency.", show_default="10000")
@@ -68,7 +74,7 @@ def backtest(
     run_backtest(
         Request(
             strategy[0], symbols, timeframes, days, param or [], of, begin, until, capital, fee, slippage, maker,
-            leverage, export, form, as_json, strategy[1:],
+            impact, leverage, export, form, as_json, strategy[1:],
         )
     )  # fmt: skip
 

@@ -58,6 +58,7 @@ def frame_of(bars: list[Bar]) -> pl.DataFrame:
             "high": [b.high for b in bars],
             "low": [b.low for b in bars],
             "close": [b.close for b in bars],
+            "quote_volume": pl.Series([b.traded for b in bars], dtype=pl.Float64),
             "flag": pl.Series([None if b.sound else "repaired" for b in bars], dtype=pl.String),
         }
     )
@@ -187,8 +188,11 @@ def random_case(seed: int) -> Case:  # noqa: C901 - one draw after the other, so
             (when, float(rng.integers(-20, 21)) / 1000) for when in range(START - 2 * spacing + offset, last, spacing)
         ]
     costs = Costs(
-        *rng.choice([[0.0006, 0.0002, 0.0002], [0.0, 0.0, 0.0], [0.002, -0.0002, 0.003]]), bool(rng.random() < 0.3)
-    )
+        *rng.choice([[0.0006, 0.0002, 0.0002], [0.0, 0.0, 0.0], [0.002, -0.0002, 0.003]]), bool(rng.random() < 0.3),
+        impact=float(orders.choice([0.0, 0.0, 0.01, 0.3])),
+    )  # fmt: skip
+    for bar in bars:
+        bar.traded = float(orders.choice([0.0, 100.0, 10_000.0, 1e6])) if orders.random() < 0.9 else None
     rules = MarginRules(50.0, ((8_000.0, 0.004), (30_000.0, 0.01), (float("inf"), 0.02)))
     mark = None
     if bars[0].mark_open is not None:

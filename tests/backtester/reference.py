@@ -23,6 +23,8 @@ class Bar:
     mark_open: float | None = None
     mark_high: float | None = None
     mark_low: float | None = None
+    traded: float | None = None
+    """Value in quote currency."""
 
 
 @dataclass
@@ -356,25 +358,26 @@ class Replay:
             return
         if t == 0 or bar.ts - self.bars[t - 1].ts != self.step:
             return
-        slip = self.costs.slippage
         long = side == "long"
-        fill = bar.open * (1 + slip) if long else bar.open * (1 - slip)
-        slipped, fee_rate, resting = abs(fill - bar.open), self.costs.taker_fee, None
+        fee_rate, resting, limit = self.costs.taker_fee, None, None
         if sig.entry_limit is not None:
             self.out.limits += 1
             close = self.bars[t - 1].close
             limit = close * (1 - sig.entry_limit) if long else close * (1 + sig.entry_limit)
-            if bar.open <= limit if long else bar.open >= limit:
-                fill = not_worse_than(fill, limit, long)
-                slipped = abs(fill - bar.open)
-            elif through(bar, limit, long):
-                fill, slipped, fee_rate, resting = limit, 0.0, self.costs.target_fee, limit
-            else:
+            at_once = bar.open <= limit if long else bar.open >= limit
+            if not at_once and not through(bar, limit, long):
                 return
+            if not at_once:
+                fee_rate, resting = self.costs.target_fee, limit
             self.out.filled += 1
         # Margin and fee of one unit of notional: no more units than the equity pays for.
         affordable = self.purse / (1 / sig.leverage + fee_rate)
         notional = min(sig.size * sig.leverage * (1.0 if self.fixed else self.cash), affordable)
+        slip = self.slippage(bar, notional)
+        fill = bar.open * (1 + slip) if long else bar.open * (1 - slip)
+        if limit is not None:
+            fill = not_worse_than(fill, limit, long) if resting is None else limit
+        slipped = abs(fill - bar.open) if resting is None else 0.0
         quantity = notional / fill
         fee = fee_rate * notional
         self.cash -= fee
@@ -431,8 +434,15 @@ class Replay:
         else:
             self.leave_at(t, price, reason)
 
+    def slippage(self, bar: Bar, notional: float) -> float:
+        """The constant part, and what the fill's share of the bar's volume adds."""
+        if self.costs.impact == 0:
+            return self.costs.slippage
+        share = notional * self.capital / bar.traded if bar.traded else 1.0
+        return min(self.costs.slippage + self.costs.impact * math.sqrt(share), 0.99)
+
     def leave_at(self, t: int, price: float, reason: str) -> None:
-        slip = self.costs.slippage
+        slip = self.slippage(self.bars[t], self.position.trade.quantity * price)
         fill = price * (1 - slip) if self.position.long else price * (1 + slip)
         self.position.trade.slippage += self.position.trade.quantity * abs(price - fill)
         self.close(t, fill, self.costs.taker_fee, reason)
@@ -492,7 +502,8 @@ class Replay:
             if last.ts < when < last.ts + self.step and not self.not_yet_held(when, rate):
                 self.pay(rate, last.close)
                 self.out.equity[-1] = self.cash + self.open_profit(last.close)
-        trade, slip = self.position.trade, self.costs.slippage
+        trade = self.position.trade
+        slip = self.slippage(last, trade.quantity * last.close)
         fill = last.close * (1 - slip) if self.position.long else last.close * (1 + slip)
         trade.slippage += trade.quantity * abs(last.close - fill)
         fill = self.within_margin(fill)

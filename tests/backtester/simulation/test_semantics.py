@@ -546,3 +546,24 @@ def test_funding_inside_the_bar_of_a_limit_order_is_charged_and_never_received()
 def test_a_limit_order_beyond_reason_is_refused(far: float) -> None:
     with pytest.raises(ValueError, match=r"entry_limit .*fraction of the close between 0 and 1"):
         play(bars_of(FLAT, FLAT), long_entry={0: True}, entry_limit={0: far})
+
+
+def test_a_fill_slips_by_the_root_of_its_share_of_what_its_bar_traded() -> None:
+    bars = bars_of(FLAT, FLAT, FLAT, FLAT)
+    for bar, traded in zip(bars, (1.0, 1e6, 40_000.0, 1.0), strict=True):
+        bar.traded = traded
+    costs = Costs(0.0, 0.0, 0.001, impact=0.02)
+    trade = play(bars, costs=costs, long_entry={0: True}, long_exit={1: True}).trades_frame().to_dicts()[0]
+    assert trade["entry_price"] == pytest.approx(100 * (1 + 0.001 + 0.02 * 0.1))  # 10,000 of a million: a hundredth
+    sold = trade["quantity"] * 100.0
+    assert trade["exit_price"] == pytest.approx(100 * (1 - 0.001 - 0.02 * (sold / 40_000.0) ** 0.5))
+    for nothing in (0.0, None):  # nobody traded: the fill is all that there is
+        bars[1].traded = nothing
+        trade = play(bars, costs=costs, long_entry={0: True}, long_exit={1: True}).trades_frame().to_dicts()[0]
+        assert trade["entry_price"] == pytest.approx(100 * 1.021)
+
+
+@pytest.mark.parametrize("impact", [-0.1, 1.0, float("nan")])
+def test_an_impact_beyond_reason_is_refused(impact: float) -> None:
+    with pytest.raises(ValueError, match=r"impact is .*pass a fraction"):
+        Costs(impact=impact)
