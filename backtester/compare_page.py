@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from backtester.evaluation.comparison import BLOCK_HOURS, CONFIDENCE, Comparison
-from backtester.evaluation.pooling import PooledResult
+from backtester.evaluation.comparison import BLOCK_HOURS, CONFIDENCE, Comparison, HourlyResult
 from backtester.page import MUTED, axes_of, html, svg
 from features.array_types import FloatArray
 
@@ -21,7 +20,7 @@ COLOURS: Final = ("#1f4e79", "#c77700", "#2e7d32", "#7b5ea7", "#b3261e", "#00838
 
 
 def compare_page(
-    results: Mapping[str, PooledResult],
+    results: Mapping[str, HourlyResult],
     comparison: Comparison,
     holding: FloatArray,
     *,
@@ -34,12 +33,12 @@ def compare_page(
 
     Parameters
     ----------
-    results : dict of str to PooledResult
+    results : dict of str to HourlyResult
         By name.
     comparison : Comparison
         Of these results.
     holding : ndarray of shape (n_hours,)
-        Equity of holding the lanes of the first.
+        Equity of holding: the lanes of the first strategy, or the universe where there are books alone.
     parameters : dict of str to str
         What each ran with, by name.
     said : sequence of str
@@ -74,7 +73,7 @@ def compare_page(
     )
 
 
-def _equity_figure(results: Mapping[str, PooledResult], holding: FloatArray) -> Figure:
+def _equity_figure(results: Mapping[str, HourlyResult], holding: FloatArray) -> Figure:
     figure, (axes,) = axes_of(3.8)
     times = np.asarray(next(iter(results.values())).hours, dtype="datetime64[us]")
     for (name, pooled), colour in zip(results.items(), COLOURS, strict=False):

@@ -72,7 +72,7 @@ FACTS: Final = {
         f"that made {WORDS[FEW_TRADES]} trades",
         f"of a sample, the {WORDS[NEAREST]} nearest",
         f"{'a million' if MOST_POINTS == 1_000_000 else MOST_POINTS} points at most",
-        f"Two to {WORDS[len(COLOURS)]} strategies",
+        f"Two to {WORDS[len(COLOURS)]} strategies, books",
         f"with a {100 * comparison.CONFIDENCE:.0f} % bootstrap interval",
         f"over the last {DEEP_DAYS} days, or `--symbols`",
         f"on the traded symbols over the last {DEFAULT_DAYS} days",

@@ -5,6 +5,7 @@ stored (`backtester.evaluation.book_evaluation`), drawing (`backtester.book_page
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -13,8 +14,9 @@ import polars as pl
 from backtester.evaluation.book_evaluation import BookEvaluation
 from backtester.evaluation.breakdown import TREND, apart, quarter_parts, regime_parts, sums_before
 from backtester.simulation import book_kernel as kernel
+from backtester.simulation.bar_arrays import from_micros, full_hours, to_micros
 from backtester.simulation.books import BookResult, Tranche
-from backtester.statistics.metrics import bars_per_year
+from backtester.statistics.metrics import bars_per_year, fall
 from features.array_types import BoolArray, FloatArray, IntArray
 from features.bars import bar_length
 
@@ -127,6 +129,111 @@ def _running(quantity: FloatArray, columns: IntArray) -> FloatArray:
     base = np.repeat(total[first] - quantity[first], np.diff(np.append(first, len(quantity))))
     after: FloatArray = total - base
     return after
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCapital:
+    """A book hour by hour on capital that is the same at the begin of each bar, as strategies are measured.
+
+    Attributes
+    ----------
+    start, end : datetime
+        The window.
+    hours : ndarray of shape (n_hours,), int64
+        Full hours of the window, microseconds since 1970.
+    equity : ndarray of shape (n_hours,)
+        Capital and PnL, starting capital = 1; not compounded.
+    returns : ndarray of shape (n_hours - 1,)
+        What each hour added: of a bar of several hours, all in its last.
+    present : ndarray of shape (n_hours - 1,), bool
+        Whether any symbol has a bar over the hour.
+    total_pnl_pct, fees_pct, slippage_pct, funding_pct : float
+        Sums over the bars, percent of the capital; a ruined tranche pays nothing more.
+    max_drawdown : float
+        Largest fall of `equity`, over the capital, at most 1.
+    trades : int
+        Of all tranches.
+    win_rate, avg_pnl_pct, sharpe, sharpe_se, score, turnover, exposure : float, optional
+        As the book's own metrics have them.
+    """
+
+    start: datetime
+    end: datetime
+    hours: IntArray
+    equity: FloatArray
+    returns: FloatArray
+    present: BoolArray
+    total_pnl_pct: float
+    fees_pct: float
+    slippage_pct: float
+    funding_pct: float
+    max_drawdown: float
+    trades: int
+    win_rate: float | None
+    avg_pnl_pct: float | None
+    sharpe: float | None
+    sharpe_se: float | None
+    score: float | None
+    turnover: float
+    exposure: float
+
+    @property
+    def present_returns(self) -> FloatArray:
+        """Hourly returns of the hours with bars, shape (n_present,)."""
+        return self.returns[self.present]
+
+
+def on_fixed_capital(evaluation: BookEvaluation) -> FixedCapital:
+    """Return a book's result on capital that is the same at the begin of each bar.
+
+    Parameters
+    ----------
+    evaluation : BookEvaluation
+        On bars of an hour or more.
+
+    Returns
+    -------
+    FixedCapital
+        Comparable with `backtester.PooledResult`. A book's own equity compounds, its returns do not.
+    """
+    result, metrics = evaluation.result, evaluation.metrics()
+    frame = evaluation.hourly()
+    start, end = (from_micros(int(frame["ts"].dt.epoch("us")[place])) for place in (0, -1))
+    returns = frame["net_return"].slice(1).to_numpy()
+    equity = np.concatenate([[1.0], 1.0 + np.cumsum(returns)])
+    before = np.concatenate([[result.capital], result.equity[:-1]])
+    earned = earnings_of(result)
+    paid = {
+        f"{name}_pct": 100.0 * float(np.divide(cost, before, out=np.zeros_like(cost), where=before > 0.0).sum())
+        for name, cost in (("fees", earned.fees), ("slippage", earned.slippage), ("funding", earned.funding))
+    }
+    return FixedCapital(
+        start=start,
+        end=end,
+        hours=full_hours(to_micros(start), to_micros(end)),
+        equity=equity,
+        returns=returns,
+        present=frame["with_bars"].slice(1).to_numpy(),
+        total_pnl_pct=100.0 * float(equity[-1] - 1.0),
+        max_drawdown=fall(equity),
+        trades=int(metrics["trades"] or 0),
+        turnover=float(metrics["turnover"] or 0.0),
+        exposure=float(metrics["exposure"] or 0.0),
+        win_rate=metrics["win_rate"],
+        avg_pnl_pct=metrics["avg_pnl_pct"],
+        sharpe=metrics["sharpe"],
+        sharpe_se=metrics["sharpe_se"],
+        score=metrics["score"],
+        **paid,
+    )
+
+
+def universe_curve(result: BookResult) -> FloatArray:
+    """Return the compounded equal-weighted average of the universe at full hours, starting at 1, shape (n_hours,)."""
+    hours = bar_length(result.market.timeframe) // bar_length("60m")
+    levels = np.concatenate([[1.0], np.cumprod(1.0 + np.nan_to_num(result.market.average[result.begin :]))])
+    curve: FloatArray = levels[np.arange(hours * (len(levels) - 1) + 1) // hours]
+    return curve
 
 
 def by_quarter(evaluation: BookEvaluation) -> pl.DataFrame:

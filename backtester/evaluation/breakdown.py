@@ -8,14 +8,14 @@ page draws. Does not belong here: what only a book has (`backtester.evaluation.b
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from backtester.evaluation.evaluate import Evaluation
-from backtester.evaluation.pooling import PooledResult, pool
+from backtester.evaluation.pooling import pool
 from backtester.evaluation.robustness import holding_curve, scored_lanes
 from backtester.statistics.bootstrap import reordered
 from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, falls
@@ -124,7 +124,21 @@ def drawdown_band(returns: FloatArray, *, seed: int, draws: int = DRAWS) -> tupl
     return tuple(float(depth) for depth in np.quantile(depths, BAND))
 
 
-def hour_ends(pooled: PooledResult) -> IntArray:
+class Hourly(Protocol):
+    """Returns of hours, as `PooledResult` has them."""
+
+    @property
+    def hours(self) -> IntArray:
+        """Full hours of the window, microseconds since 1970, shape (n_hours,)."""
+        ...
+
+    @property
+    def returns(self) -> FloatArray:
+        """What each hour added, of shape (n_returns,)."""
+        ...
+
+
+def hour_ends(pooled: Hourly) -> IntArray:
     """Return when each of the pooled returns ended, microseconds since 1970, shape (n_returns,)."""
     ends: IntArray = pooled.hours[len(pooled.hours) - len(pooled.returns) :]
     return ends

@@ -7,11 +7,12 @@ Belongs here: from pooled results to frames that a page draws. Does not belong h
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from backtester.evaluation.book_breakdown import FixedCapital
 from backtester.evaluation.breakdown import hour_ends, quarter_parts
 from backtester.evaluation.pooling import PooledResult
 from backtester.statistics.bootstrap import circular_means, interval
@@ -26,6 +27,9 @@ _DAY_HOURS: Final = 24
 _MANY: Final = 2
 """Quarters from which results are told by quarter, not by month."""
 
+HourlyResult: TypeAlias = PooledResult | FixedCapital
+"""A strategy's result, or a book's."""
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -33,8 +37,10 @@ class Comparison:
 
     Attributes
     ----------
+    bar_hours : int
+        Hours over which returns are added up before they are correlated.
     correlations : ndarray of shape (n_results, n_results)
-        Of hourly returns in the hours in which all have bars; NaN for one that never moves.
+        Of these returns in the hours in which all have bars; NaN for one that never moves.
     differences : DataFrame
         A row for each pair: `one`, `two`, `day_pct` (mean of the first less the second, percent of the capital a day),
         `low`, `high` (its 95 % interval by a bootstrap of days), `apart` (whether zero is outside).
@@ -46,21 +52,25 @@ class Comparison:
         percent of the capital.
     """
 
+    bar_hours: int
     correlations: FloatArray
     differences: pl.DataFrame
     costs: pl.DataFrame
     periods: pl.DataFrame
 
 
-def compare(results: Mapping[str, PooledResult], *, seed: int) -> Comparison:
+def compare(results: Mapping[str, HourlyResult], *, seed: int, bar_hours: int = 1) -> Comparison:
     """Compare results over one window.
 
     Parameters
     ----------
-    results : dict of str to PooledResult
+    results : dict of str to HourlyResult
         By name, two or more.
     seed : int
         Of the bootstrap.
+    bar_hours : int
+        Hours of the longest bars that any of them trades on: what such a bar earned stands in its last hour, where it
+        would correlate with nothing.
 
     Returns
     -------
@@ -90,8 +100,19 @@ def compare(results: Mapping[str, PooledResult], *, seed: int) -> Comparison:
         msg = f"{int(there.sum())} hours with bars of all are fewer than two days; give a longer window"
         raise ValueError(msg)
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlations = np.corrcoef(returns[:, there])
-    return Comparison(correlations, _differences(names, returns[:, there], seed), _costs(results), _periods(results))
+        correlations: FloatArray = np.atleast_1d(
+            np.corrcoef(_added_up(returns, there, hour_ends(first) - HOUR_US, bar_hours))
+        )
+    return Comparison(
+        bar_hours, correlations, _differences(names, returns[:, there], seed), _costs(results), _periods(results)
+    )
+
+
+def _added_up(returns: FloatArray, there: BoolArray, begun: IntArray, bar_hours: int) -> FloatArray:
+    """Return the returns of bars of so many hours since 1970, without hours in which one has no bar."""
+    bars = begun[there] // (bar_hours * HOUR_US)
+    added: FloatArray = np.add.reduceat(returns[:, there], np.flatnonzero(np.diff(bars, prepend=-1)), axis=1)
+    return added
 
 
 def _differences(names: list[str], returns: FloatArray, seed: int) -> pl.DataFrame:
@@ -116,7 +137,7 @@ def _differences(names: list[str], returns: FloatArray, seed: int) -> pl.DataFra
     return pl.DataFrame(rows)
 
 
-def _costs(results: Mapping[str, PooledResult]) -> pl.DataFrame:
+def _costs(results: Mapping[str, HourlyResult]) -> pl.DataFrame:
     rows = []
     for name, each in results.items():
         paid = each.fees_pct + each.slippage_pct + each.funding_pct
@@ -126,7 +147,7 @@ def _costs(results: Mapping[str, PooledResult]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _periods(results: Mapping[str, PooledResult]) -> pl.DataFrame:
+def _periods(results: Mapping[str, HourlyResult]) -> pl.DataFrame:
     begun = hour_ends(next(iter(results.values()))) - HOUR_US
     parts = quarter_parts(begun)
     if len(parts) < _MANY:

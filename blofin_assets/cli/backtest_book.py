@@ -20,13 +20,12 @@ from backtester.book_page import book_page
 from backtester.evaluation.book_breakdown import by_quarter, by_regime
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
-from blofin_assets.cli.stored import market_name, shown_path
+from blofin_assets.cli.stored import market_name, page_path, shown_path
+from blofin_assets.cli.stored_books import count_book, members_text
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id
-from blofin_assets.shared.book_rows import BookRun, book_trial_rows
+from blofin_assets.shared.book_rows import BookRun
 from blofin_assets.shared.deep_market import DeepMarket, deep_market
-from blofin_assets.shared.trial_ledger import count_trials
-from blofin_assets.shared.vocabulary import Author, Kind
 from features.steps import Step, find_steps
 from strategies.language.book import Book
 
@@ -120,14 +119,13 @@ def backtest_stored_book(
     found = market.prepared.backtest(book, start=market.start, costs=costs, capital=capital)
     metrics = found.metrics()
     run = BookRun(book, market, found, session.settings.universe)
-    tries = _count(session, run, run_id)
+    tries = count_book(session, run, run_id)
     name = market_name(session)
-    notes = [f"universe {session.settings.universe}: {_members(market)}", *_notes(book, market, metrics, tries)]
+    notes = [f"universe {session.settings.universe}: {members_text(market)}", *_notes(book, market, metrics, tries)]
     page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
     other = [] if costs in {None, Costs()} else [costs]
     which = row_id(*run.configuration, book.parameters, market.start, market.end, capital, *other)[:8]
-    folder = session.settings.warehouse.resolve() / "backtests"
-    path = write_whole(folder / f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html", page)
+    path = write_whole(page_path(session, f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html"), page)
     return RanBook(run, name, metrics, tries, notes, path)
 
 
@@ -177,25 +175,9 @@ def book_document(ran: RanBook) -> dict[str, object]:
     }
 
 
-def _count(session: Session, run: BookRun, run_id: str) -> int:
-    """Record the trial; return how many configurations of books were tried on an overlapping window."""
-    store, market = session.warehouse, run.market
-    row = book_trial_rows([run], Author.USER, market.end, store.snapshot_id())
-    with store.transaction(run_id) as tx:
-        tx.append("research.trials", row, key=["id"])
-    return count_trials(store, Kind.BOOK, market.start, market.end)
-
-
 def _day(moment: datetime) -> str:
     """Return a day where the time is midnight, else day and time."""
     return f"{moment:%Y-%m-%d}" if moment.time() == time() else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def _members(market: DeepMarket) -> str:
-    fewest, most = market.members
-    counted = f"{fewest} members" if fewest == most else f"{fewest} to {most} members"
-    chosen = " (chosen today: the list knows which symbols survived, which flatters the book)"
-    return f"{counted} a day of {len(market.prepared.market.symbols)} symbols{chosen * market.chosen_today}"
 
 
 def _show(out: Console, title: str, table: Table) -> None:

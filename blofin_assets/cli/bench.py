@@ -154,17 +154,19 @@ def walk_forward(
 @app.command(rich_help_panel=PANEL, epilog="For example: blofin compare ema_crossover ema_crossover:fast=20 --days 10")
 def compare(
     strategy: Annotated[
-        list[str], typer.Argument(help="Two or more strategies; with parameters as NAME:parameter=number,….")
+        list[str], typer.Argument(help="Two or more strategies or books; with parameters as NAME:parameter=number,….")
     ],
     symbols: Symbols = None,
     timeframes: Timeframes = None,
-    days: BenchDays = None,
+    days: Annotated[
+        int | None, typer.Option(help="Length of the window.", show_default="45; of books alone, all that is stored")
+    ] = None,
     as_of: AsOf = None,
     start: Start = None,
     end: End = None,
     as_json: Json = False,
 ) -> None:
-    """Compare strategies over one window: equity, correlation, paired differences, costs, when each earned."""
+    """Compare strategies and books over one window: equity, correlation, differences, costs, when each earned."""
     from blofin_assets.cli.idea import idea_of, numbers, split_named
 
     for text in strategy:

@@ -119,7 +119,7 @@ class Stored:
         str
         """
         on = f"{', '.join(self.symbols)} on {', '.join(dict.fromkeys(timeframes))}"
-        return f"{begin:{_FORM}} to {end:{_FORM}} UTC · {on}"
+        return f"{window_text(begin, end)} · {on}"
 
     def late(self, begin: datetime) -> list[str]:
         """Return a line where the candles begin after the window that was asked for."""
@@ -129,7 +129,7 @@ class Stored:
 
     def page(self, name: str) -> Path:
         """Return the path of a page of this warehouse."""
-        return self.session.settings.warehouse.resolve() / "backtests" / name
+        return page_path(self.session, name)
 
 
 def stored_window(
@@ -169,6 +169,22 @@ def stored_window(
     return Stored(session, chosen, window, first, feature_manager(session.warehouse, window.end), rules, kept_out)
 
 
+def check_span(span: Span) -> None:
+    """Refuse a length that is none, or that stands beside a start.
+
+    Raises
+    ------
+    BlofinError
+        If it is.
+    """
+    if span.start is not None and span.days is not None:
+        msg = f"--start and --days {span.days}: --days is the length of the window; leave one out"
+        raise BlofinError(msg)
+    if span.days is not None and span.days < 1:
+        msg = f"--days {span.days}: give at least one day"
+        raise BlofinError(msg)
+
+
 def chosen_timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, ...]:
     """Return the timeframes of a comma-separated list, or those of the strategy.
 
@@ -195,6 +211,16 @@ def chosen_timeframes(text: str | None, strategy: Strategy) -> tuple[Timeframe, 
 def market_name(session: Session) -> str:
     """Return the market's name, and whether it is synthetic."""
     return f"{session.settings.market}{' (synthetic)' if is_synthetic(session.settings.market) else ''}"
+
+
+def page_path(session: Session, name: str) -> Path:
+    """Return the path of a page of the bench."""
+    return session.settings.warehouse.resolve() / "backtests" / name
+
+
+def window_text(begin: datetime, end: datetime) -> str:
+    """Return a window as it is told."""
+    return f"{begin:{_FORM}} to {end:{_FORM}} UTC"
 
 
 def days_text(length: timedelta) -> str:
@@ -277,12 +303,7 @@ def window_within(span: Span, symbols: Sequence[str], first: datetime, last: dat
     BlofinError
         If the window is empty, reversed or beyond what is stored.
     """
-    if span.start is not None and span.days is not None:
-        msg = f"--start and --days {span.days}: --days is the length of the window; leave one out"
-        raise BlofinError(msg)
-    if span.days is not None and span.days < 1:
-        msg = f"--days {span.days}: give at least one day"
-        raise BlofinError(msg)
+    check_span(span)
     of = ", ".join(symbols) if len(symbols) <= _NAMED else f"{len(symbols)} symbols"
     if span.end is not None and span.end > last:
         msg = (

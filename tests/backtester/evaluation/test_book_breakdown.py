@@ -7,7 +7,14 @@ import pytest
 from book_cases import Universe, book_of, random_rules, universe
 
 from backtester import BookEvaluation, BookRules
-from backtester.evaluation.book_breakdown import beta_over_time, by_quarter, by_regime, earnings_of
+from backtester.evaluation.book_breakdown import (
+    beta_over_time,
+    by_quarter,
+    by_regime,
+    earnings_of,
+    on_fixed_capital,
+    universe_curve,
+)
 from backtester.simulation import book_kernel as kernel
 
 
@@ -73,3 +80,30 @@ def test_beta_is_the_slope_of_the_last_thirty_days() -> None:
     inside = slice(900 - 719, 901)
     market = np.nan_to_num(evaluation.result.market.average)[inside]
     assert beta[900] == pytest.approx(np.polyfit(market, evaluation.result.returns[inside], 1)[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_on_fixed_capital_returns_and_costs_add_up_bar_by_bar(seed: int) -> None:
+    drawn = universe(seed, 400, 9, move=0.004, payments=20, begin=5 if seed % 2 else 0)
+    result = book_of(drawn, random_rules(seed, long_window=False))
+    evaluation = BookEvaluation("book", result)
+    fixed, earned = on_fixed_capital(evaluation), earnings_of(result)
+    total, level, costs = 0.0, result.capital, dict.fromkeys(("fees", "slippage", "funding"), 0.0)
+    peak, deepest = 1.0, 0.0
+    for bar, equity in enumerate(result.equity):
+        if level > 0.0:
+            total += equity / level - 1.0
+            for name in costs:
+                costs[name] += getattr(earned, name)[bar] / level
+        peak = max(peak, 1.0 + total)
+        deepest = max(deepest, peak - 1.0 - total)
+        level = equity
+    assert fixed.total_pnl_pct == pytest.approx(100.0 * total)
+    assert fixed.max_drawdown == pytest.approx(min(deepest, 1.0))
+    for name, paid in costs.items():
+        assert getattr(fixed, f"{name}_pct") == pytest.approx(100.0 * paid)
+    assert len(fixed.hours) == len(fixed.equity) == len(fixed.returns) + 1
+    assert (fixed.start, fixed.end) == (result.market.time_of(result.begin), evaluation.hourly()["ts"][-1])
+    curve = universe_curve(result)
+    assert curve[-1] == pytest.approx(np.prod(1.0 + np.nan_to_num(result.market.average[result.begin :])))
+    assert len(curve) == len(fixed.hours)

@@ -1,14 +1,17 @@
 """Results beside each other: known differences, correlations by a plain formula, and windows that differ."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from book_cases import book_of, universe
 from toy import START, SYMBOLS, Momentum, ToyManager, toy_source
 
-from backtester import PooledResult, evaluate
+from backtester import BookEvaluation, BookRules, PooledResult, evaluate
 from backtester.compare_page import compare_page
+from backtester.evaluation.book_breakdown import on_fixed_capital
 from backtester.evaluation.comparison import compare
 from backtester.evaluation.robustness import holding_curve, scored_lanes
 
@@ -80,3 +83,26 @@ def test_the_page_is_the_same_each_time(results: dict[str, PooledResult]) -> Non
     assert pages[0] == pages[1]
     assert "a &lt;b&gt;" in pages[0]
     assert pages[0].count("<svg") == 2
+
+
+def test_returns_are_added_up_over_the_longest_bars(results: dict[str, PooledResult]) -> None:
+    found = compare(results, seed=7, bar_hours=4).correlations[0, 2]
+    sums: dict[str, dict[int, float]] = {"short": {}, "long": {}}
+    for name, bars in sums.items():
+        pooled = results[name]
+        for end, gained in zip(pooled.hours[1:].tolist(), pooled.returns.tolist(), strict=True):
+            bar = (end // 3_600_000_000 - 1) // 4
+            bars[bar] = bars.get(bar, 0.0) + gained
+    assert found == pytest.approx(pl.DataFrame({name: list(bars.values()) for name, bars in sums.items()}).corr()[0, 1])
+    assert found != pytest.approx(compare(results, seed=7).correlations[0, 2])
+
+
+def test_a_book_stands_beside_strategies(results: dict[str, PooledResult]) -> None:
+    drawn = universe(3, 6 * 24, 8, move=0.004, silences=0.0, ends=0.0)
+    book = on_fixed_capital(BookEvaluation("book", book_of(drawn, BookRules(timedelta(hours=8), long=0.3, short=0.3))))
+    moved = replace(book, start=START, end=END, hours=results["short"].hours)
+    found = compare({"short": results["short"], "book": moved}, seed=7)
+    assert found.periods["book"].sum() == pytest.approx(book.total_pnl_pct)
+    costs = found.costs.row(1, named=True)
+    assert costs["before_pct"] > costs["total_pnl_pct"]
+    assert found.correlations[0, 1] == pytest.approx(np.corrcoef(results["short"].returns, book.returns)[0, 1])

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -11,13 +11,10 @@ import polars as pl
 import pytest
 from support.command import blofin, refused
 from support.platform import AS_OF, Platform, platforms
+from support.sample_universe import store_universe
 
 from blofin_assets.shared.deep_market import deep_market
 from blofin_assets.shared.vocabulary import Kind
-from blofin_resources.market.deep import DEEP_1D, DEEP_60M, DEEP_FUNDING, store_deep
-from blofin_resources.market.sample import SampleMarket
-from blofin_resources.market.universe import WINDOW, Rule, membership
-from features.bars import TS
 from strategies import compile_book, load_books
 
 pytestmark = pytest.mark.slow
@@ -43,17 +40,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A warehouse with six weeks of the universe's hours."""
     with platforms(tmp_path_factory.mktemp("deep")) as make:
         platform = make(universe="top:8", market="sample:edge")
-        source = SampleMarket(seed=7, variant="edge", clock=lambda: AS_OF)
-        old = pl.col("list_time") < BEGIN - timedelta(days=WINDOW)
-        listings = source.listings().filter(old, pl.col("delist_time").is_null()).head(9)
-        for dataset, begin in ((DEEP_1D, BEGIN - timedelta(days=WINDOW)), (DEEP_60M, BEGIN), (DEEP_FUNDING, BEGIN)):
-            store_deep(platform.warehouse, source, dataset, listings, begin, AS_OF, as_of=AS_OF, run_id="test")
-        daily = platform.warehouse.read("SELECT symbol, ts, quote_volume FROM market.deep_1d").cast({"ts": TS})
-        listed = listings.select("symbol", listed="list_time")
-        members = membership(daily, listed, Rule(8), BEGIN.date(), AS_OF.date())
-        with platform.warehouse.transaction("test") as tx:
-            tx.append("market.listings", listings.with_columns(as_of=pl.lit(AS_OF, TS), origin=pl.lit("sample")))
-            tx.append("market.universe", members)
+        store_universe(platform.warehouse, BEGIN, "edge")
         yield platform
 
 
