@@ -6,7 +6,6 @@ feature_sheet`), the tables (`blofin_assets.cli.features_text`), the page (`back
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import polars as pl
-import typer
 from rich.console import Console
 
 from backtester.evaluation.feature_sheet import (
@@ -26,6 +24,7 @@ from backtester.evaluation.feature_sheet import (
     sampled_rows,
 )
 from backtester.feature_page import feature_page, group_page
+from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.feature_market import FeatureMarket, feature_market
 from blofin_assets.cli.feature_names import check_request, group_of, names_of
 from blofin_assets.cli.features_text import (
@@ -171,9 +170,7 @@ def _measure(
     said, page, document = finish(found, sheets, title, looked, about)
     write_whole(path, page)
     if request.as_json:
-        typer.echo(
-            json.dumps(_finite({**document, **_window_document(found, looked, sheets), "page": str(path)}), indent=1)
-        )
+        print_json({**document, **_window_document(found, looked, sheets), "page": path})
         return
     out = Console()
     if group:
@@ -270,12 +267,3 @@ def _document(sheet: FeatureSheet) -> dict[str, Any]:
         "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
         **{name: getattr(sheet, name).to_dicts() for name in tables},
     }
-
-
-def _finite(value: Any) -> Any:
-    """Return a document without numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
