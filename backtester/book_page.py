@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from backtester.evaluation.book_breakdown import Earnings, beta_over_time, by_quarter, by_regime, earnings_of
+from backtester.evaluation.book_breakdown import Earnings, beta_over_time, by_quarter, by_regime, earnings_of, sheet_of
 from backtester.evaluation.book_evaluation import CAPITALS, BookEvaluation
 from backtester.evaluation.breakdown import TREND, UNREST
-from backtester.page import GAIN, INK, LOSS, MUTED, axes_of, html, number, percent, share, svg
+from backtester.page import GAIN, INK, LOSS, MUTED, axes_of, html, number, percent, share, sheet_values, svg
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.costs import LARGE_SHARE
 from features.array_types import FloatArray
@@ -59,6 +59,7 @@ def book_page(
     symbols = result.by_symbol()
     return html(
         "book.html.j2",
+        **sheet_values(sheet_of(evaluation), compounded=True),
         name=evaluation.name,
         market=market,
         trend=TREND.days,

@@ -23,6 +23,7 @@ from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import FEW_TRADES, PooledResult
 from backtester.evaluation.robustness import Evidence
 from backtester.evaluation.standard_metrics import Metric, Unit, figures
+from backtester.evaluation.tear_sheet import ROLLING, TearSheet
 from backtester.simulation.lanes import LaneResult, thin_lanes
 from backtester.statistics.overfitting import SharpeEvidence
 
@@ -58,7 +59,8 @@ def backtest_page(
     sharpe : SharpeEvidence, optional
         Deflated Sharpe ratio and related statistics.
     parts : Breakdown, optional
-        The result by quarter, session, regime and symbol, the equity of holding, and the band of drawdowns.
+        The result by month, quarter, session, regime and symbol, its rolling ratio and worst drawdowns, the equity of
+        holding, and the band of drawdowns.
     market : str
         Where the candles came from, e.g. `sample (synthetic)`; printed under the title.
     notes : sequence of str
@@ -102,6 +104,7 @@ def backtest_page(
         orders=DRAWS,
         most=BAND[-1] - BAND[0],
         tables=_tables(parts),
+        **({} if parts is None else sheet_values(parts.sheet, compounded=False)),
         equity_plot=svg(_equity_figure(pooled, parts), "equity"),
         cost_plot=svg(_cost_figure(evaluation.scored), "costs"),
         trade_plots=[
@@ -196,6 +199,27 @@ def svg(figure: Figure, salt: str) -> Markup:
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     drawn = text.getvalue()
     return Markup(drawn[drawn.index("<svg") :])  # noqa: S704 - drawn here; its labels are escaped by matplotlib
+
+
+def sheet_values(sheet: TearSheet, *, compounded: bool) -> dict[str, Any]:
+    """Return what `tear_sheet.html.j2` shows of a tear sheet; whether its returns multiply decides a year's."""
+    return {
+        "years": sheet.years(compounded=compounded),
+        "rolling_days": ROLLING.days,
+        "rolling_plot": svg(_rolling_figure(sheet.rolling), "rolling") if sheet.rolling.height > 1 else "",
+        "drawdowns": sheet.drawdowns.rows(named=True),
+    }
+
+
+def _rolling_figure(rolling: pl.DataFrame) -> Figure:
+    figure, (axes,) = axes_of(2.8)
+    times = _times(rolling["ts"].dt.epoch("us").to_numpy())
+    ratio, error = (rolling[name].cast(pl.Float64).to_numpy() for name in ("sharpe", "sharpe_se"))
+    axes.fill_between(times, ratio - error, ratio + error, color=INK, alpha=0.15, linewidth=0.0)
+    axes.plot(times, ratio, color=INK, linewidth=1.2)
+    axes.axhline(0.0, color=MUTED, linewidth=0.8)
+    axes.set_ylabel("Sharpe ratio a year")
+    return figure
 
 
 def _times(micros: Any) -> Any:

@@ -13,12 +13,13 @@ from backtester.evaluation import comparison
 from backtester.evaluation import feature_sheet as sheet
 from backtester.evaluation.breakdown import BAND, DRAWS
 from backtester.evaluation.pooling import FEW_TRADES
+from backtester.evaluation.tear_sheet import ROLLING, WORST
 from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
 from backtester.statistics.plateau import NEAREST
 from blofin_assets.cli.feature_market import DEEP_DAYS
 from blofin_assets.cli.features_text import SURE
-from blofin_assets.cli.idea import MOST_POINTS
+from blofin_assets.cli.idea import EXPORTED, MOST_POINTS
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT
@@ -69,6 +70,9 @@ FACTS: Final = {
         f"over the last {DEFAULT_DAYS} stored days",
         f"the largest drawdown lies inside it in {100 * (BAND[-1] - BAND[0]):.0f} % of them",
         f"with the same returns in {DRAWS:,} other orders",
+        f"the Sharpe ratio of the {ROLLING.days} days before with its standard error",
+        f"the {WORDS[WORST]} worst drawdowns",
+        f"writes {WORDS[len(EXPORTED)]} files for each strategy",
         f"that made {WORDS[FEW_TRADES]} trades",
         f"of a sample, the {WORDS[NEAREST]} nearest",
         f"{'a million' if MOST_POINTS == 1_000_000 else MOST_POINTS} points at most",

@@ -13,6 +13,7 @@ import polars as pl
 
 from backtester.evaluation.book_evaluation import BookEvaluation
 from backtester.evaluation.breakdown import TREND, apart, quarter_parts, regime_parts, sums_before
+from backtester.evaluation.tear_sheet import TearSheet, tear_sheet
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.bar_arrays import from_micros, full_hours, to_micros
 from backtester.simulation.books import BookResult, Tranche
@@ -46,6 +47,13 @@ class Earnings:
     slippage: FloatArray
     funding: FloatArray
     traded: FloatArray
+
+
+def sheet_of(evaluation: BookEvaluation) -> TearSheet:
+    """Return a book's months and days, rolling ratio and worst drawdowns, compounded."""
+    hours = evaluation.hourly()[1:]
+    ends, returns, there = hours["ts"].dt.epoch("us"), hours["net_return"], hours["with_bars"]
+    return tear_sheet(ends.to_numpy(), returns.to_numpy(), there.to_numpy(), compounded=True)
 
 
 def earnings_of(result: BookResult) -> Earnings:

@@ -17,6 +17,7 @@ import polars as pl
 from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import pool
 from backtester.evaluation.robustness import holding_curve, scored_lanes
+from backtester.evaluation.tear_sheet import TearSheet, tear_sheet
 from backtester.statistics.bootstrap import reordered
 from backtester.statistics.metrics import HOURS_PER_YEAR, Moments, falls
 from features.array_types import BoolArray, FloatArray, IntArray
@@ -52,6 +53,8 @@ class Breakdown:
         Equity of holding the same lanes, at the hours of the pooled result.
     band : tuple of float
         The largest drawdown at the quantiles `BAND` over orders of its daily blocks of returns, as fractions.
+    sheet : TearSheet
+        By month and day, its rolling ratio, its worst drawdowns; not compounded.
     """
 
     quarters: pl.DataFrame
@@ -60,6 +63,7 @@ class Breakdown:
     symbols: pl.DataFrame
     holding: FloatArray
     band: tuple[float, ...]
+    sheet: TearSheet
 
 
 def breakdown(evaluation: Evaluation, market: pl.DataFrame | None = None, *, seed: int) -> Breakdown:
@@ -99,6 +103,7 @@ def breakdown(evaluation: Evaluation, market: pl.DataFrame | None = None, *, see
         symbols=_by_symbol(evaluation),
         holding=holding_curve(lanes),
         band=drawdown_band(pooled.present_returns, seed=seed),
+        sheet=tear_sheet(ends, pooled.returns, pooled.present, compounded=False),
     )
 
 

@@ -208,9 +208,7 @@ def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
     for strategy, timeframes in zip(strategies, each_on, strict=True):
         ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
         path = _write(stored, ran, timeframes, request)
-        exported = (
-            [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts.holding)
-        )
+        exported = [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts)
         if request.as_json:
             documents.append(document(ran, stored.market, path, exported))
         else:

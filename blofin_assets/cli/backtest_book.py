@@ -17,7 +17,7 @@ from rich.table import Table
 
 from backtester import BookEvaluation, Costs
 from backtester.book_page import book_page
-from backtester.evaluation.book_breakdown import by_quarter, by_regime
+from backtester.evaluation.book_breakdown import by_quarter, by_regime, sheet_of
 from backtester.statistics.overfitting import expected_max_sharpe
 from blofin_assets.cli.session import Session
 from blofin_assets.cli.stored import market_name, page_path, shown_path
@@ -151,6 +151,7 @@ def show_book(out: Console, ran: RanBook) -> None:
 def book_document(ran: RanBook) -> dict[str, object]:
     """Return a backtest of a book as a document for `blofin_assets.cli.documents.print_json`."""
     run, found = ran.run, ran.run.evaluation
+    sheet = sheet_of(found)
     return {
         "name": run.name,
         "version": run.version,
@@ -166,6 +167,8 @@ def book_document(ran: RanBook) -> dict[str, object]:
         "metrics": ran.metrics,
         "by_tranche": found.by_tranche(),
         "by_symbol": found.result.by_symbol(),
+        "by_month": sheet.months,
+        "worst_drawdowns": sheet.drawdowns,
         "by_quarter": by_quarter(found),
         "by_regime": by_regime(found),
         "capacity": found.capacity(),

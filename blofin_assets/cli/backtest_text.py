@@ -100,10 +100,12 @@ def document(ran: Ran, market: str, page: Path, exported: Sequence[Path]) -> dic
             {"symbol": lane.symbol, "timeframe": lane.timeframe, "scored": lane.scored, **values(lane)}
             for lane in evaluation.lanes
         ],
+        "by_month": ran.parts.sheet.months,
         "by_quarter": ran.parts.quarters,
         "by_symbol": ran.parts.symbols,
         "by_session": ran.parts.sessions,
         "by_regime": ran.parts.regimes,
+        "worst_drawdowns": ran.parts.sheet.drawdowns,
         "drawdown_band": ran.parts.band,
         "holding_pct": evidence.buy_and_hold.total_pnl_pct,
         "break_even_slippage": evidence.break_even_slippage,

@@ -55,7 +55,7 @@ def backtest(
         float | None, typer.Option(help="Of every entry, in the declared replay.", show_default="as declared")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Folder for trades, equity, positions and signals as files.")
+        Path | None, typer.Option(help="Folder for trades, equity, daily returns, positions and signals as files.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="Of these files: parquet or csv.")] = "parquet",
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""`--export`: trades, equity, positions and signals of a backtest as files.
+"""`--export`: trades, equity, daily returns, positions and signals of a backtest as files.
 
 Belongs here: the files' names, formats and the check that none is there yet; positions by bar. Does not belong here:
 what a trade or a signal is (`backtester`).
@@ -12,17 +12,17 @@ import numpy as np
 import polars as pl
 
 from backtester import Evaluation
+from backtester.evaluation.breakdown import Breakdown
 from backtester.evaluation.robustness import scored_lanes
 from backtester.simulation.lanes import Lane
 from backtester.simulation.signals import SIGNAL_COLUMNS
 from blofin_assets.cli.idea import FORMATS, export_paths
-from features.array_types import FloatArray
 from features.bars import TS
 
 _LEVELS: Final = ("stop", "target", "trail", "time_stop", "size", "leverage", "entry_limit")
 
 
-def export(evaluation: Evaluation, folder: Path, form: str, holding: FloatArray) -> list[Path]:
+def export(evaluation: Evaluation, folder: Path, form: str, parts: Breakdown) -> list[Path]:
     """Write what a backtest did as files, none of which is there yet.
 
     Parameters
@@ -33,15 +33,16 @@ def export(evaluation: Evaluation, folder: Path, form: str, holding: FloatArray)
         Created where absent.
     form : str
         One of `FORMATS`.
-    holding : ndarray of shape (n_hours,)
-        Equity of holding the same lanes, at the hours of the equity.
+    parts : Breakdown
+        Of it: holding the same lanes, returns by day.
 
     Returns
     -------
     list of Path
         The files: `_trades` (`backtester.simulation.lanes.TRADE_SCHEMA`), `_equity` (`ts`, `equity`, `with_bars`,
-        `holding`), `_positions` (each scored lane's quantity at each bar's close, base units, negative for a short),
-        `_signals` (each scored lane's conditions and levels at each bar).
+        `holding`), `_returns` (`date`, `return`: each UTC day's PnL over the capital), `_positions` (each scored lane's
+        quantity at each bar's close, base units, negative for a short), `_signals` (each scored lane's conditions and
+        levels at each bar).
 
     Raises
     ------
@@ -52,7 +53,8 @@ def export(evaluation: Evaluation, folder: Path, form: str, holding: FloatArray)
     lanes = scored_lanes(evaluation)
     frames = {
         "trades": evaluation.scored_trades,
-        "equity": evaluation.equity.with_columns(pl.Series("holding", holding)),
+        "equity": evaluation.equity.with_columns(pl.Series("holding", parts.holding)),
+        "returns": parts.sheet.days,
         "positions": pl.concat(_positions(lane, evaluation.scored_trades) for lane in lanes),
         "signals": pl.concat((_signals(lane) for lane in lanes), how="diagonal"),
     }

@@ -4,12 +4,12 @@ Belongs here: what `blofin features` prints without a name; it needs no warehous
 (`blofin_assets.cli.features`).
 """
 
-import json
 from itertools import groupby
 from typing import Final
 
 import typer
 
+from blofin_assets.cli.documents import print_json
 from features.registry import standard_registry
 
 _WIDE: Final = 100
@@ -30,7 +30,7 @@ def list_features(*, as_json: bool) -> None:
             }
             for each in known
         ]
-        typer.echo(json.dumps({"features": rows}, indent=1))
+        print_json({"features": rows})
         return
     wide = max(len(each.pattern) for each in known)
     for group, members in groupby(known, key=lambda each: each.group):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from backtester.evaluation.feature_sheet import on_rows
@@ -33,6 +34,8 @@ _AT_ONCE: Final = 8
 """Symbols whose features are computed at once: memory does not grow with the universe."""
 _SHOWN: Final = 12
 """Symbols that a line names."""
+_PAID: Final = 0.9
+"""Share of a symbol's bars with known funding below which it is named."""
 _CHOSEN: Final = "chosen_today"
 
 
@@ -216,10 +219,11 @@ def _read(
     begin = market.time_of(0)
     if begin > window.start:
         notes.append(f"stored candles begin at {begin:%Y-%m-%d %H:%M}, after the start of the window")
-    unpaid = [symbol for place, symbol in enumerate(market.symbols) if not market.funding_known[:, place].any()]
+    shares = market.funding_known.sum(axis=0) / np.maximum(market.fillable.sum(axis=0), 1)
+    unpaid = [f"{symbol} ({share:.0%})" for symbol, share in zip(market.symbols, shares, strict=True) if share < _PAID]
     if unpaid:
         few = ", ".join(unpaid) if len(unpaid) <= _SHOWN else f"{len(unpaid)} symbols"
-        notes.append(f"no funding is known of {few}: nothing is paid or received there")
+        notes.append(f"funding is not known on all bars, so nothing is paid on the others: {few}")
     steps = find_steps(candles)
     if where != "traded symbols":  # of those a step that nobody explained is left out
         notes += [

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import polars as pl
 from rich.console import Console
 
 from backtester.evaluation.feature_sheet import (
@@ -176,8 +175,7 @@ def _measure(
     if group:
         show_group(out, title, found.told(), sheets)
     else:
-        like = pl.DataFrame(document["alike"], schema={"name": pl.String, "correlation": pl.Float64})
-        show_feature(out, title, found.told(), sheets[0], like)
+        show_feature(out, title, found.told(), sheets[0], document["alike"])
     say(out, (*said, *found.notes, f"page: {shown_path(path)}"))
 
 
@@ -201,7 +199,7 @@ def _finish_feature(
     like = alike(values.pop(sheet.name), values, across=sheet.across)
     said = said_of_feature(sheet, looked)
     page = feature_page(title, sheet, like, about=about, said=said, window=found.told(), notes=found.notes)
-    return said, page, {"about": about, "alike": like.to_dicts()}
+    return said, page, {"about": about, "alike": like}
 
 
 def _sampled(found: FeatureMarket) -> slice:
@@ -211,13 +209,13 @@ def _sampled(found: FeatureMarket) -> slice:
 def _window_document(found: FeatureMarket, looked: Looked, sheets: Sequence[FeatureSheet]) -> dict[str, Any]:
     return {
         "market": market_name(found.session),
-        "start": found.start.isoformat(),
-        "end": found.window.end.isoformat(),
-        "symbols": list(found.market.symbols),
+        "start": found.start,
+        "end": found.window.end,
+        "symbols": found.market.symbols,
         "timeframe": found.market.timeframe,
         "looks": looked.looks,
         "needed_t": looked.needed,
-        "sheets": [_document(sheet) for sheet in sheets],
+        "sheets": sheets,
         "notes": found.notes,
     }
 
@@ -253,17 +251,3 @@ def _count(found: FeatureMarket, registry: Registry, sheets: Sequence[FeatureShe
 def _about(registry: Registry, name: str) -> str:
     definition = registry.request(name).feature.definition
     return f"{definition.description.rstrip('.')}; {definition.unit}, group {definition.group}."
-
-
-def _document(sheet: FeatureSheet) -> dict[str, Any]:
-    """Return a sheet as JSON has it."""
-    counts, edges = sheet.histogram
-    tables = ("distribution", "autocorrelation", "horizons", "groups", "symbols", "quarters")
-    numbers = ("coverage", "mean", "deviation", "zeros", "main", "quantiles")
-    return {
-        "name": sheet.name,
-        "measured": "between symbols" if sheet.across else "in time",
-        **{name: getattr(sheet, name) for name in numbers},
-        "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
-        **{name: getattr(sheet, name).to_dicts() for name in tables},
-    }

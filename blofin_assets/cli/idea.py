@@ -26,7 +26,7 @@ LIBRARIES: Final = ("library", "books")
 FORMATS: Final = ("parquet", "csv")
 """Formats of exported files."""
 
-EXPORTED: Final = ("trades", "equity", "positions", "signals")
+EXPORTED: Final = ("trades", "equity", "returns", "positions", "signals")
 """What is exported of a backtest, a file each."""
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -248,7 +248,7 @@ def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
     Returns
     -------
     list of Path
-        Four for each name, none of which is there.
+        One of each of `EXPORTED` for each name, none of which is there.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def test_the_page_shows_the_book_and_needs_no_network() -> None:
     assert "a &lt;b&gt;note&lt;/b&gt;" in page
     assert f"<dd>{found.metrics()['total_pnl_pct']:+.2f} %</dd>" in page
     plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(plots) == 6
+    assert len(plots) == 7
     for plot in plots:
         ET.fromstring(plot)  # noqa: S314 - our own drawing
     loaded = re.findall(r"(?:src|href)=\"(?!#|data:image/png)([^\"]*)\"", page)
@@ -34,6 +34,9 @@ def test_the_page_shows_the_book_and_needs_no_network() -> None:
     assert "<script" not in page
     assert [f"<td>day {day}</td>" in page for day in range(7)] == [True] * 7
     assert "<td>2025 Q2</td>" in page
+    assert "<h2>By month</h2>" in page
+    assert "<h2>Sharpe ratio of the 30 days before</h2>" in page
+    assert page.index("<h2>Worst drawdowns</h2>") < page.index("<h2>Tranches</h2>")
     assert [f"<td>market {name}</td>" in page for name in ("up", "down", "calm", "wild")] == [True] * 4
     assert "Survivors" not in page
     assert "Too large" not in page

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
 from support.platform import AS_OF, Platform
@@ -46,13 +47,16 @@ def test_an_export_holds_what_was_traded_and_overwrites_nothing(
     folder = tmp_path / "out"
     (document,) = found(capsys, replace(ASKED, folder=folder))
     assert sorted(path.name for path in folder.iterdir()) == sorted(Path(path).name for path in document["exported"])
-    trades, equity, positions, signals = (
+    trades, equity, returns, positions, signals = (
         pl.read_parquet(folder / f"ema_crossover_{what}.parquet")
-        for what in ("trades", "equity", "positions", "signals")
+        for what in ("trades", "equity", "returns", "positions", "signals")
     )
     assert trades.height == document["pooled"]["trades"] > 0
     assert 100.0 * (equity["equity"][-1] - 1.0) == pytest.approx(document["pooled"]["total_pnl_pct"])
     assert 100.0 * (equity["holding"][-1] - 1.0) == pytest.approx(document["holding_pct"])
+    assert 100.0 * returns["return"].sum() == pytest.approx(document["pooled"]["total_pnl_pct"])
+    assert returns.height == 9
+    assert sum(each["return_pct"] for each in document["by_month"]) == pytest.approx(100.0 * returns["return"].sum())
     assert positions.height == signals.height == 2 * 9 * 24
     for row in trades.rows(named=True):
         held = positions.filter(
@@ -68,6 +72,14 @@ def test_an_export_holds_what_was_traded_and_overwrites_nothing(
         run_backtest(replace(ASKED, folder=folder))
     found(capsys, replace(ASKED, folder=folder, form="csv"))
     assert pl.read_csv(folder / "ema_crossover_trades.csv").height == trades.height
+    for told in (
+        pd.read_csv(folder / "ema_crossover_returns.csv", index_col="date", parse_dates=True)["return"],
+        pd.read_parquet(folder / "ema_crossover_returns.parquet").set_index("date")["return"],
+    ):
+        daily = told.set_axis(pd.DatetimeIndex(told.index))
+        assert daily.index.freq is None
+        assert daily.index.is_monotonic_increasing
+        assert daily.to_list() == pytest.approx(returns["return"].to_list())
 
 
 def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.CaptureFixture[str]) -> None:

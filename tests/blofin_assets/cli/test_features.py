@@ -138,7 +138,7 @@ def test_the_coefficient_is_that_of_scipy_on_stored_bars(there: Platform, capsys
     run_features(asked)
     document = json.loads(capsys.readouterr().out)
     (sheet,) = document["sheets"]
-    assert (sheet["measured"], document["symbols"]) == ("between symbols", symbols)
+    assert (sheet["across"], document["symbols"]) == (True, symbols)
     manager = FeatureManager(DeepSource(there.warehouse, END), END)
     bars = manager.window(symbols, "60m", ["rate_of_change_12"], BEGIN + timedelta(days=3), END)
     paid = manager.source.funding(symbols, BEGIN, END)
@@ -217,7 +217,7 @@ def test_without_deep_history_the_traded_symbols_are_measured(
 ) -> None:
     run_features(Request("rsi_14", None, "BTC-USDT", "5m", Span(AS_OF, days=6), as_json=True))
     document = json.loads(capsys.readouterr().out)
-    assert document["sheets"][0]["measured"] == "in time"
+    assert document["sheets"][0]["across"] is False
     assert document["symbols"] == ["BTC-USDT"]
     run_features(Request("rsi_14", None, None, "60m", Span(AS_OF, days=6)))
     assert "BTC-USDT, ETH-USDT of the traded symbols on 60m" in capsys.readouterr().out
