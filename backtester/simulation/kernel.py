@@ -732,9 +732,8 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
             mark_w = w
             if marked:
                 mark_w = s * (_f8(lane[MARK_LOW], t) if s > 0.0 else _f8(lane[MARK_HIGH], t))
-            ratchet = best if entered and not favourable else max(best, b)
-            trailed = entered and distance < np.inf and b > best
-            if w <= max(stop, max(best, b) - distance) or b >= target or mark_w <= liquidation or trailed:
+            ratchet = max(best, b)
+            if w <= max(stop, ratchet - distance) or b >= target or mark_w <= liquidation or entered:
                 reason, price, differs = _inside(
                     s * o, w, b, mark_w, stop, trail, best, distance, liquidation, target, entered, favourable
                 )
@@ -750,7 +749,7 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                         )  # fmt: skip
                     if complete and (entered or finer != 0 or reason in (0, BY_TRAIL)):
                         reason, price = finer, level
-                    if complete and entered:
+                    if entered and (complete or not favourable):
                         ratchet = reached
                     if unsure:
                         out[S_UNRESOLVED] += 1.0
