@@ -22,7 +22,7 @@ from typing import Final
 import typer
 
 from blofin_assets.cli.session import open_session
-from blofin_assets.shared.code_version import PROJECT
+from blofin_assets.shared.code_version import root_file
 from blofin_resources.errors import BlofinError
 from blofin_resources.processes import exclusive_for_life
 from blofin_resources.settings import Settings, variables
@@ -33,7 +33,7 @@ DAEMON: Final = "daemon"
 HOST: Final = "127.0.0.1"
 """The UI has no passwords: it listens on this machine only, for local browsers and proxies."""
 
-_WORKSPACE: Final = ["-w", str(PROJECT / "workspace.yaml")]
+_WORKSPACE: Final = ["-w", str(root_file("workspace.yaml"))]
 
 _LAST_PORT: Final = 65_535
 

@@ -17,7 +17,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from blofin_assets.cli.guard import Guard
-from blofin_assets.shared.code_version import PROJECT
+from blofin_assets.shared.code_version import root_file
 
 _POLL_MILLISECONDS: Final = 2000
 """Polling interval of the pages, as in Dagster's own command."""
@@ -40,7 +40,7 @@ def run(listening: socket.socket, urls: list[str]) -> None:
     """Serve until stopped, on the instance of `DAGSTER_HOME`, loopback names and further addresses."""
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(*_DATABASE)
-        target = WorkspaceFileTarget([str(PROJECT / "workspace.yaml")])
+        target = WorkspaceFileTarget([str(root_file("workspace.yaml"))])
         with WorkspaceProcessContext(
             instance,
             version=__version__,

@@ -14,7 +14,7 @@ from typing import Final
 
 import dagster as dg
 
-from blofin_assets.shared.code_version import PROJECT
+from blofin_assets.shared.code_version import root_file
 from blofin_resources.processes import HOST, PID, PROCESS_START, is_gone
 
 _UNFINISHED: Final = [
@@ -32,7 +32,7 @@ def prepare_home(warehouse: Path) -> Path:
     """
     home = warehouse.resolve() / ".dagster"
     home.mkdir(parents=True, exist_ok=True)
-    source, target = PROJECT / "dagster.yaml", home / "dagster.yaml"
+    source, target = root_file("dagster.yaml"), home / "dagster.yaml"
     if not target.exists() or target.read_bytes() != source.read_bytes():
         partial = target.with_suffix(f".{os.getpid()}")
         shutil.copyfile(source, partial)

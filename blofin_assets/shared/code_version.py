@@ -1,16 +1,19 @@
 """The code version of a result: a short hash of the project's files and of the libraries that compute.
 
-Belongs here: the files and libraries that the hash covers. Does not belong here: versions of strategies, models and
-features, which are hashes of their own code.
+Belongs here: where the project's files are, and which files and libraries the hash covers. Does not belong here:
+versions of strategies, models and features, which are hashes of their own code.
 """
 
 import hashlib
+import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
+_INSTALLED: Final = Path(sys.prefix) / "share" / "blofin"
+"""Where a wheel puts the files of the project's root."""
 
 _PACKAGES: Final = (
     "features", "backtester", "strategies", "model_zoo", "blofin_resources", "blofin_assets", "warehouse/schema",
@@ -21,6 +24,11 @@ _LIBRARIES: Final = (
     "duckdb", "lightgbm", "numba", "numpy", "optuna", "polars", "scikit-learn", "scipy", "torch",
 )  # fmt: skip
 """Libraries whose versions may change a number."""
+
+
+def root_file(name: str) -> Path:
+    """Return the path of a file of the project's root, of a checkout or as installed from a wheel."""
+    return PROJECT / name if (PROJECT / name).exists() else _INSTALLED / name
 
 
 @cache

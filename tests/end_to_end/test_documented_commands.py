@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
-from blofin_assets.scheduling.instance import PROJECT
+from blofin_assets.shared.code_version import PROJECT
 from blofin_resources.settings import Settings, variables
 from strategies.registry import load_books, load_library
 

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from support.platform import Platform
 
-from blofin_assets.scheduling.instance import PROJECT
+from blofin_assets.shared.code_version import PROJECT
 
 EXAMPLES: Final = PROJECT / "examples"
 

@@ -24,8 +24,8 @@ from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
 from blofin_assets.definitions import build_defs
 from blofin_assets.health import Item, collect_health
-from blofin_assets.scheduling.instance import PROJECT
 from blofin_assets.shared.cadences import CADENCES, REPORT
+from blofin_assets.shared.code_version import PROJECT
 from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.cycle_events import mark_done
 from blofin_resources.dagster_resources import AS_OF_TAG

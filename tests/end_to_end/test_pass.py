@@ -24,11 +24,11 @@ from blofin_assets.cli.session import Session, open_session
 from blofin_assets.definitions import build_defs
 from blofin_assets.reporting.report import new_since
 from blofin_assets.scheduling.conductor import MAX_ATTEMPTS
-from blofin_assets.scheduling.instance import PROJECT
 from blofin_assets.scheduling.plan import Plan
 from blofin_assets.scheduling.runner import CONSOLE, LOCATION, execute
 from blofin_assets.shared.asset import STEP_TAG
 from blofin_assets.shared.cadences import CADENCES, DRIFT, FORWARD, MARKET_DATA, ML_CYCLE, REPORT, STRATEGY_CYCLE
+from blofin_assets.shared.code_version import PROJECT
 from blofin_assets.shared.coverage import _require_bars
 from blofin_assets.shared.partitions import two_days
 from blofin_resources.dagster_resources import ClockResource

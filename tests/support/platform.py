@@ -21,10 +21,11 @@ from blofin_assets.definitions import build_defs, build_resources
 from blofin_assets.reporting import ReportData, collect
 from blofin_assets.reporting.section import Section
 from blofin_assets.reporting.sections import SECTIONS
-from blofin_assets.scheduling.instance import PROJECT, prepare_home
+from blofin_assets.scheduling.instance import prepare_home
 from blofin_assets.scheduling.plan import Plan, plan
 from blofin_assets.scheduling.progress import WarehouseProgress
 from blofin_assets.scheduling.runner import Outcome, console, execute
+from blofin_assets.shared.code_version import PROJECT
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
 
