@@ -89,7 +89,7 @@ def run_features(request: Request) -> None:
     session = open_session()
     registry = known_features(session.warehouse, *([] if written is None else [written]))
     names = names_of(registry, request.name or "") if written is None else [written.pattern]
-    title = request.name or str(request.file)
+    title = request.name or (request.file.name if request.file else "")
     found = feature_market(session, registry, request.symbols, request.timeframe, request.span)
     if written is not None and text is not None:
         _tried(text, written, registry, found, request.file)

@@ -1,11 +1,13 @@
-"""A platform after one pass that commands find as a user's."""
+"""Platforms that commands find as a user's: one after a pass, one with deep history."""
 
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from support.command import found_by_commands
-from support.platform import Platform
+from support.platform import Platform, platforms
+from support.sample_universe import store_universe
 
 
 @pytest.fixture
@@ -21,3 +23,12 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A warehouse with six weeks of the universe's hours."""
+    with platforms(tmp_path_factory.mktemp("deep")) as make:
+        platform = make(universe="top:8", market="sample:edge")
+        store_universe(platform.warehouse, datetime(2026, 2, 1, tzinfo=UTC), "edge")
+        yield platform

@@ -2,16 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import polars as pl
 import pytest
 from support.command import blofin, refused
-from support.platform import AS_OF, Platform, platforms
-from support.sample_universe import store_universe
+from support.platform import AS_OF, Platform
 
 from blofin_assets.shared.deep_market import deep_market
 from blofin_assets.shared.vocabulary import Kind
@@ -19,7 +16,6 @@ from strategies import compile_book, load_books
 
 pytestmark = pytest.mark.slow
 
-BEGIN = datetime(2026, 2, 1, tzinfo=UTC)
 WEEKLY = '''class Weekly(Book):
     """Buys what rose.
 
@@ -33,15 +29,6 @@ WEEKLY = '''class Weekly(Book):
     def weigh(self, f):
         return Weights(rank_by=f["{read}"], long=0.3, short=0.3)
 '''
-
-
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A warehouse with six weeks of the universe's hours."""
-    with platforms(tmp_path_factory.mktemp("deep")) as make:
-        platform = make(universe="top:8", market="sample:edge")
-        store_universe(platform.warehouse, BEGIN, "edge")
-        yield platform
 
 
 def backtest(platform: Platform, *arguments: str) -> CompletedProcess[str]:

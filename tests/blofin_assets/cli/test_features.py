@@ -1,7 +1,6 @@
 """`blofin features` as a user meets it: the list, tear sheets of features, groups and texts, and what is refused."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,44 +9,25 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from support.browser import look
 from support.command import blofin, refused
-from support.platform import AS_OF, Platform, platforms
+from support.platform import AS_OF, Platform
 
 from backtester.evaluation.feature_sheet import HORIZONS
+from blofin_assets.cli.feature_names import names_of
 from blofin_assets.cli.features import Request, run_features
 from blofin_assets.cli.features_text import Looked
 from blofin_assets.cli.stored import Span
 from blofin_assets.shared.deep_source import DeepSource
 from blofin_assets.shared.vocabulary import FEATURE
 from blofin_resources.errors import BlofinError
-from blofin_resources.market.deep import DEEP_1D, DEEP_60M, DEEP_FUNDING, store_deep
-from blofin_resources.market.sample import SampleMarket
-from blofin_resources.market.universe import WINDOW, Rule, membership
-from features.bars import TS
 from features.definition import GROUPS
 from features.feature_manager import FeatureManager
+from features.registry import Registry, standard_registry
 
 BEGIN = datetime(2026, 2, 1, tzinfo=UTC)
 END = datetime(2026, 3, 12, tzinfo=UTC)
 ASKED = Request("returns", None, None, "60m", Span(AS_OF))
-
-
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A warehouse with six weeks of the universe's hours."""
-    with platforms(tmp_path_factory.mktemp("deep")) as make:
-        platform = make(universe="top:8", market="sample:edge")
-        source = SampleMarket(seed=7, variant="edge", clock=lambda: AS_OF)
-        old = pl.col("list_time") < BEGIN - timedelta(days=WINDOW)
-        listings = source.listings().filter(old, pl.col("delist_time").is_null()).head(9)
-        for dataset, begin in ((DEEP_1D, BEGIN - timedelta(days=WINDOW)), (DEEP_60M, BEGIN), (DEEP_FUNDING, BEGIN)):
-            store_deep(platform.warehouse, source, dataset, listings, begin, AS_OF, as_of=AS_OF, run_id="test")
-        daily = platform.warehouse.read("SELECT symbol, ts, quote_volume FROM market.deep_1d").cast({"ts": TS})
-        listed = listings.select("symbol", listed="list_time")
-        members = membership(daily, listed, Rule(8), BEGIN.date(), AS_OF.date())
-        with platform.warehouse.transaction("test") as tx:
-            tx.append("market.universe", members)
-        yield platform
 
 
 @pytest.fixture
@@ -100,6 +80,13 @@ def test_a_wrong_name_or_text_is_answered_before_the_warehouse_is_opened(
     Path("latin.txt").write_bytes(b"caf\xe9")
     refused(blofin("features", *changed), *words)
     assert not Path("warehouse").exists()
+
+
+def test_an_empty_group_names_those_that_have_features() -> None:
+    registry = Registry(each for each in standard_registry() if each.group in {"macd", "trend"})
+    with pytest.raises(BlofinError, match="the group regime has no features; those that have some are trend, macd"):
+        names_of(registry, "Regime")
+    assert names_of(registry, "macd") == registry.group("macd")
 
 
 def test_more_looks_need_a_larger_t() -> None:
@@ -222,3 +209,15 @@ def test_without_deep_history_the_traded_symbols_are_measured(
     run_features(Request("rsi_14", None, None, "60m", Span(AS_OF, days=6)))
     assert "BTC-USDT, ETH-USDT of the traded symbols on 60m" in capsys.readouterr().out
     assert tries(here).height == 6 + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1300])
+def test_the_pages_fit_a_phone_and_need_no_network(there: Platform, tmp_path: Path, width: int) -> None:
+    for name in ("rsi_14", "macd"):
+        run_features(Request(name, None, None, "60m", Span(AS_OF, days=20)))
+        page = next((there.settings.warehouse / "backtests").glob(f"feature_{name}_*.html"))
+        seen = look(page.read_text(encoding="utf-8"), tmp_path, width)
+        assert (seen.wide, seen.errors, seen.requests) == ([], [], [])
+        assert seen.scroll <= seen.width
+        assert all(height > 50 for _, height in seen.pictures)
