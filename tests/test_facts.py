@@ -17,9 +17,11 @@ from backtester.evaluation.tear_sheet import ROLLING, WORST
 from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
 from backtester.statistics.plateau import NEAREST
+from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.cli.feature_market import DEEP_DAYS
 from blofin_assets.cli.features_text import SURE
 from blofin_assets.cli.idea import EXPORTED, MOST_POINTS
+from blofin_assets.cli.mcp_server import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT
@@ -86,6 +88,11 @@ FACTS: Final = {
         f"(fewer with less than {WORDS[2 * sheet.QUANTILES]} symbols)",
         f"over {sheet.MAIN_HORIZON} bars, whatever horizon looks best",
         f"exceeds in {100 * SURE:.0f} % of cases",
+    ],
+    "docs/guides/AGENT_GUIDE.md": [
+        f"at most {MOST_ROWS} rows",
+        f"at most {MOST_TEXT:,} characters",
+        f"A look at the last {WORDS[HOLDOUT_LENGTH.days]} days",
     ],
     "ARCHITECTURE.md": [
         f"At most {WORDS[FINALISTS]} finalists reach the holdout",

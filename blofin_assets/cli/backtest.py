@@ -5,7 +5,7 @@ tables of a book (`blofin_assets.cli.backtest_book`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from backtester.evaluation.robustness import Evidence, gather
 from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
-from blofin_assets.cli.backtest_book import backtest_stored_book, book_document, show_book
+from blofin_assets.cli.backtest_book import RanBook, backtest_stored_book, book_document, show_book
 from blofin_assets.cli.backtest_text import Ran, document, show
 from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.export import export
@@ -96,37 +96,111 @@ def run_backtest(request: Request) -> None:
         msg = f"--capital {request.capital:g}: give an amount of quote currency above zero"
         raise BlofinError(msg)
     found = [with_parameters(name, request.params, EXAMPLE) for name in request.names]
+    _check(found, request)
+    session = open_session()
+    if request.as_json:
+        print_json({"backtests": backtest_documents(session, found, request)})
+        return
+    out = Console()
+    for each in _backtests(session, found, request):
+        if isinstance(each, RanBook):
+            show_book(out, each)
+            continue
+        show(out, each.stored, each.ran, DEFAULT_DAYS if request.days is None else request.days)
+        for file in (f"page: {shown_path(each.page)}", *(f"exported: {shown_path(path)}" for path in each.exported)):
+            out.print(file, markup=False, soft_wrap=True)
+
+
+def backtest_documents(session: Session, found: Sequence[Strategy | Book], request: Request) -> list[dict[str, object]]:
+    """Backtest strategies, or a book, as `run_backtest` does, and return a document of each.
+
+    Parameters
+    ----------
+    session : Session
+        Open warehouse; each trial is counted there.
+    found : sequence of Strategy or Book
+        What is run.
+    request : Request
+        Window, costs, capital, leverage, export.
+
+    Returns
+    -------
+    list of dict
+        For `blofin_assets.cli.documents.json_of`.
+
+    Raises
+    ------
+    BlofinError
+        If an argument is wrong.
+    """
+    _check(found, request)
+    return [
+        book_document(each)
+        if isinstance(each, RanBook)
+        else document(each.ran, each.stored.market, each.page, each.exported)
+        for each in _backtests(session, found, request)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """A strategy that was run, and its files."""
+
+    stored: Stored
+    ran: Ran
+    page: Path
+    exported: list[Path]
+
+
+def _check(found: Sequence[Strategy | Book], request: Request) -> None:
+    """Refuse what can be refused before anything is opened."""
     books = [each for each in found if isinstance(each, Book)]
-    if not books:
-        _run_strategies([each for each in found if isinstance(each, Strategy)], request)
-    elif len(found) == 1:
-        _run_book(books[0], request)
-    else:
-        msg = f"{books[0].name} is a book, and {', '.join(request.names)} are several; backtest a book by itself"
+    if books and len(found) > 1:
+        names = ", ".join(each.name for each in found)
+        msg = f"{books[0].name} is a book, and {names} are several; backtest a book by itself"
         raise BlofinError(msg)
+    if books:
+        _check_book(books[0], request)
+    else:
+        _check_strategies([each for each in found if isinstance(each, Strategy)], request)
 
 
-def _run_book(book: Book, request: Request) -> None:
+def _backtests(session: Session, found: Sequence[Strategy | Book], request: Request) -> Iterator[_Done | RanBook]:
+    """Run what was checked, one after the other."""
+    strategies = [each for each in found if isinstance(each, Strategy)]
+    yield from (_run_book(session, each, request) for each in found if isinstance(each, Book))
+    if not strategies:
+        return
+    each_on = [chosen_timeframes(request.timeframes, strategy) for strategy in strategies]
+    span = Span(request.as_of, request.start, request.end, request.days)
+    every = tuple(name for name in TIMEFRAMES if any(name in chosen for chosen in each_on))
+    stored = stored_window(session, request.symbols, every, span, days=DEFAULT_DAYS)
+    for strategy, timeframes in zip(strategies, each_on, strict=True):
+        ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
+        path = _write(stored, ran, timeframes, request)
+        exported = [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts)
+        yield _Done(stored, ran, path, exported)
+
+
+def _check_book(book: Book, request: Request) -> None:
     _refuse(
         {"--symbols": request.symbols, "--timeframes": request.timeframes, "--leverage": request.leverage},
         f"{book.name} is a book: it trades its universe on {book.timeframe}, with its own leverage",
     )
     strategies_alone = {"--maker": request.maker, "--impact": request.impact, "--export": request.folder}
     _refuse(strategies_alone, f"{book.name} is a book, and this is of strategies")
-    end = request.as_of if request.end is None else min(request.end, request.as_of)
-    start: datetime | timedelta | None = request.start
     if request.days is not None:
-        _refuse({"--start": start}, "--days is the length of the window")
+        _refuse({"--start": request.start}, "--days is the length of the window")
         if request.days < 1:
             msg = f"--days {request.days}: give at least one day"
             raise BlofinError(msg)
-        start = timedelta(days=request.days)
+
+
+def _run_book(session: Session, book: Book, request: Request) -> RanBook:
+    end = request.as_of if request.end is None else min(request.end, request.as_of)
+    start = request.start if request.days is None else timedelta(days=request.days)
     capital = DEFAULT_CAPITAL if request.capital is None else request.capital
-    ran = backtest_stored_book(open_session(), book, start, end, capital, RUN_ID, request.costs())
-    if request.as_json:
-        print_json({"backtests": [book_document(ran)]})
-    else:
-        show_book(Console(), ran)
+    return backtest_stored_book(session, book, start, end, capital, RUN_ID, request.costs())
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:
@@ -186,7 +260,7 @@ class Levered:
         return self.inner.signals(frame).with_columns(pl.lit(self.leverage).alias("leverage"))
 
 
-def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
+def _check_strategies(strategies: Sequence[Strategy], request: Request) -> None:
     names = [strategy.name for strategy in strategies]
     if len(set(names)) < len(names):
         msg = f"{', '.join(names)}: one is named twice; name each once, or compare versions with blofin compare"
@@ -198,25 +272,8 @@ def _run_strategies(strategies: Sequence[Strategy], request: Request) -> None:
         msg = f"--leverage {request.leverage:g}: give {low:g} to {high:g}"
         raise BlofinError(msg)
     request.costs()  # a rate that cannot be is refused before anything is read
-    each_on = [chosen_timeframes(request.timeframes, strategy) for strategy in strategies]
-    session = open_session()
-    span = Span(request.as_of, request.start, request.end, request.days)
-    every = tuple(name for name in TIMEFRAMES if any(name in chosen for chosen in each_on))
-    stored = stored_window(session, request.symbols, every, span, days=DEFAULT_DAYS)
-    out = Console()
-    documents = []
-    for strategy, timeframes in zip(strategies, each_on, strict=True):
-        ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
-        path = _write(stored, ran, timeframes, request)
-        exported = [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts)
-        if request.as_json:
-            documents.append(document(ran, stored.market, path, exported))
-        else:
-            show(out, stored, ran, DEFAULT_DAYS if request.days is None else request.days)
-            for file in (f"page: {shown_path(path)}", *(f"exported: {shown_path(each)}" for each in exported)):
-                out.print(file, markup=False, soft_wrap=True)
-    if request.as_json:
-        print_json({"backtests": documents})
+    for strategy in strategies:
+        chosen_timeframes(request.timeframes, strategy)
 
 
 def run_stored(

@@ -175,6 +175,14 @@ def sql(
     run_sql(query, as_json=as_json)
 
 
+@app.command(epilog="For example: claude mcp add blofin -- /path/to/.venv/bin/blofin mcp")
+def mcp() -> None:
+    """Serve the warehouse and counted backtests to programs, by the Model Context Protocol over stdio."""
+    from blofin_assets.cli.mcp_server import serve
+
+    serve()
+
+
 @app.command(epilog="For example: blofin status --json")
 def status(
     as_json: Json = False,

@@ -122,7 +122,7 @@ def _answer(warehouse: Warehouse, text: str) -> str:
     return for_terminal(_listed(found) if listed else _shown(found))
 
 
-def asked(warehouse: Warehouse, text: str) -> pl.DataFrame:
+def asked(warehouse: Warehouse, text: str, most: int | None = None) -> pl.DataFrame:
     """Return the rows of a statement, or of a command of the prompt that lists or describes.
 
     Parameters
@@ -131,6 +131,13 @@ def asked(warehouse: Warehouse, text: str) -> pl.DataFrame:
         Open for reading.
     text : str
         As typed.
+    most : int, optional
+        The first rows of a statement alone, so many.
+
+    Returns
+    -------
+    DataFrame
+        Of the statement's columns; `name`, `kind` and `comment` of what is listed.
 
     Raises
     ------
@@ -141,7 +148,7 @@ def asked(warehouse: Warehouse, text: str) -> pl.DataFrame:
     try:
         if _word(text) == "tables":
             return tables(warehouse)
-        return warehouse.read(text) if of is None else described(warehouse, of[1])
+        return warehouse.read(text, most=most) if of is None else described(warehouse, of[1])
     except BlofinError as error:
         if isinstance(error.__cause__, duckdb.Error):
             raise BlofinError(str(error.__cause__).strip()) from None

@@ -177,7 +177,9 @@ class Warehouse:
         return cursor
 
     @_sql.interruptible()
-    def read(self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None) -> pl.DataFrame:
+    def read(
+        self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None, *, most: int | None = None
+    ) -> pl.DataFrame:
         """Return the rows of a query.
 
         Parameters
@@ -186,6 +188,8 @@ class Warehouse:
             One query; tables as `schema.table`.
         params : sequence or dict, optional
             Values for `?`, or for `$name`.
+        most : int, optional
+            The first rows alone, so many; further ones are never held in memory.
 
         Returns
         -------
@@ -203,7 +207,7 @@ class Warehouse:
             if self._sealed:
                 _queries.require_query(cursor, sql)
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            return _frame(cursor.execute(sql, params or []))
+            return _frame(cursor.execute(sql, params or []), most)
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
@@ -654,7 +658,7 @@ class Warehouse:
         return tuple(found["columns"].item()) if found.height else ()
 
 
-def _frame(result: DuckDBPyConnection | None) -> pl.DataFrame:
+def _frame(result: DuckDBPyConnection | None, most: int | None = None) -> pl.DataFrame:
     """Return the rows of an executed statement; an empty frame without columns for a comment or an empty text."""
     if result is None:
         return pl.DataFrame()
@@ -663,7 +667,18 @@ def _frame(result: DuckDBPyConnection | None) -> pl.DataFrame:
         if _UNHELD.search(_QUOTED.sub("", str(kind))):
             msg = f"column {name} is of type {kind}, which a table cannot hold; cast it: ...::VARCHAR"
             raise WarehouseError(msg)
-    return result.pl()
+    return result.pl() if most is None else _first_rows(result, most)
+
+
+def _first_rows(result: DuckDBPyConnection, most: int) -> pl.DataFrame:
+    """Return the first rows of a result, which is computed only as far as they need."""
+    reader = result.to_arrow_reader(most)
+    parts = [pl.DataFrame(reader.schema.empty_table())]
+    for batch in reader:
+        parts.append(pl.DataFrame(batch))
+        if sum(part.height for part in parts) >= most:
+            break
+    return pl.concat(parts).head(most)
 
 
 @contextmanager

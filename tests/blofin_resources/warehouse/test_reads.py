@@ -247,3 +247,15 @@ def test_a_type_that_no_frame_holds_is_refused_with_the_way_out(
 def test_a_name_within_a_type_is_none(history: tuple[Warehouse, FrameSource]) -> None:
     frame = history[0].read("""SELECT 'a'::ENUM('a', 'x INTERVAL y') AS e, {'UNION': 1} AS s""")
     assert frame.width == 2
+
+
+@pytest.mark.parametrize("most", [1, 700, 2_048, 5_000])
+def test_the_first_rows_of_a_query_are_those_of_the_whole(history: tuple[Warehouse, FrameSource], most: int) -> None:
+    sql = "SELECT *, [minutes] AS listed, {'a': close} AS held, NULL AS none FROM market.candles_1m ORDER BY symbol, ts"
+    whole = history[0].read(sql)
+    assert whole.height == 4_500
+    assert history[0].read(sql, most=most).equals(whole.head(most))
+    assert history[0].read("SELECT ts FROM market.candles_1m WHERE false", most=most).schema == {
+        "ts": whole["ts"].dtype
+    }
+    assert history[0].read("SELECT range AS n FROM range(10000000000)", most=most)["n"].to_list() == list(range(most))
