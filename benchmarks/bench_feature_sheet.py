@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from backtester.evaluation.feature_sheet import HORIZONS, alike, feature_sheet, forward_returns, on_rows, sampled_rows
+from backtester.evaluation.feature_sheet import HORIZONS, alike, feature_sheet, forward_returns, on_rows, sampled
 from backtester.feature_page import feature_page
 from backtester.simulation.book_market import BookMarket
 from features import STANDARD_SET, compute
@@ -58,7 +58,7 @@ def seconds(call: Callable[[], object]) -> float:
 def main() -> None:
     candles, funding = frames()
     market = BookMarket.from_frames(candles, "60m", funding=funding)
-    rows = sampled_rows(HOURS, SYMBOLS)
+    rows, symbols = sampled(market)
     values = market.dense(compute(candles, [NAME], funding, timeframe="60m"), NAME)
 
     def measured() -> object:
@@ -66,7 +66,7 @@ def main() -> None:
         return feature_sheet(NAME, values, market, forward)
 
     def standard() -> pl.DataFrame:
-        chunks = (market.symbols[first : first + 8] for first in range(0, SYMBOLS, 8))  # as the command does
+        chunks = (symbols[first : first + 8] for first in range(0, len(symbols), 8))  # as the command does
         frames = (
             compute(candles.filter(pl.col("symbol").is_in(chunk)), STANDARD_SET, funding, timeframe="60m")
             for chunk in chunks

@@ -87,6 +87,7 @@ FACTS: Final = {
         f"{WORDS[sheet.QUANTILES].capitalize()} groups by value",
         f"(fewer with less than {WORDS[2 * sheet.QUANTILES]} symbols)",
         f"over {sheet.MAIN_HORIZON} bars, whatever horizon looks best",
+        f"measured on {WORDS[sheet.SAMPLED_SYMBOLS]} symbols at most",
         f"exceeds in {100 * SURE:.0f} % of cases",
     ],
     "docs/guides/AGENT_GUIDE.md": [

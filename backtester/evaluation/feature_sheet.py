@@ -48,6 +48,8 @@ LEVELS: Final = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 BINS: Final = 40
 SAMPLED: Final = 15_000
 """Values of each feature from which correlations between features are measured, at equally spaced times."""
+SAMPLED_SYMBOLS: Final = 12
+"""Symbols on which they are: computing the whole standard set of all would take most of the time of a tear sheet."""
 _DAY: Final = timedelta(days=1)
 _CHANGES: Final = 1e-12
 
@@ -253,7 +255,7 @@ def alike(values: FloatArray, others: Mapping[str, FloatArray], *, across: bool)
     Parameters
     ----------
     values : ndarray of shape (n_times, n_symbols)
-        Of the feature, at the times of `sampled_rows`.
+        Of the feature, at the times and symbols of `sampled`.
     others : mapping of str to ndarray of shape (n_times, n_symbols)
         Of other features at the same times.
     across : bool
@@ -274,9 +276,11 @@ def alike(values: FloatArray, others: Mapping[str, FloatArray], *, across: bool)
     return frame.sort(pl.col("correlation").abs(), "name", descending=[True, False], nulls_last=True)
 
 
-def sampled_rows(bars: int, symbols: int) -> slice:
-    """Return equally spaced rows of a market that hold about `SAMPLED` values of a feature."""
-    return slice(0, bars, max(1, bars * symbols // SAMPLED))
+def sampled(market: BookMarket) -> tuple[slice, tuple[str, ...]]:
+    """Return equally spaced rows and symbols of a market that hold about `SAMPLED` values of a feature."""
+    symbols = market.symbols[:: -(-len(market.symbols) // SAMPLED_SYMBOLS)]
+    bars = len(market.ts)
+    return slice(0, bars, max(1, bars * len(symbols) // SAMPLED)), symbols
 
 
 def on_rows(
@@ -293,7 +297,7 @@ def on_rows(
     names : sequence of str
         Features.
     rows : slice
-        From the first row, by a step, as `sampled_rows` gives it.
+        From the first row, by a step, as `sampled` gives it.
 
     Returns
     -------

@@ -83,7 +83,9 @@ class FeatureMarket:
         times = f"{self.start:%Y-%m-%d %H:%M} to {self.window.end:%Y-%m-%d %H:%M} UTC"
         return f"{times} · {named} of the {self.where} on {self.market.timeframe} · {market_name(self.session)}"
 
-    def columns(self, names: Sequence[str], rows: slice) -> dict[str, FloatArray]:
+    def columns(
+        self, names: Sequence[str], rows: slice = slice(None), symbols: Sequence[str] | None = None
+    ) -> dict[str, FloatArray]:
         """Return features at some bars.
 
         Parameters
@@ -91,7 +93,9 @@ class FeatureMarket:
         names : sequence of str
             Features and candle columns, each once.
         rows : slice
-            From the first bar, by a step.
+            From the first bar, by a step; all where omitted.
+        symbols : sequence of str, optional
+            Those computed; the others are unknown.
 
         Returns
         -------
@@ -99,7 +103,8 @@ class FeatureMarket:
             NaN where unknown; truth values as 0 and 1.
         """
         market = self.market
-        chunks = (market.symbols[first : first + _AT_ONCE] for first in range(0, len(market.symbols), _AT_ONCE))
+        chosen = market.symbols if symbols is None else symbols
+        chunks = (chosen[first : first + _AT_ONCE] for first in range(0, len(chosen), _AT_ONCE))
         frames = (self.manager.window(chunk, market.timeframe, names, self.start, self.window.end) for chunk in chunks)
         return on_rows(frames, market, names, rows)
 

@@ -20,7 +20,7 @@ from backtester.evaluation.feature_sheet import (
     feature_sheet,
     forward_returns,
     horizons_in,
-    sampled_rows,
+    sampled,
 )
 from backtester.feature_page import feature_page, group_page
 from blofin_assets.cli.documents import print_json
@@ -146,7 +146,7 @@ def _measure(
     forward = {each: forward_returns(market, each) for each in horizons_in(len(market.ts))}
     sheets, left_out = [], []
     for name in names:
-        values = found.columns([name], slice(None))[name]
+        values = found.columns([name])[name]
         try:
             sheets.append(feature_sheet(name, values, market, forward))
         except ValueError as error:
@@ -183,7 +183,7 @@ def _finish_group(
     found: FeatureMarket, sheets: Sequence[FeatureSheet], title: str, looked: Looked, about: str
 ) -> Finished:
     del about  # of one feature
-    values = found.columns([sheet.name for sheet in sheets], _sampled(found))
+    values = found.columns([sheet.name for sheet in sheets], *sampled(found.market))
     matrix = {sheet.name: dict(alike(values[sheet.name], values, across=sheet.across).iter_rows()) for sheet in sheets}
     said = said_of_group(sheets, looked)
     page = group_page(title, sheets, matrix, said=said, window=found.told(), notes=found.notes)
@@ -195,15 +195,11 @@ def _finish_feature(
 ) -> Finished:
     (sheet,) = sheets
     others = [name for name in STANDARD_SET if name != sheet.name]
-    values = found.columns([sheet.name, *others], _sampled(found))
+    values = found.columns([sheet.name, *others], *sampled(found.market))
     like = alike(values.pop(sheet.name), values, across=sheet.across)
     said = said_of_feature(sheet, looked)
     page = feature_page(title, sheet, like, about=about, said=said, window=found.told(), notes=found.notes)
     return said, page, {"about": about, "alike": like}
-
-
-def _sampled(found: FeatureMarket) -> slice:
-    return sampled_rows(len(found.market.ts), len(found.market.symbols))
 
 
 def _window_document(found: FeatureMarket, looked: Looked, sheets: Sequence[FeatureSheet]) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _horizons(sheet: FeatureSheet) -> Table:
                 ),
             ),
         )  # fmt: skip
-    table.caption = "book long one end, short the other: % of a leg a day; turns of a leg a day"
+    table.caption = "book long one end, short the other: % of a leg and turns a day"
     return table
 
 

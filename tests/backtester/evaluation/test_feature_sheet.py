@@ -14,7 +14,7 @@ from backtester.evaluation.feature_sheet import (
     feature_sheet,
     forward_returns,
     horizons_in,
-    sampled_rows,
+    sampled,
 )
 from backtester.simulation.book_market import BookMarket
 from backtester.simulation.costs import Costs
@@ -197,8 +197,9 @@ def test_horizons_and_samples_fit_their_window() -> None:
     assert horizons_in(8760) == (1, 4, 12, 24, 72, 168)
     assert horizons_in(100) == (1, 4)
     assert horizons_in(3) == (1,)
-    assert len(range(*sampled_rows(8760, 30).indices(8760))) == pytest.approx(500, rel=0.05)
-    assert sampled_rows(400, 1) == slice(0, 400, 1)
+    assert sampled(drawn(1).market) == (slice(0, 400, 1), drawn(1).market.symbols)
+    rows, symbols = sampled(drawn(5, 30, ends=0.0).market)
+    assert (rows, symbols[:2], len(symbols)) == (slice(0, 400, 1), ("S00-USDT", "S03-USDT"), 10)
 
 
 def noise_sheet(seed: int) -> FeatureSheet:
