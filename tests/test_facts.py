@@ -18,10 +18,10 @@ from backtester.statistics import choosing, drift, e_process
 from backtester.statistics.overfitting import SUPPORTED
 from backtester.statistics.plateau import NEAREST
 from backtester.statistics.windows import HOLDOUT_LENGTH
+from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.feature_market import DEEP_DAYS
 from blofin_assets.cli.features_text import SURE
 from blofin_assets.cli.idea import EXPORTED, MOST_POINTS
-from blofin_assets.cli.mcp_server import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT

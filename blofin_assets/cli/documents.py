@@ -1,7 +1,8 @@
-"""`--json`: what a command prints, as one JSON document on the standard output.
+"""`--json`: what a command prints, as one JSON document on the standard output, and what `blofin mcp` answers.
 
-Belongs here: values as JSON has them, and printing them. Does not belong here: which values a command shows (its own
-module), numbers of a report, which are rounded (`blofin_assets.shared.json_values`).
+Belongs here: values as JSON has them, printing them, and cutting what is too long for an answer. Does not belong here:
+which values a command shows (its own module), numbers of a report, which are rounded
+(`blofin_assets.shared.json_values`).
 
 A command that is asked for JSON prints nothing else there: progress goes to the standard error (`console`).
 """
@@ -11,12 +12,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import typer
 from rich.console import Console
+
+MOST_ROWS: Final = 500
+"""Most rows in an answer to a program."""
+MOST_TEXT: Final = 60_000
+"""Most characters in an answer to a program, as JSON."""
 
 
 def json_of(value: Any) -> Any:
@@ -76,3 +82,32 @@ def print_json(document: object) -> None:
 def console(*, as_json: bool) -> Console:
     """Return where progress is shown: the standard output, or the standard error beside a document."""
     return Console(stderr=as_json)
+
+
+def bounded(document: Mapping[str, object], cut: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a document as JSON has it, at most `MOST_TEXT` long: the longest parts lose their end, and `cut` says so.
+
+    Parameters
+    ----------
+    document : dict of str to object
+        As for `json_of`.
+    cut : dict of str to str, optional
+        What was cut before.
+
+    Returns
+    -------
+    dict of str to value
+    """
+    found: dict[str, Any] = json_of(document)
+    lost = dict(cut or {})
+    whole = {name: len(value) for name, value in found.items() if isinstance(value, list)}
+    while len(json.dumps(found)) > MOST_TEXT:
+        longest = max(found, key=lambda name: len(json.dumps(found[name])))
+        value = found[longest]
+        if isinstance(value, list) and len(value) > 1:
+            found[longest] = value[: len(value) // 2]
+            lost[longest] = f"the first {len(found[longest])} of {whole[longest]}"
+        else:
+            lost[longest] = f"left out: {len(json.dumps(value)):,} characters"
+            found[longest] = None
+    return {**found, "cut": lost} if lost else found

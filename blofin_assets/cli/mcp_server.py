@@ -22,7 +22,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 from blofin_assets.cli.backtest import Request, backtest_documents
-from blofin_assets.cli.documents import json_of
+from blofin_assets.cli.documents import MOST_ROWS, bounded
 from blofin_assets.cli.loading import loaded
 from blofin_assets.cli.session import Session, open_session
 from blofin_assets.cli.sql import asked, described, rows_of, tables
@@ -35,10 +35,6 @@ from strategies.language.strategy import Strategy
 from strategies.llm.language_reference import book_reference, feature_reference, language_reference
 from strategies.untrusted.compiler import compile_any
 
-MOST_ROWS: Final = 500
-"""Most rows of a query."""
-MOST_TEXT: Final = 60_000
-"""Most characters of an answer, as JSON."""
 LONG: Final = 4_000
 """Characters above which a part of a report is told by its length, until it is asked for."""
 
@@ -182,35 +178,6 @@ class Desk:
         with self._alone():
             found = compile_any(text, "text")
             return _backtested(self._session, found, parameters, (symbols, timeframes), (days, start, end))
-
-
-def bounded(document: Mapping[str, object], cut: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return a document as JSON has it, at most `MOST_TEXT` long: the longest parts lose their end, and `cut` says so.
-
-    Parameters
-    ----------
-    document : dict of str to object
-        As for `json_of`.
-    cut : dict of str to str, optional
-        What was cut before.
-
-    Returns
-    -------
-    dict of str to value
-    """
-    found: dict[str, Any] = json_of(document)
-    lost = dict(cut or {})
-    whole = {name: len(value) for name, value in found.items() if isinstance(value, list)}
-    while len(json.dumps(found)) > MOST_TEXT:
-        longest = max(found, key=lambda name: len(json.dumps(found[name])))
-        value = found[longest]
-        if isinstance(value, list) and len(value) > 1:
-            found[longest] = value[: len(value) // 2]
-            lost[longest] = f"the first {len(found[longest])} of {whole[longest]}"
-        else:
-            lost[longest] = f"left out: {len(json.dumps(value)):,} characters"
-            found[longest] = None
-    return {**found, "cut": lost} if lost else found
 
 
 def _checked(rows: int) -> int:

@@ -16,10 +16,10 @@ from support.platform import AS_OF, SMALL, Platform
 from support.warehouses import new_warehouse
 from typer.main import get_command
 
-from blofin_assets.cli.documents import json_of, print_json
+from blofin_assets.cli.documents import MOST_TEXT, bounded, json_of, print_json
 from blofin_assets.cli.main import app
 
-WITHOUT_A_TABLE = {"step", "ui", "daemon"}
+WITHOUT_A_TABLE = {"step", "mcp", "ui", "daemon"}
 THIRD = 1.0 / 3.0
 
 
@@ -86,6 +86,19 @@ def test_what_json_has_nothing_for_is_told_in_what_it_has(capsys: pytest.Capture
         "code": "\x1b[31m",
     }
     assert json_of(None) is None
+
+
+def test_what_is_too_long_is_cut_and_says_so() -> None:
+    rows = [{"number": number, "text": "x" * 100} for number in range(2_000)]
+    found = bounded({"rows": rows, "one": 1}, {"before": "yes"})
+    assert len(json.dumps(found)) < MOST_TEXT + 500
+    assert found["rows"] == rows[: len(found["rows"])]
+    assert found["cut"] == {"before": "yes", "rows": f"the first {len(found['rows'])} of 2000"}
+    assert bounded({"cell": ["y" * MOST_TEXT]}) == {
+        "cell": None,
+        "cut": {"cell": f"left out: {MOST_TEXT + 4:,} characters"},
+    }
+    assert bounded({"small": float("nan")}) == {"small": None}
 
 
 def test_rows_of_a_query_are_a_document(tmp_path: Path) -> None:

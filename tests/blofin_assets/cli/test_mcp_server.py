@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, TextIO
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters, stdio_client
 from support.platform import AS_OF, SMALL, Platform
 from support.warehouses import new_warehouse
 
-from blofin_assets.cli.mcp_server import MOST_ROWS, MOST_TEXT, bounded
+from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
+
+pytestmark = pytest.mark.slow
 
 BLOFIN = Path(sys.executable).with_name("blofin")
 
@@ -45,6 +46,8 @@ class Answer(NamedTuple):
 
 def talk(warehouse: Path, *calls: tuple[str, dict[str, Any]], **settings: str) -> tuple[list[Answer], list[str]]:
     """Start the server, call tools one after the other, and return their answers and the names of all tools."""
+    from mcp import Client, StdioServerParameters, stdio_client  # noqa: PLC0415 - every worker collects this file
+
     parameters = StdioServerParameters(
         command=str(BLOFIN), args=["mcp"], env={"BLOFIN_WAREHOUSE": str(warehouse), **settings}, cwd=Path.cwd()
     )
@@ -77,26 +80,12 @@ def tries(platform: Platform) -> int:
     return int(platform.warehouse.read("SELECT count(*) FROM research.trials WHERE author = 'user'").item())
 
 
-def test_what_is_too_long_is_cut_and_says_so() -> None:
-    rows = [{"number": number, "text": "x" * 100} for number in range(2_000)]
-    found = bounded({"rows": rows, "one": 1}, {"before": "yes"})
-    assert len(json.dumps(found)) < MOST_TEXT + 500
-    assert found["rows"] == rows[: len(found["rows"])]
-    assert found["cut"] == {"before": "yes", "rows": f"the first {len(found['rows'])} of 2000"}
-    assert bounded({"cell": ["y" * MOST_TEXT]}) == {
-        "cell": None,
-        "cut": {"cell": f"left out: {MOST_TEXT + 4:,} characters"},
-    }
-    assert bounded({"small": float("nan")}) == {"small": None}
-
-
 def test_other_commands_do_not_load_the_protocol() -> None:
     loaded = "import sys, blofin_assets.cli.main, blofin_assets.cli.sql; print('mcp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-@pytest.mark.slow
 def test_tables_queries_ranks_and_reports_are_read_and_nothing_is_written(done: Platform) -> None:
     folder, before = done.settings.warehouse, tries(done)
     many = "SELECT * FROM range(1000000000) AS numbers(number)"
@@ -150,7 +139,6 @@ def test_tables_queries_ranks_and_reports_are_read_and_nothing_is_written(done: 
     assert not Path("stolen.csv").exists()
 
 
-@pytest.mark.slow
 def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_executed(done: Platform) -> None:
     folder, settings, before = done.settings.warehouse, settings_of(done), tries(done)
     window = {"start": "2026-03-03", "end": "2026-03-12"}
@@ -193,13 +181,11 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
     assert "Traceback" not in Path("stderr.log").read_text(encoding="utf-8"), "each is an error that was foreseen"
 
 
-@pytest.mark.slow
 def test_without_a_warehouse_each_call_says_how_to_get_one(tmp_path: Path) -> None:
     (answer,), _ = talk(tmp_path / "none", ("list_tables", {}))
     assert "make one with: blofin run" in answer.error
 
 
-@pytest.mark.slow
 def test_the_standard_output_carries_the_protocol_alone(tmp_path: Path) -> None:
     new_warehouse(tmp_path / "w").close()
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
