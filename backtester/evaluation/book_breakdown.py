@@ -18,6 +18,7 @@ from backtester.simulation import book_kernel as kernel
 from backtester.simulation.bar_arrays import from_micros, full_hours, to_micros
 from backtester.simulation.books import BookResult, Tranche
 from backtester.statistics.metrics import bars_per_year, fall
+from backtester.statistics.overfitting import episodes_of
 from features.array_types import BoolArray, FloatArray, IntArray
 from features.bars import bar_length
 
@@ -233,6 +234,19 @@ def on_fixed_capital(evaluation: BookEvaluation) -> FixedCapital:
         sharpe_se=metrics["sharpe_se"],
         score=metrics["score"],
         **paid,
+    )
+
+
+def book_episodes(evaluation: BookEvaluation) -> FloatArray:
+    """Return the results of a book's independent episodes of trades, of shape (n_episodes,)."""
+    return episodes_of(
+        evaluation.result.trades.select(
+            "entry_ts",
+            "exit_ts",
+            pl.lit(evaluation.result.market.timeframe).alias("timeframe"),
+            pl.col("reason").alias("exit_reason"),
+            pl.col("net").alias("pnl"),
+        )
     )
 
 

@@ -84,7 +84,7 @@ def backtest(
     epilog="For example: blofin sweep ema_crossover --param fast=5:15:1 --param slow=20:60:5 --days 10",
 )
 def sweep(
-    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
+    strategy: Annotated[str, typer.Argument(help="A strategy or book of the library, or a .py file of one.")],
     param: Annotated[
         list[str] | None, typer.Option(help="A range, name=low:high:step; or name=number, fixed; repeatable.")
     ] = None,
@@ -118,7 +118,7 @@ def sweep(
     epilog="For example: blofin walk-forward ema_crossover --train 10d --test 5d --timeframes 60m",
 )
 def walk_forward(
-    strategy: Annotated[str, typer.Argument(help="A strategy of the library, or a .py file of one.")],
+    strategy: Annotated[str, typer.Argument(help="A strategy or book of the library, or a .py file of one.")],
     train: Annotated[str, typer.Option(help="Length of each training window, such as 90d, 36h, 4w.")] = "90d",
     test: Annotated[str, typer.Option(help="Length of each test after it.")] = "30d",
     anchored: Annotated[bool, typer.Option("--anchored", help="Train on everything before each test.")] = False,
@@ -158,9 +158,7 @@ def compare(
     ],
     symbols: Symbols = None,
     timeframes: Timeframes = None,
-    days: Annotated[
-        int | None, typer.Option(help="Length of the window.", show_default="45; of books alone, all that is stored")
-    ] = None,
+    days: BenchDays = None,
     as_of: AsOf = None,
     start: Start = None,
     end: End = None,

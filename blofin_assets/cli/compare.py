@@ -6,7 +6,7 @@ Belongs here: arguments, the tables, the sentences, the file. Does not belong he
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -37,7 +37,7 @@ from blofin_assets.cli.stored import (
     stored_window,
     window_text,
 )
-from blofin_assets.cli.stored_books import StoredBooks, first_decision, last_common, stored_books
+from blofin_assets.cli.stored_books import StoredBooks, first_decision, last_common, stored_books, stored_books_of
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import pooled_of, row_id
 from blofin_assets.shared.book_rows import BookRun
@@ -128,9 +128,7 @@ def _ground(
     span = asked.span
     if not each_on:
         check_span(span)
-        end = span.as_of if span.end is None else min(span.end, span.as_of)
-        length = None if span.days is None else timedelta(days=span.days)
-        return _Ground(None, stored_books(session, books, length or span.start, end))
+        return _Ground(None, stored_books_of(session, books, span))
     every = tuple(name for name in TIMEFRAMES if any(name in chosen for chosen in each_on.values()))
     stored = stored_window(session, asked.symbols, every, span, days=DEFAULT_DAYS)
     if not books:

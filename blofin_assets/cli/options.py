@@ -16,7 +16,10 @@ Symbols = Annotated[str | None, typer.Option(help="Comma-separated list.", show_
 Timeframes = Annotated[
     str | None, typer.Option(help="Comma-separated list, such as 15m,60m,4h.", show_default="its own")
 ]
-BenchDays = Annotated[int | None, typer.Option("--days", help="Length of the window.", show_default="45")]
+BenchDays = Annotated[
+    int | None,
+    typer.Option("--days", help="Length of the window.", show_default="45; of books alone, all that is stored"),
+]
 Start = Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")]
 End = Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]

@@ -5,16 +5,26 @@ deep history (`blofin_assets.shared.deep_market`), windows of lanes (`blofin_ass
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice, product
 from typing import Final
 
 import polars as pl
 
+from backtester.evaluation.book_breakdown import book_episodes
 from backtester.simulation.book_kernel import FEWEST
+from backtester.statistics.overfitting import LAGS, SharpeEvidence, sharpe_evidence, sharpe_se_newey_west
 from backtester.statistics.windows import Window
 from blofin_assets.cli.session import Session
-from blofin_assets.shared.book_rows import BookRun, book_trial_rows
+from blofin_assets.cli.stored import Span, check_span
+from blofin_assets.shared.book_rows import (
+    BookRun,
+    book_trial_rows,
+    hourly_book_returns,
+    zero_cost_returns,
+)
 from blofin_assets.shared.deep_market import DeepMarket, shared_market, stored_until
 from blofin_assets.shared.trial_ledger import count_trials
 from blofin_assets.shared.vocabulary import Author, Kind
@@ -25,6 +35,8 @@ from strategies.language.book import Book
 
 _LATE: Final = 2
 """Rebalances after which a first decision is told as late."""
+_CORNERS: Final = 256
+"""Most corners of a grid that are looked at."""
 _RESOLUTION: Final = timedelta(microseconds=1)
 
 
@@ -106,6 +118,79 @@ def stored_books(
         for name, market in markets.items()
     }
     return StoredBooks(session, Window(first, last), whole)
+
+
+def stored_books_of(session: Session, books: Sequence[Book], span: Span) -> StoredBooks:
+    """Read the stored universe for books over the window of a command's options.
+
+    Parameters
+    ----------
+    session, books
+        As for `stored_books`.
+    span : Span
+        The options.
+
+    Returns
+    -------
+    StoredBooks
+        As of `stored_books`.
+    """
+    end = span.as_of if span.end is None else min(span.end, span.as_of)
+    return stored_books(session, books, span.start if span.days is None else timedelta(days=span.days), end)
+
+
+def check_of_book(book: Book, symbols: str | None, timeframes: str | None, span: Span) -> None:
+    """Refuse options that make no sense for a book, before anything is opened.
+
+    Parameters
+    ----------
+    book : Book
+        What will run.
+    symbols, timeframes : str, optional
+        As typed: these are of strategies.
+    span : Span
+        Options of the window.
+
+    Raises
+    ------
+    BlofinError
+        If one is given, or the window is malformed.
+    """
+    for option, value in (("--symbols", symbols), ("--timeframes", timeframes)):
+        if value is not None:
+            msg = f"{option}: {book.name} is a book: it trades its universe on {book.timeframe}; leave it out"
+            raise BlofinError(msg)
+    check_span(span)
+
+
+def corners(book: Book, values: Mapping[str, Sequence[float]]) -> list[Book]:
+    """Return a book, and its versions at the ends of ranges: what the slowest needs, all need at most.
+
+    Parameters
+    ----------
+    book : Book
+        As it is written.
+    values : dict of str to sequence of float
+        Of its parameters, ascending.
+
+    Returns
+    -------
+    list of Book
+        Those that can be; the book itself first.
+    """
+    found = [book]
+    ends = [dict.fromkeys((each[0], each[-1])) for each in values.values()]
+    for corner in islice(product(*ends), _CORNERS):
+        with suppress(ValueError):  # a corner that cannot be needs nothing
+            found.append(book.with_parameters(**dict(zip(values, corner, strict=True))))
+    return found
+
+
+def book_luck(run: BookRun, tries: int) -> SharpeEvidence:
+    """Return the evidence of a book's Sharpe ratio with the number of trials."""
+    error = sharpe_se_newey_west(zero_cost_returns(run), LAGS)
+    episodes = book_episodes(run.evaluation)
+    return sharpe_evidence(hourly_book_returns(run.evaluation), episodes, tries, () if error is None else (error,))
 
 
 def last_common(store: Warehouse, books: Sequence[Book], end: datetime) -> datetime:

@@ -5,9 +5,9 @@ Belongs here: arguments, the table, the sentences, the trials, the file. Does no
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from rich import box
@@ -17,31 +17,46 @@ from rich.table import Table
 from backtester.evaluation.pooling import FEW_TRADES
 from backtester.statistics.overfitting import SharpeEvidence, sharpe_evidence
 from backtester.statistics.plateau import Plateau, nearest, neighbours_on_grid, plateau
+from backtester.statistics.windows import Window
 from backtester.sweep_page import sweep_page
 from blofin_assets.cli.documents import print_json
 from blofin_assets.cli.idea import Range, check_names, idea_of, ranges, refuse_large
 from blofin_assets.cli.loading import loaded
-from blofin_assets.cli.session import open_session
+from blofin_assets.cli.session import Session, open_session
 from blofin_assets.cli.stored import (
     DEFAULT_DAYS,
     Span,
     Stored,
     chosen_timeframes,
+    market_name,
+    page_path,
     progress,
     say,
     shown_path,
     stored_window,
+    window_text,
+)
+from blofin_assets.cli.stored_books import (
+    StoredBooks,
+    book_luck,
+    check_of_book,
+    corners,
+    stored_books_of,
 )
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id, swept_rows
+from blofin_assets.shared.book_rows import BookRun
+from blofin_assets.shared.deep_market import DeepMarket
 from blofin_assets.shared.trial_ledger import Configuration, count_seen
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
+from features.array_types import IntArray
+from features.bars import Timeframe
 from strategies.language.book import Book
 from strategies.language.strategy import Strategy
 from strategies.language.values import LanguageError
 from strategies.search.panel import Panel
-from strategies.search.sweep import Axis, Swept, grid, sobol, step_of, sweep
+from strategies.search.sweep import Axis, Swept, grid, sobol, step_of, sweep, sweep_book
 
 RUN_ID: Final = "blofin sweep"
 """`run_id` of the trials' rows: this is no Dagster run."""
@@ -79,31 +94,126 @@ def run_sweep(request: Request) -> None:
     idea = idea_of(request.strategy, EXAMPLE)
     asked = ranges(idea, request.params, grid=request.points is None)
     strategy = loaded(request.strategy, EXAMPLE)
-    if isinstance(strategy, Book):
-        one = f"blofin backtest {strategy.name} --param {asked[0].name}={asked[0].low:g}"
-        msg = f"{strategy.name} is a book, and a sweep runs strategies; try one value: {one}"
-        raise BlofinError(msg)
     check_names(idea, [each.name for each in asked], list(strategy.parameters))
     axes = _axes(strategy, asked)
     if request.points is None:
         refuse_large(int(np.prod([len(axis.values) for axis in axes])))
-    timeframes = tuple(each for each in chosen_timeframes(request.timeframes, strategy) if each in strategy.timeframes)
-    session = open_session()
-    stored = stored_window(session, request.symbols, timeframes, request.span, days=DEFAULT_DAYS)
-    places = grid(axes) if request.points is None else sobol(axes, request.points, session.settings.seed)
-    panel = Panel.read(stored.manager, stored.symbols, stored.window, timeframes=timeframes, rules=stored.rules)
+    ground: _Lanes | _Universe
+    if isinstance(strategy, Book):
+        check_of_book(strategy, request.symbols, request.timeframes, request.span)
+        ground = _Universe.of(open_session(), strategy, axes, request)
+    else:
+        timeframes = chosen_timeframes(request.timeframes, strategy)
+        ground = _Lanes.of(open_session(), strategy, timeframes, request)
+    places = grid(axes) if request.points is None else sobol(axes, request.points, ground.session.settings.seed)
     began = time.perf_counter()
     with progress("points", len(places)) as advance:
-        swept = sweep(panel, strategy, axes, places, ran=advance)
+        swept = ground.run(axes, places, advance)
     seconds = time.perf_counter() - began
     if not len(swept.frame):
         reasons = "; ".join(list(swept.refused)[:1])
         msg = f"none of the {len(places):,} points can be run: {reasons}"
         raise BlofinError(msg)
-    _finish(stored, panel, strategy, swept, seconds, request)
+    _finish(ground, swept, seconds, request)
 
 
-def _axes(strategy: Strategy, asked: Sequence[Range]) -> list[Axis]:
+@dataclass(frozen=True, eq=False)
+class _Lanes:
+    """Stored lanes, on which the points of a strategy run."""
+
+    strategy: Strategy
+    stored: Stored
+    panel: Panel
+
+    @classmethod
+    def of(cls, session: Session, strategy: Strategy, chosen: Sequence[Timeframe], request: Request) -> Self:
+        timeframes = tuple(each for each in chosen if each in strategy.timeframes)
+        stored = stored_window(session, request.symbols, timeframes, request.span, days=DEFAULT_DAYS)
+        panel = Panel.read(stored.manager, stored.symbols, stored.window, timeframes=timeframes, rules=stored.rules)
+        return cls(strategy, stored, panel)
+
+    @property
+    def session(self) -> Session:
+        return self.stored.session
+
+    @property
+    def window(self) -> Window:
+        return self.panel.window
+
+    @property
+    def lanes(self) -> list[str]:
+        return [f"{symbol}:{timeframe}" for symbol, timeframe in self.panel.lanes]
+
+    @property
+    def tried(self) -> Configuration:
+        return (Kind.STRATEGY.value, self.strategy.name, "", ",".join(sorted(self.lanes)))
+
+    def told(self) -> str:
+        window = self.window
+        return self.stored.told(window.start, window.end, (timeframe for _, timeframe in self.panel.lanes))
+
+    def notes(self) -> list[str]:
+        return [*self.stored.kept_out, *self.stored.late(self.window.start)]
+
+    def run(self, axes: Sequence[Axis], places: IntArray, ran: Callable[[int], object]) -> Swept:
+        return sweep(self.panel, self.strategy, axes, places, ran=ran)
+
+    def luck(self, values: Mapping[str, float], tries: int) -> SharpeEvidence:
+        run = self.panel.run(self.strategy.with_parameters(**values), evidence=True)
+        errors = () if run.gross_se is None else (run.gross_se,)
+        assert run.episodes is not None  # noqa: S101 - evidence was asked for
+        return sharpe_evidence(run.pooled.present_returns, run.episodes, tries, errors)
+
+
+@dataclass(frozen=True, eq=False)
+class _Universe:
+    """The stored universe, on which the points of a book run."""
+
+    strategy: Book
+    stored: StoredBooks
+
+    @classmethod
+    def of(cls, session: Session, book: Book, axes: Sequence[Axis], request: Request) -> Self:
+        return cls(
+            book, stored_books_of(session, corners(book, {axis.name: axis.values for axis in axes}), request.span)
+        )
+
+    @property
+    def session(self) -> Session:
+        return self.stored.session
+
+    @property
+    def window(self) -> Window:
+        return self.stored.window
+
+    @property
+    def lanes(self) -> list[str]:
+        return [self.tried[3]]
+
+    @property
+    def tried(self) -> Configuration:
+        return (Kind.BOOK.value, self.strategy.name, "", f"{self.session.settings.universe} {self.strategy.timeframe}")
+
+    @property
+    def _market(self) -> DeepMarket:
+        return self.stored.markets[self.strategy.timeframe]
+
+    def told(self) -> str:
+        return f"{window_text(self.window.start, self.window.end)} · {self.stored.told()}"
+
+    def notes(self) -> list[str]:
+        return self.stored.notes()
+
+    def run(self, axes: Sequence[Axis], places: IntArray, ran: Callable[[int], object]) -> Swept:
+        return sweep_book(self._market.prepared, self.strategy, axes, places, start=self.window.start, ran=ran)
+
+    def luck(self, values: Mapping[str, float], tries: int) -> SharpeEvidence:
+        book = self.strategy.with_parameters(**values)
+        found = self._market.prepared.backtest(book, start=self.window.start)
+        return book_luck(BookRun(book, self._market, found, self.session.settings.universe), tries)
+
+
+def _axes(strategy: Strategy | Book, asked: Sequence[Range]) -> list[Axis]:
     """Return the axes, those with several values first; refuse values that a parameter cannot take."""
     declared = strategy.ranges()
     axes = []
@@ -119,19 +229,16 @@ def _axes(strategy: Strategy, asked: Sequence[Range]) -> list[Axis]:
     return sorted(axes, key=lambda axis: len(axis.values) == 1)
 
 
-def _finish(stored: Stored, panel: Panel, strategy: Strategy, swept: Swept, seconds: float, request: Request) -> None:
-    whole_grid = request.points is None
+def _finish(ground: _Lanes | _Universe, swept: Swept, seconds: float, request: Request) -> None:
+    whole_grid, strategy, market = request.points is None, ground.strategy, market_name(ground.session)
     names = [axis.name for axis in swept.moving]
-    lanes = [f"{symbol}:{timeframe}" for symbol, timeframe in panel.lanes]
-    tried = (Kind.STRATEGY.value, strategy.name, "", ",".join(sorted(lanes)))
-    tries = _count(stored, panel, swept, tried)
+    tries = _count(ground, swept)
     around = _plateau(swept, whole_grid=whole_grid)
-    luck = _luck(panel, strategy, swept, tries)
+    luck = None if swept.best is None else ground.luck(swept.parameters(swept.best), tries)
     said = _said(swept, strategy, around, luck, whole_grid=whole_grid)
-    begin, end = panel.market.start, panel.market.end
-    window = stored.told(begin, end, (timeframe for _, timeframe in panel.lanes))
+    begin, end, window = ground.window.start, ground.window.end, ground.told()
     left_out = (f"{count:,} points left out: {reason}" for reason, count in swept.refused.items())
-    notes = [*stored.kept_out, *left_out, *stored.late(begin)]
+    notes = [*ground.notes(), *left_out]
     page = sweep_page(
         strategy.name,
         swept.frame,
@@ -141,27 +248,29 @@ def _finish(stored: Stored, panel: Panel, strategy: Strategy, swept: Swept, seco
         sharpe=luck,
         whole_grid=whole_grid,
         said=said,
-        window=f"{window} · {stored.market}",
+        window=f"{window} · {market}",
         notes=notes,
     )
-    which = row_id(*tried, begin, [(axis.name, axis.values) for axis in swept.axes], whole_grid, len(swept.frame))[:8]
-    path = write_whole(stored.page(f"{strategy.name}_sweep_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
+    which = row_id(
+        *ground.tried, begin, [(axis.name, axis.values) for axis in swept.axes], whole_grid, len(swept.frame)
+    )[:8]
+    path = write_whole(page_path(ground.session, f"{strategy.name}_sweep_{end:%Y%m%dT%H%MZ}_{which}.html"), page)
     if request.as_json:
-        told = {"market": stored.market, "start": begin, "end": end, "lanes": lanes, "seconds": seconds, "said": said}
+        told = {"market": market, "start": begin, "end": end, "lanes": ground.lanes, "seconds": seconds, "said": said}
         print_json({**_document(strategy, swept, around, luck, tries), **told, "notes": notes, "page": path})
         return
     out = Console()
-    out.print(_table(strategy, swept, stored.market, window))
+    out.print(_table(strategy, swept, market, window))
     rate = f"{60.0 * len(swept.frame) / max(seconds, 1e-9):,.0f} a minute"
     ran = f"{len(swept.frame):,} points, each a trial, in {seconds:.1f} s ({rate})"
     say(out, (ran, *said, *notes, f"page: {shown_path(path)}"))
 
 
-def _count(stored: Stored, panel: Panel, swept: Swept, tried: Configuration) -> int:
+def _count(ground: _Lanes | _Universe, swept: Swept) -> int:
     """Record every point as a trial; return how many configurations were tried on an overlapping window."""
-    store = stored.session.warehouse
-    window = panel.market.start, panel.market.end
-    rows = swept_rows(tried, Author.USER, window[1], store.snapshot_id(), window, swept.frame)
+    store = ground.session.warehouse
+    window = ground.window.start, ground.window.end
+    rows = swept_rows(ground.tried, Author.USER, window[1], store.snapshot_id(), window, swept.frame)
     with store.transaction(RUN_ID) as tx:
         tx.append("research.trials", rows, key=["id"])
     return count_seen(store, *window)
@@ -177,18 +286,8 @@ def _plateau(swept: Swept, *, whole_grid: bool) -> Plateau | None:
     return plateau(swept.sharpe, around, best, float(swept.frame["sharpe_se"][best]))
 
 
-def _luck(panel: Panel, strategy: Strategy, swept: Swept, tries: int) -> SharpeEvidence | None:
-    """Return the evidence of the best point's Sharpe ratio with the number of trials."""
-    if swept.best is None:
-        return None
-    run = panel.run(strategy.with_parameters(**swept.parameters(swept.best)), evidence=True)
-    errors = () if run.gross_se is None else (run.gross_se,)
-    assert run.episodes is not None  # noqa: S101 - evidence was asked for
-    return sharpe_evidence(run.pooled.present_returns, run.episodes, tries, errors)
-
-
 def _said(
-    swept: Swept, strategy: Strategy, around: Plateau | None, luck: SharpeEvidence | None, *, whole_grid: bool
+    swept: Swept, strategy: Strategy | Book, around: Plateau | None, luck: SharpeEvidence | None, *, whole_grid: bool
 ) -> list[str]:
     best = swept.best
     if best is None or around is None or luck is None:
@@ -217,7 +316,7 @@ def _said(
     return lines
 
 
-def _edges(swept: Swept, strategy: Strategy, best: int) -> list[str]:
+def _edges(swept: Swept, strategy: Strategy | Book, best: int) -> list[str]:
     """Return a line for each range at whose end the best lies, where the parameter may go further."""
     lines = []
     values = swept.parameters(best)
@@ -232,7 +331,7 @@ def _edges(swept: Swept, strategy: Strategy, best: int) -> list[str]:
 
 
 def _document(
-    strategy: Strategy, swept: Swept, around: Plateau | None, luck: SharpeEvidence | None, tries: int
+    strategy: Strategy | Book, swept: Swept, around: Plateau | None, luck: SharpeEvidence | None, tries: int
 ) -> dict[str, object]:
     best = swept.best
     return {
@@ -248,7 +347,7 @@ def _document(
     }
 
 
-def _table(strategy: Strategy, swept: Swept, market: str, window: str) -> Table:
+def _table(strategy: Strategy | Book, swept: Swept, market: str, window: str) -> Table:
     table = Table(title=f"{strategy.name} on the {market} market\n{window}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for axis in swept.moving:
         table.add_column(axis.name, justify="right")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from backtester import Evaluation, LaneResult, PooledResult
+from backtester.evaluation.comparison import HourlyResult
 from backtester.evaluation.standard_metrics import stored
 from blofin_assets.shared.trial_ledger import Configuration, configuration
 from blofin_assets.shared.vocabulary import Purpose
@@ -167,7 +168,7 @@ def trial_row(
     author: str,
     as_of: datetime,
     snapshot: int,
-    pooled: PooledResult,
+    pooled: HourlyResult,
     parameters: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the row of `research.trials` of one configuration on one window.
@@ -178,7 +179,7 @@ def trial_row(
         What was evaluated.
     author, as_of, snapshot
         As in `trial_rows`.
-    pooled : PooledResult
+    pooled : HourlyResult
         Its result; the window is this one's.
     parameters : dict of str to float
         Values in force.

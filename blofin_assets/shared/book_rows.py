@@ -12,12 +12,13 @@ from typing import Final
 
 import polars as pl
 
-from backtester import BookEvaluation
+from backtester import BookEvaluation, Costs
 from backtester.statistics.score import score_terms
 from blofin_assets.shared.backtest_rows import frame_of, row_id, trial_labels
 from blofin_assets.shared.deep_market import DeepMarket
 from blofin_assets.shared.trial_ledger import Configuration
 from blofin_assets.shared.vocabulary import Kind, Purpose
+from features.array_types import FloatArray
 from features.bars import TS
 from strategies.language.book import Book
 
@@ -163,6 +164,21 @@ def book_trial_rows(
             }
         )
     return frame_of(rows)
+
+
+def hourly_book_returns(evaluation: BookEvaluation) -> FloatArray:
+    """Return a book's returns of the hours with bars, of shape (n_hours,)."""
+    returns: FloatArray = evaluation.hourly().slice(1).filter("with_bars")["net_return"].to_numpy()
+    return returns
+
+
+def zero_cost_returns(run: BookRun) -> FloatArray:
+    """Return the hourly returns of a book that pays neither fees nor slippage, of shape (n_hours,)."""
+    free = run.market.prepared.backtest(
+        run.book, start=run.market.start, costs=Costs(taker_fee=0.0, slippage=0.0),
+        capital=run.evaluation.result.capital,
+    )  # fmt: skip
+    return hourly_book_returns(free)
 
 
 def labels(run: BookRun, as_of: datetime) -> list[pl.Expr]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtester import BookEvaluation, Costs, Evaluation, PooledResult
+from backtester import Evaluation, PooledResult
+from backtester.evaluation.book_breakdown import book_episodes
 from backtester.evaluation.robustness import Evidence, gather
 from backtester.evaluation.standard_metrics import EVIDENCE, stored
 from backtester.statistics.metrics import HOURS_PER_YEAR, Moments
@@ -30,7 +31,7 @@ from backtester.statistics.overfitting import (
 )
 from backtester.statistics.seeds import derived_seed
 from blofin_assets.shared.backtest_rows import pooled_of
-from blofin_assets.shared.book_rows import BookRun
+from blofin_assets.shared.book_rows import BookRun, hourly_book_returns, zero_cost_returns
 from blofin_assets.shared.fence import Failed, each_alone, fenced
 from blofin_assets.shared.vocabulary import Kind
 from blofin_assets.strategy_cycle.population import Key
@@ -126,7 +127,7 @@ def book_evidence_rows(
     Ratios rest on hourly returns. There is no random timing of a book, and its market is the equal-weighted average of
     the universe instead of its lanes.
     """
-    gathered = each_alone(runs, _zero_cost_returns)
+    gathered = each_alone(runs, zero_cost_returns)
     errors = [se for _, free in gathered.done if (se := sharpe_se_newey_west(free, LAGS)) is not None]
     hourly = [run.evaluation.hourly().slice(1) for run in runs]
     there = np.any([frame["with_bars"].to_numpy() for frame in hourly], axis=0)
@@ -255,21 +256,6 @@ def _luck(sharpe: SharpeEvidence, risk: OverfittingRisk) -> dict[str, Any]:
     }
 
 
-def _hourly_returns(evaluation: BookEvaluation) -> FloatArray:
-    hours = evaluation.hourly().slice(1)
-    returns: FloatArray = hours.filter("with_bars")["net_return"].to_numpy()
-    return returns
-
-
-def _zero_cost_returns(run: BookRun) -> FloatArray:
-    """Return the hourly returns of a book that pays neither fees nor slippage."""
-    free = run.market.prepared.backtest(
-        run.book, start=run.market.start, costs=Costs(taker_fee=0.0, slippage=0.0),
-        capital=run.evaluation.result.capital,
-    )  # fmt: skip
-    return _hourly_returns(free)
-
-
 def _book_row(
     run: BookRun,
     free: FloatArray,
@@ -278,12 +264,8 @@ def _book_row(
     risk: OverfittingRisk,
     effective: float,
 ) -> dict[str, Any]:
-    trades = run.evaluation.result.trades.select(
-        "entry_ts", "exit_ts", pl.lit(run.book.timeframe).alias("timeframe"), pl.col("reason").alias("exit_reason"),
-        pl.col("net").alias("pnl"),
-    )  # fmt: skip
-    returns = _hourly_returns(run.evaluation)
-    sharpe = sharpe_evidence(returns, episodes_of(trades), trials, errors, effective=effective)
+    episodes = book_episodes(run.evaluation)
+    sharpe = sharpe_evidence(hourly_book_returns(run.evaluation), episodes, trials, errors, effective=effective)
     metrics, (size,) = run.evaluation.metrics(), run.evaluation.capacity((run.evaluation.result.capital,))
     return {
         "name": run.book.name,

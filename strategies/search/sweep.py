@@ -1,4 +1,4 @@
-"""Every point of a grid of parameters, or a sample of it, on one panel.
+"""Every point of a grid of parameters, or a sample of it, on one panel, or of a book on one market.
 
 Belongs here: which points there are, and running them, many in one call of the kernel. Does not belong here: what a
 range may be and how it is typed (`blofin_assets.cli.idea`), who is a neighbour (`backtester.statistics.plateau`), a
@@ -11,18 +11,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
+from backtester.evaluation.book_evaluation import PreparedMarket
 from backtester.evaluation.pooling import PooledResult, pool
 from backtester.evaluation.ranking import best_row
 from backtester.simulation.lanes import Lane, run_arrays
 from features.array_types import FloatArray, IntArray
+from strategies.language.book import Book
 from strategies.language.strategy import Param, Strategy
 from strategies.search.panel import Panel
-from strategies.search.tuning import GRID
+from strategies.search.tuning import GRID, S, Tunable
 
 BATCH: Final = 64
 """Points whose lanes share one call of the kernel."""
@@ -173,8 +176,7 @@ def sweep(
     -----
     Each point gives the numbers of `Panel.run`: no result depends on the points beside it.
     """
-    kinds: dict[str, Any] = {axis.name: pl.Float64 for axis in axes}
-    kinds |= {"version": pl.String, "params": pl.String, **dict.fromkeys(METRICS, pl.Float64), "trades": pl.Int64}
+    kinds = _kinds(axes)
     frames: list[pl.DataFrame] = []
     kept: list[int] = []
     refused: Counter[str] = Counter()
@@ -192,18 +194,77 @@ def sweep(
         rows = []
         for (row, version, _), pooled in zip(versions, _pooled(versions), strict=True):
             kept.append(row)
-            metrics = {name: getattr(pooled, name) for name in METRICS}
-            values = {axis.name: version.parameters[axis.name] for axis in axes}
-            params = json.dumps(version.parameters, sort_keys=True)
-            rows.append({**values, "version": version.version, "params": params, **metrics})
+            rows.append(_point(axes, version, {name: getattr(pooled, name) for name in METRICS}))
         frames.append(pl.DataFrame(rows, schema=kinds))
         ran(len(batch))
     return Swept(tuple(axes), places[kept], pl.concat([pl.DataFrame(schema=kinds), *frames]), dict(refused))
 
 
+def sweep_book(
+    prepared: PreparedMarket,
+    book: Book,
+    axes: Sequence[Axis],
+    places: IntArray,
+    *,
+    start: datetime,
+    ran: Callable[[int], object] = lambda _: None,
+) -> Swept:
+    """Run every point of a book from `start` to the end of a market.
+
+    Parameters
+    ----------
+    prepared : PreparedMarket
+        Of the book's timeframe, from as early as the slowest point needs.
+    book : Book
+        Whose parameters are changed; those on no axis stay as they are.
+    axes, ran
+        As for `sweep`.
+    places : ndarray of shape (n_points, n_axes), int64
+        As for `sweep`.
+    start : datetime
+        Opening time of the first bar that may trade (UTC).
+
+    Returns
+    -------
+    Swept
+        As of `sweep`; each point gives the metrics of `PreparedMarket.backtest`.
+    """
+    rows: list[dict[str, Any]] = []
+    kept: list[int] = []
+    refused: Counter[str] = Counter()
+    for first in range(0, len(places), BATCH):
+        batch = range(first, min(first + BATCH, len(places)))
+        made = dict(_made(book, axes, places, batch, refused))
+        with suppress(ValueError, LookupError):  # each one that cannot be run says so below
+            prepared.columns({name for version in made.values() for name in version.features()})
+        for row, version in made.items():
+            try:
+                metrics = prepared.backtest(version, start=start).metrics()
+            except (ValueError, LookupError) as error:
+                refused[str(error)] += 1
+                continue
+            kept.append(row)
+            rows.append(_point(axes, version, {name: metrics[name] for name in METRICS}))
+        ran(len(batch))
+    return Swept(tuple(axes), places[kept], pl.DataFrame(rows, schema=_kinds(axes)), dict(refused))
+
+
+def _kinds(axes: Sequence[Axis]) -> dict[str, Any]:
+    """Return the schema of `Swept.frame`."""
+    kinds: dict[str, Any] = {axis.name: pl.Float64 for axis in axes}
+    return kinds | {"version": pl.String, "params": pl.String, **dict.fromkeys(METRICS, pl.Float64), "trades": pl.Int64}
+
+
+def _point(axes: Sequence[Axis], version: Tunable, metrics: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return the row of a point."""
+    values = {axis.name: version.parameters[axis.name] for axis in axes}
+    params = json.dumps(version.parameters, sort_keys=True)
+    return {**values, "version": version.version, "params": params, **metrics}
+
+
 def _made(
-    strategy: Strategy, axes: Sequence[Axis], places: IntArray, rows: Iterable[int], refused: Counter[str]
-) -> Iterator[tuple[int, Strategy]]:
+    strategy: S, axes: Sequence[Axis], places: IntArray, rows: Iterable[int], refused: Counter[str]
+) -> Iterator[tuple[int, S]]:
     """Give the versions of some rows; one that cannot be is counted."""
     for row in rows:
         values = {axis.name: axis.values[place] for axis, place in zip(axes, places[row], strict=True)}

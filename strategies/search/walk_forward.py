@@ -11,12 +11,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from backtester.simulation.costs import MarginRules
+from backtester.evaluation.book_breakdown import FixedCapital, book_episodes, on_fixed_capital
+from backtester.evaluation.book_evaluation import PreparedMarket
+from backtester.simulation.costs import Costs, MarginRules
+from backtester.statistics.overfitting import LAGS, sharpe_se_newey_west
 from backtester.statistics.windows import Fold, Window
 from features.array_types import FloatArray, IntArray
 from features.bars import Timeframe
 from features.feature_manager import FeatureManager
+from strategies.language.book import Book
 from strategies.language.strategy import Strategy
+from strategies.search.books.objective import ScoredBook, tune_book
+from strategies.search.books.panel import InSample
 from strategies.search.objective import Scored
 from strategies.search.panel import Panel, PanelRun
 from strategies.search.tuning import tune
@@ -33,24 +39,43 @@ class Step:
     ----------
     fold : Fold
         The two windows.
-    chosen : Strategy
+    chosen : Strategy or Book
         The version with the best objective in training; the one that was given where none was better.
-    train : Scored
+    train : Scored or ScoredBook
         Its result in training.
-    test : PanelRun
+    test : PanelRun or BookTest
         Its result in the test, with episodes.
-    written : PanelRun
+    written : PanelRun or BookTest
         The test's result of the version that was given.
-    tried : tuple of Scored
+    tried : tuple of Scored or ScoredBook
         Every version that was evaluated in training.
     """
 
     fold: Fold
-    chosen: Strategy
-    train: Scored
-    test: PanelRun
-    written: PanelRun
-    tried: tuple[Scored, ...]
+    chosen: Strategy | Book
+    train: Scored | ScoredBook
+    test: "PanelRun | BookTest"
+    written: "PanelRun | BookTest"
+    tried: tuple[Scored | ScoredBook, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BookTest:
+    """A book in one test.
+
+    Attributes
+    ----------
+    pooled : FixedCapital
+        Its result.
+    episodes : ndarray of shape (n_episodes,)
+        Results of the independent episodes of trades.
+    gross_se : float, optional
+        Standard error of the Sharpe ratio of one hour without fees and slippage; null without variance.
+    """
+
+    pooled: FixedCapital
+    episodes: FloatArray
+    gross_se: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +100,7 @@ class Joined:
     episodes: FloatArray
 
     @classmethod
-    def of(cls, tests: Sequence[PanelRun]) -> "Joined":
+    def of(cls, tests: Sequence[PanelRun | BookTest]) -> "Joined":
         """Join tests that follow each other; each starts flat."""
         hours: list[npt.NDArray[np.int64]] = []
         curves: list[FloatArray] = []
@@ -154,6 +179,59 @@ def walk(
         steps.append(Step(fold, best.strategy, best, test, written, tuned.tried))
         done(steps[-1])
     return steps
+
+
+def walk_book(
+    prepared: PreparedMarket,
+    book: Book,
+    folds: Sequence[Fold],
+    *,
+    budget: int,
+    seed: int,
+    done: Callable[[Step], object] = lambda _: None,
+) -> list[Step]:
+    """Tune a book in each training window and run the choice on the test after it.
+
+    Parameters
+    ----------
+    prepared : PreparedMarket
+        Up to the last test's end, from as early as the slowest version needs.
+    book : Book
+        The version as it is written.
+    folds, budget, seed, done
+        As for `walk`; the windows begin and end with full bars.
+
+    Returns
+    -------
+    list of Step
+        In order of time.
+
+    Raises
+    ------
+    ValueError
+        If a window has no bars, or the book cannot be evaluated in it.
+
+    Notes
+    -----
+    No look-ahead: each choice is made on a market that is cut where its test begins. A test begins flat, with scores
+    that earlier bars have warmed up.
+    """
+    steps = []
+    for fold in folds:
+        tuned = tune_book(prepared, fold.train, book, budget=budget, seed=seed)
+        best = tuned.best or tuned.parent
+        test = _book_test(prepared, fold, best.strategy)
+        written = test if best is tuned.parent else _book_test(prepared, fold, book)
+        steps.append(Step(fold, best.strategy, best, test, written, tuned.tried))
+        done(steps[-1])
+    return steps
+
+
+def _book_test(prepared: PreparedMarket, fold: Fold, book: Book) -> BookTest:
+    found = InSample(prepared, fold.test).run(book)
+    free = InSample(prepared, fold.test, costs=Costs(taker_fee=0.0, slippage=0.0)).run(book)
+    error = sharpe_se_newey_west(on_fixed_capital(free).present_returns, LAGS)
+    return BookTest(on_fixed_capital(found), book_episodes(found), error)
 
 
 def _panel(

@@ -11,11 +11,13 @@ missing one.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
+from backtester.evaluation.book_breakdown import FixedCapital, on_fixed_capital
 from backtester.evaluation.book_evaluation import BookEvaluation, PreparedMarket
 from backtester.evaluation.pooling import FEW_TRADES
 from backtester.simulation import book_kernel as kernel
@@ -57,6 +59,11 @@ class ScoredBook:
     def objective(self) -> float:
         """Mean of the folds' scores less its standard error."""
         return mean_less_error(self.folds)
+
+    @cached_property
+    def pooled(self) -> FixedCapital:
+        """The whole window on capital that is the same at the begin of each bar, as strategies are measured."""
+        return on_fixed_capital(self.evaluation)
 
 
 def evaluate_book(in_sample: InSample, book: Book, folds: int = FOLDS) -> ScoredBook:

@@ -4,12 +4,14 @@ import json
 import re
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import polars as pl
 import pytest
 from support.command import blofin, refused
 from support.platform import AS_OF, Platform
 
+from backtester.evaluation.book_breakdown import on_fixed_capital
 from blofin_assets.shared.deep_market import deep_market
 from blofin_assets.shared.vocabulary import Kind
 from strategies import compile_book, load_books
@@ -28,6 +30,22 @@ WEEKLY = '''class Weekly(Book):
 
     def weigh(self, f):
         return Weights(rank_by=f["{read}"], long=0.3, short=0.3)
+'''
+
+QUICK = '''class Quick(Book):
+    """Buys what fell.
+
+    Edge: flows.
+    Fails: often.
+    """
+
+    name = "quick"
+    timeframe, rebalance = "60m", "8h"
+    hours = Param(12, 6, 36)
+    share = Param(0.3, 0.2, 0.5)
+
+    def weigh(self, f):
+        return Weights(rank_by=-f.feature("returns", self.hours), long=self.share, short=self.share)
 '''
 
 
@@ -128,3 +146,61 @@ def test_what_is_read_ends_with_the_window(deep: Platform) -> None:
     rows = len(other)
     assert pl.Series(one[:rows, shared].ravel()).equals(pl.Series(other.ravel()))
     assert pl.Series(other.ravel()).is_finite().any()
+
+
+def bench(platform: Platform, *arguments: str) -> dict[str, Any]:
+    settings = {
+        "BLOFIN_WAREHOUSE": str(platform.settings.warehouse),
+        "BLOFIN_MARKET": platform.settings.market,
+        "BLOFIN_UNIVERSE": platform.settings.universe,
+        "BLOFIN_SYMBOLS": ",".join(platform.settings.symbols),
+    }
+    done = blofin(*arguments, "--json", **settings)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_a_sweep_gives_each_point_of_a_book_the_numbers_that_it_has_alone(deep: Platform) -> None:
+    ranges = ("--param", "hours=12:36:12", "--param", "share=0.2:0.3:0.1")
+    found = bench(deep, "sweep", "short_term_reversal", *ranges, "--days", "9", "--end", "2026-03-12")
+    assert (found["start"][:10], found["end"][:10]) == ("2026-03-03", "2026-03-12")
+    assert len(found["points"]) == 6
+    point = found["points"][3]
+    assert (point["hours"], point["share"]) == (24.0, 0.3)
+    params = ("--param", "hours=24", "--param", "share=0.3")
+    window = ("--start", "2026-03-03", "--end", "2026-03-12")
+    (alone,) = bench(deep, "backtest", "short_term_reversal", *params, *window)["backtests"]
+    same = ("score", "sharpe", "sharpe_se", "trades", "win_rate", "avg_pnl_pct", "total_pnl_pct", "max_drawdown")
+    assert {name: point[name] for name in same} == {name: alone["metrics"][name] for name in same}
+    assert point["version"] == alone["version"]
+    tried = tries(deep).filter(name="short_term_reversal", window_start=AS_OF.replace(day=3))
+    assert set(tried["version"]) >= {each["version"] for each in found["points"]}
+    assert set(tried["lanes"]) == {"top:8 60m"}, "the same configuration, however it was run"
+    assert found["tries"] >= 6
+    text = Path(found["page"]).read_text(encoding="utf-8")
+    assert "universe top:8 on 60m" in text
+
+
+def test_a_walk_chooses_a_book_by_the_past_alone(deep: Platform, tmp_path: Path) -> None:
+    mine = tmp_path / "quick.py"
+    mine.write_text(QUICK, encoding="utf-8")
+    lengths = ("--train", "4d", "--test", "2d", "--budget", "4", "--end", "2026-03-13")
+    found = bench(deep, "walk-forward", str(mine), *lengths, "--start", "2026-03-05")
+    tests = [(each["train_start"][:10], each["start"][:10], each["end"][:10]) for each in found["windows"]]
+    assert tests == [("2026-03-05", "2026-03-09", "2026-03-11"), ("2026-03-07", "2026-03-11", "2026-03-13")]
+    assert found["joined_pct"] == pytest.approx(sum(each["test_pct"] for each in found["windows"]))
+    first = found["windows"][0]
+    version = compile_book(QUICK).with_parameters(**first["parameters"])
+    market = deep_market(deep.warehouse, version, *(AS_OF.replace(day=day) for day in (9, 11)))
+    alone = on_fixed_capital(market.prepared.backtest(version, start=market.start))
+    assert first["test_pct"] == pytest.approx(alone.total_pnl_pct)
+    assert first["trades"] == alone.trades > 0
+    windows = tries(deep).filter(name="quick").group_by("window_start", "window_end").len().sort("window_start")
+    days = [(start.day, end.day) for start, end, _ in windows.rows()]
+    assert days == [(5, 9), (7, 11), (9, 11), (11, 13)]
+    assert windows["len"].to_list()[:2] == [4, 4], "each version that was tried in training"
+    assert "universe top:8 on 60m" in Path(found["page"]).read_text(encoding="utf-8")
+    earlier = bench(deep, "walk-forward", str(mine), *lengths[:-1], "2026-03-11", "--start", "2026-03-05")
+    assert earlier["windows"][0]["parameters"] == first["parameters"], "what came later changed no choice"
+    assert earlier["windows"][0]["test_pct"] == first["test_pct"]

@@ -32,6 +32,8 @@ def test_ranges_are_read_as_typed(idea: Idea) -> None:
     assert found[0].values(5.0) == (5.0, 10.0, 15.0)
     assert found[2].values(0.4) == (1.0, 1.4, 1.8, 2.2)
     assert Range("x", 0.0, 0.3).values(0.1) == (0.0, 0.1, 0.2, 0.3)
+    (two,) = ranges(idea, ["stop_width=0.2:0.3:0.1"], grid=True)
+    assert two.values(0.1) == (0.2, 0.3), "0.3 less 0.2 is a little less than 0.1"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from support.platform import AS_OF, Platform
 from blofin_assets.cli.stored import Span
 from blofin_assets.cli.sweep import Request, run_sweep
 from blofin_resources.errors import BlofinError
-from strategies.registry import load_books
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +82,11 @@ def test_every_point_is_in_the_document_as_the_ledger_has_it(
     [
         ({"params": ["fast=5:50:1"]}, ("parameter fast = 50", "range 5 to 30")),
         ({"params": ["fast=5:6:0.5"]}, ("fast = 5.5 must be a whole number",)),
+        (
+            {"strategy": "funding_carry", "params": ["hours=24:48:24"], "timeframes": "60m"},
+            ("--timeframes", "leave it"),
+        ),
+        ({"strategy": "funding_carry", "params": ["hours=24:48:24"], "timeframes": None}, ("no deep history",)),
         ({"strategy": "funding_carry", "params": ["halflife=1:2:1"]}, ("no parameter halflife",)),
         ({"strategy": "low_volatility", "params": []}, ("nothing to sweep",)),
         ({"span": Span(AS_OF, days=0)}, ("--days 0",)),
@@ -99,10 +103,3 @@ def test_what_is_wrong_is_named(changed: dict[str, object], words: tuple[str, ..
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_book_is_refused_with_the_way_out() -> None:
-    book = next(each for each in load_books() if each.parameters)
-    name, param = next(iter(book.ranges().items()))
-    with pytest.raises(BlofinError, match=f"{book.name} is a book.*blofin backtest {book.name} --param {name}="):
-        run_sweep(replace(ASKED, strategy=book.name, params=[f"{name}={param.low}:{param.high}"]))

@@ -55,7 +55,8 @@ def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
         ({"train": "3"}, ("--train '3' is not a length of time", "90d")),
         ({"test": "0d"}, ("--test '0d' is not a length of time",)),
         ({"params": ["fst=1"]}, ("no parameter fst", "fast")),
-        ({"strategy": "funding_carry"}, ("funding_carry is a book", "blofin backtest funding_carry")),
+        ({"strategy": "funding_carry"}, ("--timeframes", "funding_carry is a book")),
+        ({"strategy": "funding_carry", "timeframes": None, "train": "9d"}, ("no deep history",)),
         ({"span": Span(AS_OF, start=AS_OF.replace(year=2020))}, ("--start 2020", "begin at 2026-03-01")),
     ],
 )

@@ -5,15 +5,18 @@ from itertools import product
 
 import numpy as np
 import pytest
+from support.invented_universe import START as INVENTED
+from support.invented_universe import invented
 
+from backtester.evaluation.book_evaluation import PreparedMarket
 from backtester.resampling import aggregate
 from backtester.statistics.windows import Window
 from blofin_resources.market.registry import open_market
 from features.feature_manager import FeatureManager
 from features.market import Market
-from strategies.registry import LIBRARY, load_file
+from strategies.registry import BOOKS, LIBRARY, load_book, load_file
 from strategies.search.panel import Panel
-from strategies.search.sweep import METRICS, Axis, grid, sobol, step_of, sweep
+from strategies.search.sweep import METRICS, Axis, grid, sobol, step_of, sweep, sweep_book
 
 END = datetime(2025, 6, 12, tzinfo=UTC)
 SYMBOLS = ("BTC-USDT", "SOL-USDT")
@@ -75,3 +78,21 @@ def test_the_best_needs_trades(panel: Panel) -> None:
     assert (best is None) == enough.is_empty()
     if best is not None:
         assert swept.frame["sharpe"][best] == enough["sharpe"].max()
+
+
+def test_each_point_of_a_book_has_the_numbers_that_it_has_alone() -> None:
+    market = invented(800)
+    prepared = PreparedMarket.of("60m", market.candles["60m"], market.funding)
+    book = load_book(BOOKS / "short_term_reversal.py")
+    axes = [Axis("hours", (6.0, 24.0, 1e6)), Axis("share", (0.2, 0.3))]
+    start = INVENTED + timedelta(hours=500)
+    seen: list[int] = []
+    swept = sweep_book(prepared, book, axes, grid(axes), start=start, ran=seen.append)
+    assert sum(swept.refused.values()) == 2
+    assert sum(seen) == 6
+    for row, (hours, share) in enumerate(product((6.0, 24.0), (0.2, 0.3))):
+        version = book.with_parameters(hours=hours, share=share)
+        alone = prepared.backtest(version, start=start).metrics()
+        assert swept.parameters(row) == {"hours": hours, "share": share}
+        assert {name: swept.frame[name][row] for name in METRICS} == {name: alone[name] for name in METRICS}
+    assert len(set(swept.frame["total_pnl_pct"])) == 4
