@@ -12,7 +12,6 @@ from backtester.simulation import kernel
 from backtester.simulation import lanes as lanes_module
 from backtester.simulation.lanes import run_arrays
 
-
 DUST = 1e-9
 """Quantity that rounding leaves of a lost capital: the root of its share would make the last digits visible."""
 
