@@ -5,7 +5,8 @@ Belongs here: the tools, their bounds and their errors. Does not belong here: wh
 
 Nothing is written but the trials of backtests, as the command counts them, and their pages. A text is compiled from the
 allow-list of the language (`strategies.untrusted`) and never executed. The SDK keeps the standard output for the
-protocol: what anything else prints goes to the standard error.
+protocol: what anything else prints goes to the standard error. What a tool needs is imported when it is first called,
+so that a client may ask for a table before the compiler behind the kernels is loaded.
 """
 
 import json
@@ -14,26 +15,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import polars as pl
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
-from blofin_assets.cli.backtest import Request, backtest_documents
 from blofin_assets.cli.documents import MOST_ROWS, bounded
-from blofin_assets.cli.loading import loaded
-from blofin_assets.cli.session import Session, open_session
 from blofin_assets.cli.sql import asked, described, rows_of, tables
 from blofin_assets.cli.times import parse_day, parse_moment
 from blofin_resources.errors import BlofinError
 from blofin_resources.settings import Settings
 from blofin_resources.warehouse import Warehouse
-from strategies.language.book import Book
-from strategies.language.strategy import Strategy
-from strategies.llm.language_reference import book_reference, feature_reference, language_reference
-from strategies.untrusted.compiler import compile_any
+
+if TYPE_CHECKING:
+    from blofin_assets.cli.session import Session
+    from strategies.language.book import Book
+    from strategies.language.strategy import Strategy
 
 LONG: Final = 4_000
 """Characters above which a part of a report is told by its length, until it is asked for."""
@@ -87,8 +86,10 @@ class Desk:
         return Warehouse.open_readonly(settings.warehouse, catalog=settings.catalog)
 
     @cached_property
-    def _session(self) -> Session:
+    def _session(self) -> "Session":
         """The warehouse with its ledger of trials."""
+        from blofin_assets.cli.session import open_session
+
         return open_session()
 
     @contextmanager
@@ -137,6 +138,8 @@ class Desk:
 
     def _language(self, of: Literal["strategies", "books", "features"] = "strategies") -> dict[str, Any]:
         """Tell how the text of a strategy or a book is written, with a whole example, or which features there are."""
+        from strategies.llm.language_reference import book_reference, feature_reference, language_reference
+
         references = {"strategies": language_reference, "books": book_reference, "features": feature_reference}
         with self._alone():
             return bounded({"language": references[of]()})
@@ -175,6 +178,8 @@ class Desk:
 
         The text is compiled from the language's words alone; it is not executed as Python. The rest is as of backtest.
         """
+        from strategies.untrusted.compiler import compile_any
+
         with self._alone():
             found = compile_any(text, "text")
             return _backtested(self._session, found, parameters, (symbols, timeframes), (days, start, end))
@@ -192,8 +197,10 @@ def _first(frame: pl.DataFrame, rows: int) -> dict[str, Any]:
     return bounded({"columns": frame.columns, "rows": rows_of(frame.head(rows))}, more)
 
 
-def _of_library(name: str) -> Strategy | Book:
+def _of_library(name: str) -> "Strategy | Book":
     """Return a strategy or book of the library: files are not read here."""
+    from blofin_assets.cli.loading import loaded
+
     if name.endswith(".py"):
         msg = f"{name!r} is a file; give a name of the library, or the text itself to backtest_text"
         raise BlofinError(msg)
@@ -224,13 +231,15 @@ def _report(store: Warehouse, day: str | None, section: str | None) -> dict[str,
 
 
 def _backtested(
-    session: Session,
-    found: Strategy | Book,
+    session: "Session",
+    found: "Strategy | Book",
     parameters: Mapping[str, float] | None,
     on: tuple[Sequence[str] | None, Sequence[str] | None],
     window: tuple[int | None, str | None, str | None],
 ) -> dict[str, Any]:
     """Backtest what was compiled, as the command does; symbols and timeframes, then days, start and end."""
+    from blofin_assets.cli.backtest import Request, backtest_documents
+
     symbols, timeframes = (None if names is None else ",".join(names) for names in on)
     days, begin, until = window
     start, end = (
