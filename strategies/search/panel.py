@@ -17,7 +17,7 @@ evaluated before.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import RLock
@@ -79,6 +79,9 @@ DEPTH: Final[dict[Timeframe, int]] = {
 more gets it, and the others still get this: a value never depends on the other features."""
 CACHE_BYTES: Final = 768 * 1024 * 1024
 """Bound on the features kept; the longest unused go first."""
+
+ROWS_AT_ONCE: Final = 200_000
+"""Bars of one computation of features: its memory does not grow with the number of symbols."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -538,12 +541,20 @@ class Panel:
             else:
                 found[name, key] = held
         for (timeframe, names), symbols in _by_names(missing).items():
-            for (name, symbol), values in self._computed(timeframe, names, symbols).items():
-                key = (symbol, timeframe)
-                found[name, key] = values
-                if keep:
-                    self._cache.put(("series", name, *key), values)
+            for some in self._few(timeframe, symbols):
+                for (name, symbol), values in self._computed(timeframe, names, some).items():
+                    key = (symbol, timeframe)
+                    found[name, key] = values
+                    if keep:
+                        self._cache.put(("series", name, *key), values)
         return found
+
+    def _few(self, timeframe: Timeframe, symbols: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield symbols in parts that have few enough bars for one computation."""
+        longest = max(self._frames[symbol, timeframe].height for symbol in symbols)
+        size = max(1, ROWS_AT_ONCE // max(longest, 1))
+        for first in range(0, len(symbols), size):
+            yield symbols[first : first + size]
 
     def _computed(
         self, timeframe: Timeframe, names: Sequence[str], symbols: Sequence[str]

@@ -202,6 +202,26 @@ def test_values_do_not_depend_on_what_was_asked_before(manager: FeatureManager) 
                 np.testing.assert_array_equal(other, at_once[key][name])
 
 
+def test_values_do_not_depend_on_how_many_symbols_are_computed_at_once(
+    manager: FeatureManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, rows = ["rsi_14", "sma_1900", "60m:rsi_14", "BTC-USDT:returns_5", "funding_rate"], []
+    together = Panel.read(manager, SYMBOLS, WINDOW)
+    at_once = together.columns(names, together.lanes)
+
+    def counted(candles: pl.DataFrame, *args: object, **options: object) -> pl.DataFrame:
+        rows.append(candles["symbol"].n_unique())
+        return compute(candles, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("strategies.search.panel.compute", counted)
+    monkeypatch.setattr("strategies.search.panel.ROWS_AT_ONCE", 1)
+    alone = Panel.read(manager, SYMBOLS, WINDOW).columns(names, together.lanes)
+    assert set(rows) == {1}
+    for key in together.lanes:
+        for name in names:
+            np.testing.assert_array_equal(alone[key][name], at_once[key][name])
+
+
 def test_a_column_is_computed_once_and_for_the_lanes_asked_alone(
     manager: FeatureManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
