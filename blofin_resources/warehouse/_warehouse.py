@@ -68,6 +68,7 @@ class Warehouse:
         self._past: dict[int, _schema.Past] = {}
 
     @classmethod
+    @_sql.interruptible()
     def open(cls, folder: Path, *, market: str, market_id: str = "", catalog: str | None = None) -> Self:
         """Open a warehouse for reading and writing; create it, or bring its schema up to date, where needed.
 
@@ -108,6 +109,7 @@ class Warehouse:
         return opened
 
     @classmethod
+    @_sql.interruptible()
     def open_readonly(cls, folder: Path, *, catalog: str | None = None, few_rows: bool = False) -> Self:
         """Open an existing warehouse of any market, read-only, for ad-hoc queries.
 
@@ -282,6 +284,7 @@ class Warehouse:
             return None if sql is None else self.read_at(snapshot, sql)
         return self.read_at(snapshot, f"{sql} WHERE run_id IN (SELECT unnest(?))", [sorted(runs)])
 
+    @_sql.interruptible()
     def frozen(self, snapshot: int | None = None) -> Self:
         """Return this warehouse as of a snapshot (default: the current one), read-only; the caller closes it.
 
@@ -443,6 +446,7 @@ class Warehouse:
         finally:
             cursor.close()
 
+    @_sql.interruptible()
     def ensure_features_table(self, timeframe: str, comments: Mapping[str, str]) -> None:
         """Create `features.features_<timeframe>`, or add the columns that it lacks.
 
@@ -463,6 +467,7 @@ class Warehouse:
         finally:
             cursor.close()
 
+    @_sql.interruptible()
     def maintain(
         self,
         *,
@@ -514,6 +519,7 @@ class Warehouse:
         finally:
             cursor.close()
 
+    @_sql.interruptible()
     def copy_from(
         self,
         other: "Warehouse",
@@ -557,6 +563,7 @@ class Warehouse:
         finally:
             cursor.close()
 
+    @_sql.interruptible()
     def storage(self) -> pl.DataFrame:
         """Return what each table takes on disk.
 
@@ -572,6 +579,7 @@ class Warehouse:
         finally:
             cursor.close()
 
+    @_sql.interruptible()
     def bind_instance(self, dagster_home: Path) -> str | None:
         """Tie the warehouse to a Dagster instance, the first that asks.
 
