@@ -5,8 +5,8 @@ Belongs here: the scratch warehouse, running the report's cycles again in it. Do
 
 What is computed again: the strategy and the ML cycle that the report names, and the report. Each cycle gets the market
 as it was in the snapshot that its results name, and of everything else what the report's snapshot holds, less what the
-cycle itself wrote; answers of Claude come from the record. What other runs wrote (earlier cycles, the forward ledger)
-is taken as it is stored.
+cycle itself wrote and the trials of users that came after it; answers of Claude come from the record. What other runs
+wrote (earlier cycles, the forward ledger) is taken as it is stored.
 """
 
 import json
@@ -27,6 +27,7 @@ from blofin_assets.shared.cadences import CADENCES, ML_CYCLE, REPORT, STRATEGY_C
 from blofin_assets.shared.code_version import code_version
 from blofin_assets.shared.coverage import DATASETS, store_bars
 from blofin_assets.shared.differences import Difference, compare_documents, compare_frames
+from blofin_assets.shared.vocabulary import Author
 from blofin_assets.shared.windows import DayWindow
 from blofin_resources.dagster_resources import open_warehouse
 from blofin_resources.errors import BlofinError
@@ -177,6 +178,7 @@ def reproduce(
             on_progress(f"{step.job} {step.first_key}, on the market of snapshot {read}")
             scratch.copy_from(store, read, MARKET)
             complete_younger_datasets(scratch)
+            know_users_trials(store, read_at, scratch)
             outcome = execute(step, defs.resolve_job_def(step.job), instance)
             if outcome.errors:
                 msg = f"{step.job} {step.first_key} fails when it is run again: {'; '.join(outcome.errors)}"
@@ -196,6 +198,25 @@ def reproduce(
     kept = tuple(each for each in differences if not (each.wording or each.rounding))
     reworded = sum(each.wording for each in differences)
     return Reproduction(values, kept, reworded, len(differences) - len(kept) - reworded)
+
+
+def know_users_trials(store: Warehouse, known_at: int, scratch: Warehouse) -> None:
+    """Leave in the scratch ledger the trials of users that a step knew: it counted none that came after it.
+
+    A report that was rebuilt since knows later ones.
+
+    Parameters
+    ----------
+    store : Warehouse
+        The original warehouse.
+    known_at : int
+        Snapshot from which the step read.
+    scratch : Warehouse
+        Where it is repeated.
+    """
+    known = store.read_at(known_at, "SELECT * EXCLUDE (run_id) FROM research.trials WHERE author = ?", [Author.USER])
+    with scratch.transaction("reproduction") as tx:
+        tx.replace("research.trials", known, author=Author.USER)
 
 
 def complete_younger_datasets(scratch: Warehouse) -> None:

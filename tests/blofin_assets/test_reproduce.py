@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from blofin_assets import reproduction
 from blofin_assets.cli.main import app
-from blofin_assets.reproduction import compare_rows, original_of, other_code, reproduce
+from blofin_assets.reproduction import RESULTS, compare_rows, know_users_trials, original_of, other_code, reproduce
 from blofin_assets.shared.code_version import code_version
 from blofin_assets.shared.coverage import DATASETS
 from blofin_assets.shared.differences import Difference, compare_documents
@@ -141,6 +141,26 @@ def test_datasets_that_are_younger_than_a_snapshot_are_completed(tmp_path: Path)
         made = scratch.read("SELECT ts, high, volume FROM market.candles_15m ORDER BY 1").rows()
         assert made == [(AS_OF - timedelta(minutes=each), 2.0, 45.0) for each in (60, 45, 30, 15)]
         assert scratch.read("SELECT count(*) FROM market.candles_5m").item() == 0, "those that it had are left alone"
+
+
+def test_a_cycle_that_is_repeated_counts_no_trial_that_a_user_made_after_it(tmp_path: Path) -> None:
+    def trial(key: str, author: str) -> pl.DataFrame:
+        row = {"id": key, "kind": "strategy", "author": author, "name": "momentum", "version": key}
+        times = dict.fromkeys(("as_of", "window_start", "window_end"), AS_OF)
+        return pl.DataFrame({**row, **times}).with_columns(pl.col(times).cast(TS))
+
+    with new_warehouse(tmp_path / "stored") as store, new_warehouse(tmp_path / "scratch") as scratch:
+        with store.transaction("user") as tx:
+            tx.append("research.trials", trial("before", "user"))
+        known = store.snapshot_id()
+        with store.transaction("user") as tx:
+            tx.append("research.trials", trial("after", "user"))
+        scratch.copy_from(store, store.snapshot_id(), RESULTS)
+        with scratch.transaction("cycle") as tx:
+            tx.append("research.trials", trial("own", "library"))
+        for at, ids in ((known, ["before", "own"]), (store.snapshot_id(), ["after", "before", "own"])):
+            know_users_trials(store, at, scratch)
+            assert scratch.read("SELECT id FROM research.trials ORDER BY id")["id"].to_list() == ids
 
 
 def test_what_a_later_version_added_to_the_report_is_not_compared() -> None:
