@@ -177,9 +177,7 @@ def compare(
     run_compare(Compared(strategy, symbols, timeframes, Span(parse_moment(as_of), begin, until, days), as_json))
 
 
-@app.command(
-    rich_help_panel=PANEL, epilog="For example: blofin features rate_of_change_24 --days 180, or blofin features regime"
-)
+@app.command(rich_help_panel=PANEL, epilog="For example: blofin features rate_of_change_24 --days 180")
 def features(
     name: Annotated[str | None, typer.Argument(help="A feature or a group.", show_default="list all")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with an expression such as zscore(f.rsi_14, 60).")] = None,

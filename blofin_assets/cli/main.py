@@ -175,7 +175,7 @@ def sql(
     run_sql(query, as_json=as_json)
 
 
-@app.command(epilog="For example: claude mcp add blofin -- /path/to/.venv/bin/blofin mcp")
+@app.command(epilog="For example: blofin mcp")
 def mcp() -> None:
     """Serve the warehouse and counted backtests to programs, by the Model Context Protocol over stdio."""
     from blofin_assets.cli.mcp_server import serve

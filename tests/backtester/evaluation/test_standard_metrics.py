@@ -130,6 +130,7 @@ def test_no_module_lists_them_again() -> None:
         "backtester/evaluation/pooling.py",  # where they are computed
         "backtester/evaluation/book_evaluation.py",  # where those of a book are, of one account
         "backtester/evaluation/breakdown.py",  # what is shown of each symbol
+        "backtester/evaluation/book_breakdown.py",  # the same of a book
         "backtester/evaluation/comparison.py",  # costs beside each other
         "backtester/sweep_page.py",  # headings of a point of a sweep
         "backtester/book_page.py",  # those that head the page of a book
