@@ -37,7 +37,7 @@ test: $(READY) ## Lint, types, layers, fast tests
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## The tests that take seconds or minutes each
-	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m 'slow and not long'
 
 test-long: $(READY) ## The tests that run whole cycles many times over: kills, faults of Claude, disturbances
 	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m long

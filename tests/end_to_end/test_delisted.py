@@ -128,7 +128,7 @@ def test_data_that_has_not_come_yet_stops_a_cycle_and_trading_that_ended_does_no
     assert store.funding(["SOL-USDT"], OVER, AS_OF).height == 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_delisted_symbol_ends_its_lanes_and_every_cycle_goes_on(make_platform: Make, tmp_path: Path) -> None:
     folder = archive(tmp_path / "archive", AS_OF + 2 * DAY, SOL=OVER)
     platform = on_archive(make_platform, folder)

@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607 - where it is differs by system
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_is_one_line_and_with_room_the_rows_are_the_same(disk: Path, tmp_path: Path) -> None:
     settings = {f"BLOFIN_{name.upper()}": str(value) for name, value in SMALL.items()}
     environment = {**os.environ, **settings, "BLOFIN_WAREHOUSE": str(disk / "warehouse"), "COLUMNS": "400"}

@@ -62,7 +62,7 @@ def test_kernel_and_reference_make_the_same_trades(seed: int, favourable: bool, 
 
 
 @pytest.mark.parametrize(
-    "cases", [pytest.param(6_000, marks=pytest.mark.slow), pytest.param(20_000, marks=pytest.mark.long)]
+    "cases", [pytest.param(2_000, marks=pytest.mark.slow), pytest.param(20_000, marks=pytest.mark.long)]
 )
 def test_thousands_of_cases_agree(cases: int) -> None:
     for seed in range(cases):

@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 
 from calibration.run_planted_drift import DAYS_AFTER, SURE, model_flagged, tracked
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_reversal_is_found_within_three_nights_in_nine_of_ten_markets() -> None:

@@ -51,7 +51,7 @@ def verdicts(platform: Platform) -> dict[datetime, dict[str, int]]:
     return {row.pop("as_of"): row for row in rows.iter_rows(named=True)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_revision_is_explained_at_every_later_key_and_when_an_earlier_one_is_made_again(begun: Platform) -> None:
     follow(begun, *KEYS[:2])
     revise(begun)

@@ -376,7 +376,7 @@ def test_an_exchange_cut_off_for_six_hours_costs_nothing_once_it_is_back(
     assert live.warehouse.integrity() == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_clock_that_jumps_ahead_and_back_loses_and_doubles_nothing(live: Platform, clock: Clock) -> None:
     good(bring(live, NOON))
     ahead = NOON + 30 * HOUR  # what this machine believes; the exchange is still at noon

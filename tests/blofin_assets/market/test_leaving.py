@@ -35,7 +35,7 @@ def write(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_symbol_that_is_away_for_two_cycles_has_the_tables_of_a_fresh_warehouse(
     make_platform: Make, tmp_path: Path
 ) -> None:

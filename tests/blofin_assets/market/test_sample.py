@@ -46,7 +46,7 @@ def fetched(platform: Platform, run_id: str) -> int:
     return value
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_fetches_what_is_lacking_and_an_earlier_one_takes_nothing_back(platform: Platform) -> None:
     (first,) = platform.run(NOON, (MARKET_DATA,))
     assert fetched(platform, first.run_id) == 2 * int(2.5 * 1440)

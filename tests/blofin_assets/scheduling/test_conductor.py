@@ -136,6 +136,7 @@ def test_after_missed_ticks_every_due_key_is_started_once_and_in_order(platform:
     assert evaluate(platform) is None
 
 
+@pytest.mark.long
 def test_a_month_of_ticks_with_outages_brings_every_cycle_once_and_in_order(platform: Platform) -> None:
     """Real schedules and the real conductor; of a cycle there is but the row that ends it."""
     begin, days = datetime(2026, 3, 5, tzinfo=UTC), 30

@@ -83,7 +83,7 @@ def test_some_of_every_kind_of_change_is_refused_or_harmless(root: Path, tmp_pat
     assert len(found["refused"]) > 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_change_is_refused_or_harmless(root: Path, tmp_path: Path) -> None:
     found = walked(root, tmp_path, count=400, step=1)
     assert len(found["refused"]) > 2_500
