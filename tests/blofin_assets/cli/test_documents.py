@@ -141,7 +141,7 @@ def test_an_import_is_a_document_and_nothing_else(tmp_path: Path) -> None:
     refused(done, "1 of 2 files of the archive were refused")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pass_a_report_and_its_repetition_are_documents(here: Platform) -> None:
     settings = {f"BLOFIN_{name.upper()}": str(value) for name, value in SMALL.items()}
     settings["BLOFIN_WAREHOUSE"] = str(here.settings.warehouse)
