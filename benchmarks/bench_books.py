@@ -37,18 +37,19 @@ NAMES = ("cross_sectional_momentum", "volatility_scaled_momentum", "short_term_r
 RUNS = 15
 
 
-def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+def frames(symbols: int = SYMBOLS, hours: int = HOURS) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return candles and funding of a universe of random walks with a common part."""
     rng = np.random.default_rng(1)
-    times = pl.Series("ts", pl.datetime_range(START, START + timedelta(hours=HOURS - 1), "1h", eager=True)).cast(TS)
-    common = rng.normal(0, 0.004, HOURS)
+    times = pl.Series("ts", pl.datetime_range(START, START + timedelta(hours=hours - 1), "1h", eager=True)).cast(TS)
+    common = rng.normal(0, 0.004, hours)
     candles, payments = [], []
-    for place in range(SYMBOLS):
-        close = rng.uniform(0.1, 500) * np.exp(np.cumsum(common + rng.normal(0, 0.006, HOURS)))
+    for place in range(symbols):
+        close = rng.uniform(0.1, 500) * np.exp(np.cumsum(common + rng.normal(0, 0.006, hours)))
         opens = np.concatenate([close[:1], close[:-1]])
         bars = {
             "symbol": f"S{place:02}-USDT", "ts": times, "open": opens, "high": np.maximum(opens, close) * 1.002,
-            "low": np.minimum(opens, close) * 0.998, "close": close, "volume": 1e4, "quote_volume": 1e4 * close,
-            "contracts": None, "minutes": 60, "origin": "bench", "flag": None,
+            "low": np.minimum(opens, close) * 0.998, "close": close, "volume": rng.lognormal(9, 1, hours),
+            "quote_volume": 1e4 * close, "contracts": None, "minutes": 60, "origin": "bench", "flag": None,
         }  # fmt: skip
         candles.append(pl.DataFrame(bars, schema=CANDLE_SCHEMA))
         rates = rng.normal(1e-4, 1e-4, len(times[::8]))

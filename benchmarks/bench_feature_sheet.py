@@ -7,43 +7,22 @@ stands a plain loop of scipy's rank correlation over the same bars, for one hori
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from bench_books import frames
 from scipy import stats
 
 from backtester.evaluation.feature_sheet import HORIZONS, alike, feature_sheet, forward_returns, on_rows, sampled
 from backtester.feature_page import feature_page
 from backtester.simulation.book_market import BookMarket
 from features import STANDARD_SET, compute
-from features.bars import CANDLE_SCHEMA, FUNDING_SCHEMA, TS
 
 SYMBOLS, HOURS = 30, 365 * 24
-START = datetime(2024, 1, 1, tzinfo=UTC)
 NAME = "rate_of_change_24"
 RUNS = 3
 LIMIT = 10.0
 """Seconds for a tear sheet with its page and likeness to the standard set."""
-
-
-def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
-    rng = np.random.default_rng(1)
-    times = pl.Series("ts", pl.datetime_range(START, START + timedelta(hours=HOURS - 1), "1h", eager=True)).cast(TS)
-    common = rng.normal(0, 0.004, HOURS)
-    candles, payments = [], []
-    for place in range(SYMBOLS):
-        close = rng.uniform(0.1, 500) * np.exp(np.cumsum(common + rng.normal(0, 0.006, HOURS)))
-        opens = np.concatenate([close[:1], close[:-1]])
-        bars = {
-            "symbol": f"S{place:02}-USDT", "ts": times, "open": opens, "high": np.maximum(opens, close) * 1.002,
-            "low": np.minimum(opens, close) * 0.998, "close": close, "volume": rng.lognormal(9, 1, HOURS),
-            "quote_volume": 1e4 * close, "contracts": None, "minutes": 60, "origin": "bench", "flag": None,
-        }  # fmt: skip
-        candles.append(pl.DataFrame(bars, schema=CANDLE_SCHEMA))
-        rates = rng.normal(1e-4, 1e-4, len(times[::8]))
-        payments.append(pl.DataFrame({"symbol": f"S{place:02}-USDT", "ts": times[::8], "rate": rates}, FUNDING_SCHEMA))
-    return pl.concat(candles), pl.concat(payments)
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -56,7 +35,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    candles, funding = frames()
+    candles, funding = frames(SYMBOLS, HOURS)
     market = BookMarket.from_frames(candles, "60m", funding=funding)
     rows, symbols = sampled(market)
     values = market.dense(compute(candles, [NAME], funding, timeframe="60m"), NAME)

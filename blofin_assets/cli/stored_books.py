@@ -25,7 +25,7 @@ from blofin_assets.shared.book_rows import (
     hourly_book_returns,
     zero_cost_returns,
 )
-from blofin_assets.shared.deep_market import DeepMarket, shared_market, stored_until
+from blofin_assets.shared.deep_market import DeepMarket, shared_market, stored_span
 from blofin_assets.shared.trial_ledger import count_trials
 from blofin_assets.shared.vocabulary import Author, Kind
 from blofin_resources.errors import BlofinError
@@ -211,7 +211,7 @@ def last_common(store: Warehouse, books: Sequence[Book], end: datetime) -> datet
         UTC; `end` itself without a book.
     """
     for timeframe in _frames(books):  # the longer ones close where the shorter ones do
-        end = stored_until(store, timeframe, end)
+        _, end = stored_span(store, timeframe, end)
     return end
 
 

@@ -21,7 +21,7 @@ from backtester.forward_ledger import (
     advance,
     replay_of_book,
 )
-from blofin_assets.shared.deep_market import DeepMarket, stored_until
+from blofin_assets.shared.deep_market import DeepMarket, stored_span
 from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
@@ -85,7 +85,7 @@ def advanced_book(
     entries, trades = own.entries.select(*ENTRY_COLUMNS, "as_of"), own.trades.select(*TRADE_COLUMNS, "as_of")
     ledger = Ledger(entries, trades, horizon if isinstance(horizon, datetime) else None)
     try:
-        if until <= start or stored_until(store, book.timeframe, until) <= start:
+        if until <= start or stored_span(store, book.timeframe, until)[1] <= start:
             return none, ""
         market = universe()
         found = market.prepared.backtest(book, start=start)

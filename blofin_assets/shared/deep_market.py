@@ -184,31 +184,6 @@ def _lead(book: Book) -> timedelta:
     return score_lead(book) + bar_length(book.timeframe) * WINDOW
 
 
-def stored_until(store: Warehouse, timeframe: Timeframe, end: datetime) -> datetime:
-    """Return the close of the last stored bar of a timeframe by a time.
-
-    Parameters
-    ----------
-    store : Warehouse
-        Where deep history is.
-    timeframe : Timeframe
-        Of the bars; 4h is made of hours.
-    end : datetime
-        Later bars do not count (UTC).
-
-    Returns
-    -------
-    datetime
-        UTC.
-
-    Raises
-    ------
-    BlofinError
-        If there is none.
-    """
-    return stored_span(store, timeframe, end)[1]
-
-
 def _day_of_enough(members: pl.DataFrame) -> date | None:
     """Return the first day on which enough symbols are members for words that compare them; None without."""
     day = members.group_by("day").len().filter(pl.col("len") >= FEWEST)["day"].min()

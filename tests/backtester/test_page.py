@@ -1,3 +1,4 @@
+import html
 import re
 import xml.etree.ElementTree as ET
 from datetime import timedelta
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from toy import START, SYMBOLS, Broken, Momentum, ToyManager, toy_source
 
-from backtester import evaluate
+from backtester import Costs, evaluate
 from backtester.evaluation.robustness import gather
 from backtester.page import backtest_page
 from backtester.statistics.overfitting import episodes_of, sharpe_evidence
@@ -42,6 +43,26 @@ def test_the_page_shows_the_result_and_needs_no_network() -> None:
     loaded = re.findall(r"(?:src|href)=\"(?!#)([^\"]*)\"", page)
     assert loaded == []
     assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        (Costs(), "slippage 2.0 bp a side; resting orders pay 6.0 bp;"),
+        (
+            Costs(maker_targets=True, impact=0.02),
+            (
+                "slippage 2.0 bp a side, and 200.0 bp times the root of a fill's share of its bar's volume; "
+                "resting orders pay 2.0 bp;"
+            ),
+        ),
+    ],
+)
+def test_the_page_says_by_which_costs_it_was_made(costs: Costs, said: str) -> None:
+    manager = ToyManager(toy_source(2))
+    result = evaluate([Momentum()], manager, SYMBOLS, START, END, costs=costs)[0]
+    page = backtest_page(result, manager.source.candles(SYMBOLS, "5m", None, END))
+    assert said in html.unescape(" ".join(page.split()))
 
 
 def test_a_strategy_that_never_trades_has_a_page_too() -> None:
