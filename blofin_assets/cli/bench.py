@@ -45,7 +45,7 @@ def backtest(
     impact: Annotated[
         float | None,
         typer.Option(
-            help="More slippage: this times the root of a fill's share of its bar's volume.", show_default="0"
+            help="Market impact: this times the root of fill / bar volume, added to slippage.", show_default="0"
         ),
     ] = None,
     capital: Annotated[

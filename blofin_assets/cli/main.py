@@ -222,7 +222,7 @@ def main() -> None:
         app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            line = "interrupted; everything stored is complete. The same command again goes on, or begins anew"
+            line = "interrupted; what is stored is complete. Run the same command again to continue"
             typer.secho(f"blofin: {line}", fg=typer.colors.YELLOW, err=True)
         raise
     except (BlofinError, ValueError, LookupError) as error:  # the domain packages raise the latter two

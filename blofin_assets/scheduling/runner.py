@@ -102,7 +102,7 @@ def execute(step: Step, job: dg.JobDefinition, instance: dg.DagsterInstance) -> 
 
 
 def give_back_memory() -> None:
-    """Return to the system what is free, where the C library can: it keeps hundreds of megabytes for itself."""
+    """Return free memory to the operating system where the C library can: it would keep hundreds of megabytes."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

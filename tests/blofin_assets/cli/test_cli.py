@@ -184,7 +184,7 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(status, "show_status", lambda **_: signal.raise_signal(signal.SIGINT))
     done = blofin("status")
     assert done.returncode == INTERRUPTED
-    assert "same command again" in done.stderr
+    assert "Run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
 
 
