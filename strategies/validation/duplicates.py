@@ -5,6 +5,7 @@ belong here: rejecting or archiving it (the cycle does).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,7 +24,27 @@ _UNIVERSE: Final = "universe"
 """Stands where a lane has its timeframe: books on different bars may hold the same weights."""
 _DAY: Final = timedelta(days=1)
 
-Held = npt.NDArray[np.float32]
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What was held at each step of a window, as runs of equal size: a few for each trade, not one for each minute.
+
+    Parameters
+    ----------
+    ends : ndarray of shape (n_runs,), int64
+        Step after the last one of each run, rising; the last is the window's length.
+    sizes : ndarray of shape (n_runs,)
+        Above 0 long, below 0 short, 0 flat.
+    """
+
+    ends: npt.NDArray[np.int64]
+    sizes: FloatArray
+
+    def each_step(self) -> FloatArray:
+        """Return the size at every step, shape (n_steps,)."""
+        return np.repeat(self.sizes, np.diff(self.ends, prepend=0))
+
+
 Positions = Mapping[tuple[str, str], Held]
 
 
@@ -36,11 +57,11 @@ def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions
         `symbol, timeframe, side, entry_ts, exit_ts, quantity, entry_price, equity`, as the backtester returns them,
         after exits, stops, targets, sizes and leverage.
     start, end : datetime
-        The window; one element for each minute in it.
+        The window; one step for each minute in it.
 
     Returns
     -------
-    dict of (symbol, timeframe) to ndarray of shape (n_minutes,), float32
+    dict of (symbol, timeframe) to Held
         Entry notional as a multiple of the equity at entry, above 0 long and below 0 short, 0 flat, from the bar of
         entry to the bar of exit.
     """
@@ -56,13 +77,20 @@ def positions(trades: pl.DataFrame, start: datetime, end: datetime) -> Positions
         (pl.col("entry_ts") - origin).dt.total_minutes().clip(0, minutes).alias("from"),
         (pl.col("exit_ts") - origin).dt.total_minutes().clip(0, minutes).alias("to"),
     )
-    by_lane: dict[tuple[str, str], npt.NDArray[np.float32]] = {}
-    for (symbol, timeframe), lane in rows.partition_by("symbol", "timeframe", as_dict=True).items():
-        held = np.zeros(minutes, dtype=np.float32)
-        for begin, end_, size in lane.select("from", "to", "size").iter_rows():
-            held[begin:end_] += size  # trades of a lane follow each other; of a bar with two, both count
-        by_lane[str(symbol), str(timeframe)] = held
-    return by_lane
+    lanes = rows.partition_by("symbol", "timeframe", as_dict=True).items()
+    return {(str(symbol), str(timeframe)): _runs(lane, minutes) for (symbol, timeframe), lane in lanes}
+
+
+def _runs(trades: pl.DataFrame, minutes: int) -> Held:
+    """Return the runs of one lane's trades: they follow each other; of a bar with two, both count."""
+    begin, end = (trades[name].to_numpy() for name in ("from", "to"))
+    edges = np.unique(np.concatenate([begin, end, [0, minutes]])).astype(np.int64)
+    sizes = np.zeros(max(len(edges) - 1, 0))
+    first = np.searchsorted(edges, begin)
+    count = np.searchsorted(edges, end) - first  # runs of a trade: one, where nothing else begins or ends in it
+    skipped = np.cumsum(count) - count
+    np.add.at(sizes, np.repeat(first - skipped, count) + np.arange(count.sum()), np.repeat(trades["size"], count))
+    return Held(edges[1:], sizes)
 
 
 def daily_weights(result: BookResult) -> FloatArray:
@@ -84,9 +112,10 @@ def daily_weights(result: BookResult) -> FloatArray:
 
 def weights_held(result: BookResult) -> Positions:
     """Return a book's weight of each symbol that it ever wanted, day by day, as positions that can be compared."""
-    weights = daily_weights(result).astype(np.float32)
+    weights = daily_weights(result)
+    days = np.arange(1, len(weights) + 1)
     named = zip(result.market.symbols, weights.T, strict=True)
-    return {(symbol, _UNIVERSE): own for symbol, own in named if own.any()}
+    return {(symbol, _UNIVERSE): Held(days, own) for symbol, own in named if own.any()}
 
 
 def resemblance(one: Positions, other: Positions) -> float:
@@ -97,19 +126,40 @@ def resemblance(one: Positions, other: Positions) -> float:
     """
     if not one or not other:
         return 0.0
-    pairs = [_pair(one.get(lane), other.get(lane)) for lane in sorted(set(one) | set(other))]
-    a, b = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
-    if not a.std() or not b.std():  # held throughout, or too short for a minute: the size is no difference of kind
-        return float(bool(not a.std() and not b.std() and np.sign(a[0]) == np.sign(b[0])))
-    return float(np.corrcoef(a, b)[0, 1])
+    shared = min(int(held.ends[-1]) for side in (one, other) for held in side.values())
+    pairs = [_pair(one.get(lane), other.get(lane), shared) for lane in sorted(set(one) | set(other))]
+    steps, a, b = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    if (
+        np.ptp(a) == 0 or np.ptp(b) == 0
+    ):  # held throughout, or too short for a minute: the size is no difference of kind
+        return float(bool(np.ptp(a) == np.ptp(b) and np.sign(a[0]) == np.sign(b[0])))
+    a, b = (side - np.average(side, weights=steps) for side in (a, b))
+    return float(steps @ (a * b) / np.sqrt((steps @ a**2) * (steps @ b**2)))
 
 
-def _pair(one: Held | None, other: Held | None) -> tuple[Held, Held]:
-    """Return the positions of two strategies on one lane, of which one of them may have none."""
-    own = np.zeros_like(other) if one is None else one
-    theirs = np.zeros_like(own) if other is None else other
-    shared = min(len(own), len(theirs))
-    return own[len(own) - shared :], theirs[len(theirs) - shared :]
+def _pair(one: Held | None, other: Held | None, shared: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the positions of two strategies on one lane, of which one of them may have none, on runs of both.
+
+    Parameters
+    ----------
+    one, other : Held, optional
+        Null is flat.
+    shared : int
+        The last steps that count.
+
+    Returns
+    -------
+    tuple of three ndarrays of shape (n_runs,)
+        Steps of each run, and what each of the two held.
+    """
+    there = [held for held in (one, other) if held is not None]
+    ends = [held.ends - (held.ends[-1] - shared) for held in there]
+    edges = np.unique(np.concatenate(ends))
+    edges = edges[edges > 0]
+    sizes = iter([held.sizes[np.searchsorted(own, edges)] for held, own in zip(there, ends, strict=True)])
+    flat = np.zeros(len(edges))
+    a, b = (flat if held is None else next(sizes) for held in (one, other))
+    return np.diff(edges, prepend=0).astype(np.float64), a, b
 
 
 def find_duplicate(candidate: Positions, known: Mapping[str, Positions]) -> tuple[str, float] | None:
@@ -124,7 +174,7 @@ def find_duplicate(candidate: Positions, known: Mapping[str, Positions]) -> tupl
 
     Examples
     --------
-    >>> long = {("BTC-USDT", "5m"): np.array([0, 1, 1, 0], dtype=np.float32)}
+    >>> long = {("BTC-USDT", "5m"): Held(ends=np.array([1, 3, 4]), sizes=np.array([0.0, 1.0, 0.0]))}
     >>> find_duplicate(long, {"first": long})
     ('first', 1.0)
     """
