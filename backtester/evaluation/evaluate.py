@@ -257,9 +257,11 @@ def read_market(
         whole = manager.window(list(symbols), timeframe, sorted(set(features[timeframe])), lead, end)
         places = places_by_symbol(whole)
         frames |= {(symbol, timeframe): whole.slice(*places.get(symbol, (0, 0))) for symbol in symbols}
-    # without features, which are large where there are many symbols
+    # without features, which are large where there are many symbols; slices are parts of the same memory
     inside = {
-        key: frame.select(name for name in CANDLE_SCHEMA if name in frame.columns).filter(pl.col("ts") >= start)
+        key: frame.select(name for name in CANDLE_SCHEMA if name in frame.columns).slice(
+            frame["ts"].search_sorted(start)
+        )
         for key, frame in frames.items()
     }
     first = min((frame["ts"][0] for frame in inside.values() if frame.height), default=None)

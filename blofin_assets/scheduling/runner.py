@@ -4,7 +4,6 @@ Belongs here: turning a `Step` into a run, its tags, its outcome. Does not belon
 terminal (`cli`).
 """
 
-import ctypes
 import logging
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from blofin_assets.shared.asset import STEP_TAG
 from blofin_assets.shared.cadences import Step
+from blofin_assets.shared.memory import give_back_memory
 from blofin_resources.dagster_resources import AS_OF_TAG
 from blofin_resources.processes import process_identity
 
@@ -99,13 +99,6 @@ def execute(step: Step, job: dg.JobDefinition, instance: dg.DagsterInstance) -> 
     if result.success:
         return Outcome(result.run_id, ())
     return Outcome(result.run_id, _errors(result), interrupted=_interrupted(result))
-
-
-def give_back_memory() -> None:
-    """Return free memory to the operating system where the C library can: it would keep hundreds of megabytes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _origin() -> RemoteRepositoryOrigin:

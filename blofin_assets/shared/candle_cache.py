@@ -57,8 +57,7 @@ class CachedCandleSource:
         """See `CandleSource.candles`."""
         if start is None:
             return self._steps.kept(self._inner.candles(symbols, timeframe, None, min(end, self._as_of)))
-        frame = self._remembered(symbols, timeframe, start)
-        return frame.filter(pl.col("ts") <= end - bar_length(timeframe))
+        return _until(self._remembered(symbols, timeframe, start), end - bar_length(timeframe))
 
     def last_candles(self, symbols: Sequence[str], timeframe: Timeframe, as_of: datetime, count: int) -> pl.DataFrame:
         """See `CandleSource.last_candles`."""
@@ -66,7 +65,7 @@ class CachedCandleSource:
 
     def funding(self, symbols: Sequence[str], start: datetime | None, end: datetime) -> pl.DataFrame:
         """See `CandleSource.funding`."""
-        return self._remembered(symbols, None, start or _BEGINNING).filter(pl.col("ts") <= end)
+        return _until(self._remembered(symbols, None, start or _BEGINNING), end)
 
     def _remembered(self, symbols: Sequence[str], timeframe: Timeframe | None, start: datetime) -> pl.DataFrame:
         """Return some symbols' candles of a timeframe, or funding, from `start` to the as-of."""
@@ -81,7 +80,10 @@ class CachedCandleSource:
                 if timeframe is None
                 else self._steps.kept(self._inner.candles(everyone, timeframe, since, self._as_of))
             )
+            frame = frame.rechunk()  # whoever needs it in one piece needs no copy
             self._held[timeframe] = covered, since, frame
+        if covered == frozenset(symbols) and since == start:
+            return frame  # not a copy: it has all minutes of all symbols
         return frame.filter(pl.col("symbol").is_in(list(symbols)), pl.col("ts") >= start)
 
     def mark_candles(self, symbols: Sequence[str], start: datetime, end: datetime) -> pl.DataFrame:
@@ -97,3 +99,11 @@ class CachedCandleSource:
     ) -> pl.DataFrame:
         """See `PredictionSource.predictions`."""
         return self._inner.predictions(names, symbols, timeframe, start, min(end, self._as_of))
+
+
+def _until(frame: pl.DataFrame, last: datetime) -> pl.DataFrame:
+    """Return the rows up to a time, without copying them where that is all of them."""
+    newest = frame["ts"].max()
+    if not isinstance(newest, datetime) or newest <= last:
+        return frame
+    return frame.filter(pl.col("ts") <= last)

@@ -15,6 +15,7 @@ import polars as pl
 from backtester.statistics.windows import CycleWindows, Window, cycle_windows, holds_long
 from blofin_assets.shared.candle_cache import feature_manager
 from blofin_assets.shared.margin_rules import margin_rules
+from blofin_assets.shared.memory import give_back_memory
 from blofin_assets.shared.prediction_source import predictions_for
 from blofin_resources.errors import BlofinError
 from blofin_resources.warehouse import Warehouse
@@ -152,6 +153,7 @@ def panel_of(
 def forget_panel() -> None:
     """Free the memory of the last panels."""
     _panel.cache_clear()
+    give_back_memory()
 
 
 @lru_cache(maxsize=2)

@@ -50,6 +50,7 @@ from features.bars import (
     DEFAULT_TIMEFRAMES,
     HOUR_US,
     TIMEFRAMES,
+    CandleSource,
     Timeframe,
     bar_length,
     places_by_symbol,
@@ -622,15 +623,19 @@ class History:
         return History(self._manager, self.symbols, self.window, lengths, deepest, fixed=self._fixed)
 
     def market(self) -> Market:
-        """Return candles and bars of every lane, as `backtester.evaluate` reads them."""
+        """Return candles and bars of every lane, as `backtester.evaluate` reads them; they lie in this history."""
         return read_market(
-            self._manager,
+            _Slices(self, self._manager.source),
             self.symbols,
             self.window.start,
             self.window.end,
             features=dict.fromkeys(self.timeframes, ()),
             lookback=self.lookback,
         )
+
+    def candles(self, timeframe: Timeframe) -> "_Candles":
+        """Return the candles of all symbols from where features need them, up to the window's end."""
+        return self._candles(self.symbols, timeframe, 1)
 
     def features(
         self, timeframe: Timeframe, names: Sequence[str], symbols: Sequence[str]
@@ -714,11 +719,33 @@ class History:
         return self._paid[key]
 
 
+@dataclass(frozen=True)
+class _Slices:
+    """Reads a market for `read_market` from a history, without a copy."""
+
+    history: History
+    source: CandleSource
+
+    def window(
+        self,
+        symbols: Sequence[str],
+        timeframe: Timeframe,
+        feature_list: Sequence[str],  # noqa: ARG002 - a history's market has none
+        start: datetime,
+        end: datetime,  # noqa: ARG002 - that of the history
+    ) -> pl.DataFrame:
+        """See `WindowReader.window`."""
+        candles = self.history.candles(timeframe)
+        parts = [candles.of([symbol]) for symbol in sorted(symbols)]
+        later = [part.slice(part["ts"].search_sorted(start)) for part in parts]
+        return pl.concat(later, rechunk=False)
+
+
 class _Candles:
     """Candles of many symbols, symbol after symbol, and where each of them lies."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self.frame = frame
+        self.frame = frame.rechunk()  # in one piece a lane's arrays are views of it
         self._places = places_by_symbol(frame)
 
     def of(self, symbols: Collection[str]) -> pl.DataFrame:

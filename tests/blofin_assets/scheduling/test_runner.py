@@ -1,10 +1,7 @@
 """Runs of single steps: what a signal does to them."""
 
-import ctypes
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -84,31 +81,3 @@ def test_nothing_runs_after_an_interruption_and_deep_history_alone_after_market_
     assert _left(jobs, market, interrupted) == _left(jobs, STEP, interrupted) == set()
     assert _why(market, failed) == "market_data 2026-03-01...2026-03-02 failed: x: y (run 01234567)"
     assert _why(market, interrupted) == "market_data 2026-03-01...2026-03-02 was interrupted; resume with: blofin run"
-
-
-FREED = """
-from pathlib import Path
-
-from blofin_assets.scheduling.runner import give_back_memory
-
-
-def held() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-pieces = [bytes(2_000) for _ in range(100_000)]
-pins = pieces[::500]
-before = held()
-del pieces
-kept = held()
-give_back_memory()
-print(before - kept, kept - held())
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library cannot")
-def test_memory_that_a_stage_has_freed_is_returned() -> None:
-    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    at_once, then = map(int, done.stdout.split())
-    assert at_once < 50e6
-    assert then > 150e6
