@@ -6,7 +6,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help run test test-slow test-long ui sql docs bench calibrate calibrate-evidence calibrate-books calibrate-models calibrate-universe lock clean
+.PHONY: help run test test-slow test-long ui sql notebook docs bench calibrate calibrate-evidence calibrate-books calibrate-models calibrate-universe lock clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ ui: $(READY) .env ## Dagster's UI and daemon on http://127.0.0.1:3000
 
 sql: $(READY) ## A prompt for queries, reading only
 	@$(BIN)/blofin sql
+
+notebook: $(READY) ## Notebooks in the browser: a first look, a strategy, a feature, a book, a report
+	@$(BIN)/marimo edit notebooks
 
 docs: $(READY) .venv/docs ## Build the documentation site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -34,6 +34,8 @@ class FeatureManager:
 
     Raises
     ------
+    TypeError
+        If `source` is a frame, or a dictionary of frames: `features.bars.FrameSource` makes a source of them.
     ValueError
         If `as_of` has no time zone.
 
@@ -46,6 +48,11 @@ class FeatureManager:
     """
 
     def __init__(self, source: CandleSource, as_of: datetime, registry: Registry | None = None) -> None:
+        if isinstance(source, pl.DataFrame | dict):
+            msg = (
+                f"a {type(source).__name__} is no source of candles; wrap it: FrameSource({{'60m': candles}}, funding)"
+            )
+            raise TypeError(msg)
         _check_zone("as_of", as_of)
         self.source = source
         self.as_of = as_of

@@ -20,7 +20,7 @@ PACKAGES: Final = (
     "blofin_assets",
 )
 FOLDERS: Final = (
-    *PACKAGES, "benchmarks", "deploy", "docs", "examples", "tests", "warehouse", ".github", ".ci",
+    *PACKAGES, "benchmarks", "deploy", "docs", "examples", "notebooks", "tests", "warehouse", ".github", ".ci",
 )  # fmt: skip
 PAGES: Final = sorted(
     page

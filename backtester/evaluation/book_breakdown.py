@@ -33,6 +33,8 @@ class Earnings:
     ----------
     held : ndarray of shape (n_bars, n_symbols)
         Value held at each close, signed, quote currency; all tranches together.
+    quantity : ndarray of shape (n_bars, n_symbols)
+        The same in base units.
     long, short : ndarray of shape (n_bars,)
         What the long and the short positions of all symbols earned in each bar, after costs, quote currency.
     fees, slippage, funding : ndarray of shape (n_bars,)
@@ -42,6 +44,7 @@ class Earnings:
     """
 
     held: FloatArray
+    quantity: FloatArray
     long: FloatArray
     short: FloatArray
     fees: FloatArray
@@ -122,6 +125,7 @@ def _of_tranche(result: BookResult, tranche: Tranche) -> Earnings:
     traded = np.abs(quantity) * price / fills[:, kernel.F_EQUITY] / len(result.tranches)
     return Earnings(
         held=np.where(quantities != 0.0, quantities * marks, 0.0),
+        quantity=quantities,
         long=np.where(before > 0.0, moved, 0.0).sum(axis=1) + by_row(gain, of_long),
         short=np.where(before < 0.0, moved, 0.0).sum(axis=1) + by_row(gain, ~of_long),
         fees=by_row(fees),

@@ -6,7 +6,7 @@ tables of a book (`blofin_assets.cli.backtest_book`).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,11 @@ from backtester.evaluation.robustness import Evidence, gather
 from backtester.page import backtest_page
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from backtester.statistics.overfitting import SharpeEvidence, episodes_of, sharpe_evidence
-from blofin_assets.cli.backtest_book import RanBook, backtest_stored_book, book_document, show_book
+from blofin_assets.cli.backtest_book import RanBook, backtest_stored_book, show_book
 from blofin_assets.cli.backtest_text import Ran, document, show
 from blofin_assets.cli.documents import print_json
-from blofin_assets.cli.export import export
-from blofin_assets.cli.idea import export_paths
+from blofin_assets.cli.export import export, strategy_frames
+from blofin_assets.cli.idea import BOOK_EXPORTED, export_paths
 from blofin_assets.cli.loading import with_parameters
 from blofin_assets.cli.session import Session, open_session
 from blofin_assets.cli.stored import Span, Stored, chosen_timeframes, shown_path, stored_window
@@ -92,27 +92,42 @@ def run_backtest(request: Request) -> None:
     if request.others and request.params:
         msg = f"--param {request.params[0]}: {', '.join(request.names)} are several; give parameters to one at a time"
         raise BlofinError(msg)
-    if request.capital is not None and not (math.isfinite(request.capital) and request.capital > 0.0):
-        msg = f"--capital {request.capital:g}: give an amount of quote currency above zero"
-        raise BlofinError(msg)
     found = [with_parameters(name, request.params, EXAMPLE) for name in request.names]
     _check(found, request)
     session = open_session()
     if request.as_json:
-        print_json({"backtests": backtest_documents(session, found, request)})
+        print_json({"backtests": [each.document() for each in _backtests(session, found, request)]})
         return
     out = Console()
     for each in _backtests(session, found, request):
         if isinstance(each, RanBook):
             show_book(out, each)
-            continue
-        show(out, each.stored, each.ran, DEFAULT_DAYS if request.days is None else request.days)
+        else:
+            show(out, each.stored, each.ran, DEFAULT_DAYS if request.days is None else request.days)
         for file in (f"page: {shown_path(each.page)}", *(f"exported: {shown_path(path)}" for path in each.exported)):
             out.print(file, markup=False, soft_wrap=True)
 
 
-def backtest_documents(session: Session, found: Sequence[Strategy | Book], request: Request) -> list[dict[str, object]]:
-    """Backtest strategies, or a book, as `run_backtest` does, and return a document of each.
+@dataclass(frozen=True, eq=False)
+class Done:
+    """A strategy that was run, and its files."""
+
+    stored: Stored
+    ran: Ran
+    page: Path
+    exported: Sequence[Path] = ()
+
+    def document(self) -> dict[str, object]:
+        """Return it for `blofin_assets.cli.documents.json_of`."""
+        return document(self.ran, self.stored.market, self.page, self.exported)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return what it did, as it is exported."""
+        return strategy_frames(self.ran.evaluation, self.ran.parts)
+
+
+def backtests(session: Session, found: Sequence[Strategy | Book], request: Request) -> list[Done | RanBook]:
+    """Backtest strategies, or a book, as `run_backtest` does.
 
     Parameters
     ----------
@@ -125,8 +140,8 @@ def backtest_documents(session: Session, found: Sequence[Strategy | Book], reque
 
     Returns
     -------
-    list of dict
-        For `blofin_assets.cli.documents.json_of`.
+    list of Done or RanBook
+        Each with its page, `document()` and `frames()`.
 
     Raises
     ------
@@ -134,26 +149,14 @@ def backtest_documents(session: Session, found: Sequence[Strategy | Book], reque
         If an argument is wrong.
     """
     _check(found, request)
-    return [
-        book_document(each)
-        if isinstance(each, RanBook)
-        else document(each.ran, each.stored.market, each.page, each.exported)
-        for each in _backtests(session, found, request)
-    ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Done:
-    """A strategy that was run, and its files."""
-
-    stored: Stored
-    ran: Ran
-    page: Path
-    exported: list[Path]
+    return list(_backtests(session, found, request))
 
 
 def _check(found: Sequence[Strategy | Book], request: Request) -> None:
     """Refuse what can be refused before anything is opened."""
+    if request.capital is not None and not (math.isfinite(request.capital) and request.capital > 0.0):
+        msg = f"--capital {request.capital:g}: give an amount of quote currency above zero"
+        raise BlofinError(msg)
     books = [each for each in found if isinstance(each, Book)]
     if books and len(found) > 1:
         names = ", ".join(each.name for each in found)
@@ -165,7 +168,7 @@ def _check(found: Sequence[Strategy | Book], request: Request) -> None:
         _check_strategies([each for each in found if isinstance(each, Strategy)], request)
 
 
-def _backtests(session: Session, found: Sequence[Strategy | Book], request: Request) -> Iterator[_Done | RanBook]:
+def _backtests(session: Session, found: Sequence[Strategy | Book], request: Request) -> Iterator[Done | RanBook]:
     """Run what was checked, one after the other."""
     strategies = [each for each in found if isinstance(each, Strategy)]
     yield from (_run_book(session, each, request) for each in found if isinstance(each, Book))
@@ -178,8 +181,8 @@ def _backtests(session: Session, found: Sequence[Strategy | Book], request: Requ
     for strategy, timeframes in zip(strategies, each_on, strict=True):
         ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
         path = _write(stored, ran, timeframes, request)
-        exported = [] if request.folder is None else export(ran.evaluation, request.folder, request.form, ran.parts)
-        yield _Done(stored, ran, path, exported)
+        done = Done(stored, ran, path)
+        yield replace(done, exported=_exported(done, request))
 
 
 def _check_book(book: Book, request: Request) -> None:
@@ -187,8 +190,10 @@ def _check_book(book: Book, request: Request) -> None:
         {"--symbols": request.symbols, "--timeframes": request.timeframes, "--leverage": request.leverage},
         f"{book.name} is a book: it trades its universe on {book.timeframe}, with its own leverage",
     )
-    strategies_alone = {"--maker": request.maker, "--impact": request.impact, "--export": request.folder}
+    strategies_alone = {"--maker": request.maker, "--impact": request.impact}
     _refuse(strategies_alone, f"{book.name} is a book, and this is of strategies")
+    if request.folder is not None:
+        export_paths(request.folder, [book.name], request.form, BOOK_EXPORTED)
     if request.days is not None:
         _refuse({"--start": request.start}, "--days is the length of the window")
         if request.days < 1:
@@ -200,7 +205,16 @@ def _run_book(session: Session, book: Book, request: Request) -> RanBook:
     end = request.as_of if request.end is None else min(request.end, request.as_of)
     start = request.start if request.days is None else timedelta(days=request.days)
     capital = DEFAULT_CAPITAL if request.capital is None else request.capital
-    return backtest_stored_book(session, book, start, end, capital, RUN_ID, request.costs())
+    ran = backtest_stored_book(session, book, start, end, capital, RUN_ID, request.costs())
+    return replace(ran, exported=_exported(ran, request))
+
+
+def _exported(each: Done | RanBook, request: Request) -> list[Path]:
+    """Write the files that were asked for."""
+    if request.folder is None:
+        return []
+    name = each.run.name if isinstance(each, RanBook) else each.ran.evaluation.name
+    return export(each.frames(), name, request.folder, request.form)
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:

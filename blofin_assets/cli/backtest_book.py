@@ -4,7 +4,7 @@ Belongs here: the tables, the trial, the file. Does not belong here: arguments (
 (`blofin_assets.shared.deep_market`), backtesting and the page itself (`backtester`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from backtester import BookEvaluation, Costs
 from backtester.book_page import book_page
 from backtester.evaluation.book_breakdown import by_quarter, by_regime, sheet_of
 from backtester.statistics.overfitting import expected_max_sharpe
+from blofin_assets.cli.export import book_frames
 from blofin_assets.cli.session import Session
-from blofin_assets.cli.stored import market_name, page_path, shown_path
+from blofin_assets.cli.stored import market_name, page_path
 from blofin_assets.cli.stored_books import count_book, members_text
 from blofin_assets.reporting.assets import write_whole
 from blofin_assets.shared.backtest_rows import row_id
@@ -74,6 +75,8 @@ class RanBook:
         What must be known to believe the numbers.
     page : Path
         Its page.
+    exported : sequence of Path
+        Its files.
     """
 
     run: BookRun
@@ -82,6 +85,41 @@ class RanBook:
     tries: int
     notes: list[str]
     page: Path
+    exported: Sequence[Path] = ()
+
+    def document(self) -> dict[str, object]:
+        """Return it for `blofin_assets.cli.documents.json_of`."""
+        run, found = self.run, self.run.evaluation
+        sheet = sheet_of(found)
+        return {
+            "name": run.name,
+            "version": run.version,
+            "parameters": run.book.parameters,
+            "market": self.market,
+            "universe": run.universe,
+            "members": run.market.members,
+            "chosen_today": run.market.chosen_today,
+            "start": run.market.start,
+            "end": run.market.end,
+            "capital": found.result.capital,
+            "costs": found.result.costs,
+            "metrics": self.metrics,
+            "by_tranche": found.by_tranche(),
+            "by_symbol": found.result.by_symbol(),
+            "by_month": sheet.months,
+            "worst_drawdowns": sheet.drawdowns,
+            "by_quarter": by_quarter(found),
+            "by_regime": by_regime(found),
+            "capacity": found.capacity(),
+            "tries": self.tries,
+            "notes": self.notes,
+            "page": self.page,
+            "exported": list(self.exported),
+        }
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return what it did, as it is exported."""
+        return book_frames(self.run.evaluation)
 
 
 def backtest_stored_book(
@@ -113,7 +151,7 @@ def backtest_stored_book(
     Returns
     -------
     RanBook
-        For `show_book` and `book_document`.
+        For `show_book`.
     """
     market = deep_market(session.warehouse, book, start, end)
     found = market.prepared.backtest(book, start=market.start, costs=costs, capital=capital)
@@ -144,38 +182,8 @@ def show_book(out: Console, ran: RanBook) -> None:
     quiet = found.capacity()[0].without_volume
     if quiet:
         out.print(f"{quiet} fills are in bars without trades: no price was available there", markup=False)
-    for line in (*ran.notes, f"page: {shown_path(ran.page)}"):
+    for line in ran.notes:
         out.print(line, markup=False, soft_wrap=True)
-
-
-def book_document(ran: RanBook) -> dict[str, object]:
-    """Return a backtest of a book as a document for `blofin_assets.cli.documents.print_json`."""
-    run, found = ran.run, ran.run.evaluation
-    sheet = sheet_of(found)
-    return {
-        "name": run.name,
-        "version": run.version,
-        "parameters": run.book.parameters,
-        "market": ran.market,
-        "universe": run.universe,
-        "members": run.market.members,
-        "chosen_today": run.market.chosen_today,
-        "start": run.market.start,
-        "end": run.market.end,
-        "capital": found.result.capital,
-        "costs": found.result.costs,
-        "metrics": ran.metrics,
-        "by_tranche": found.by_tranche(),
-        "by_symbol": found.result.by_symbol(),
-        "by_month": sheet.months,
-        "worst_drawdowns": sheet.drawdowns,
-        "by_quarter": by_quarter(found),
-        "by_regime": by_regime(found),
-        "capacity": found.capacity(),
-        "tries": ran.tries,
-        "notes": ran.notes,
-        "page": ran.page,
-    }
 
 
 def _day(moment: datetime) -> str:

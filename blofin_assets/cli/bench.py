@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from blofin_assets.cli.options import AsOf, BenchDays, End, Json, Start, Symbols, Timeframes
+from blofin_assets.cli.options import AsOf, BenchDays, End, Fee, Json, Slippage, Start, Symbols, Timeframes
 from blofin_assets.cli.times import parse_moment
 from blofin_resources.errors import BlofinError
 
@@ -37,8 +37,8 @@ def backtest(
     as_of: AsOf = None,
     start: Start = None,
     end: End = None,
-    fee: Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")] = None,
-    slippage: Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")] = None,
+    fee: Fee = None,
+    slippage: Slippage = None,
     maker: Annotated[
         float | None, typer.Option(help="Fee of resting orders: targets, limits.", show_default="the taker fee")
     ] = None,
@@ -189,6 +189,8 @@ def features(
     as_of: AsOf = None,
     start: Start = None,
     end: End = None,
+    fee: Fee = None,
+    slippage: Slippage = None,
     as_json: Json = False,
 ) -> None:
     """List the features, or show the tear sheet of one: what its values said about later returns, net of costs."""
@@ -204,7 +206,8 @@ def features(
     from blofin_assets.cli.features import Request, run_features
     from blofin_assets.cli.stored import Span
 
-    run_features(Request(name, file, symbols, timeframe, Span(parse_moment(as_of), begin, until, days), as_json))
+    span = Span(parse_moment(as_of), begin, until, days)
+    run_features(Request(name, file, symbols, timeframe, span, as_json, fee, slippage))
 
 
 def _window(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:

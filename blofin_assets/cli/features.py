@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from rich.console import Console
 
+from backtester import Costs
 from backtester.evaluation.feature_sheet import (
     FeatureSheet,
     alike,
@@ -73,6 +74,14 @@ class Request:
     timeframe: str
     span: Span
     as_json: bool = False
+    fee: float | None = None
+    slippage: float | None = None
+
+    def costs(self) -> Costs:
+        """Return the costs of the quantile book, those of `Costs` where none were asked for."""
+        given = {"taker_fee": self.fee, "slippage": self.slippage}
+        rates = {name: rate for name, rate in given.items() if rate is not None}
+        return Costs(**rates, maker_targets=False)
 
 
 def run_features(request: Request) -> None:
@@ -83,7 +92,56 @@ def run_features(request: Request) -> None:
     BlofinError
         If an argument is wrong, or nothing can be measured.
     """
+    done = measured(request)
+    if request.as_json:
+        print_json(done.document)
+        return
+    out = Console()
+    if done.group:
+        show_group(out, done.title, done.found.told(), done.sheets)
+    else:
+        show_feature(out, done.title, done.found.told(), done.sheets[0], done.document["alike"])
+    say(out, (*done.said, *done.found.notes, f"page: {shown_path(done.document['page'])}"))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A feature or a group that was measured.
+
+    Attributes
+    ----------
+    title : str
+        Its name.
+    group : bool
+        Whether it is a group.
+    found : FeatureMarket
+        What it was measured on.
+    sheets : list of FeatureSheet
+        One of each feature.
+    said : list of str
+        What they say, a sentence each.
+    document : dict of str to value
+        For `blofin_assets.cli.documents.json_of`.
+    """
+
+    title: str
+    group: bool
+    found: FeatureMarket
+    sheets: list[FeatureSheet]
+    said: list[str]
+    document: dict[str, Any]
+
+
+def measured(request: Request) -> Measured:
+    """Measure a feature, a group or a text, count the trials and write the page.
+
+    Raises
+    ------
+    BlofinError
+        If an argument is wrong, or nothing can be measured.
+    """
     check_request(request.name, request.file)
+    request.costs()  # a rate that cannot be is refused before anything is read
     text = None if request.file is None else _text_of(request.file)
     written = None if text is None else _compiled(text, request.file)
     session = open_session()
@@ -93,7 +151,7 @@ def run_features(request: Request) -> None:
     found = feature_market(session, registry, request.symbols, request.timeframe, request.span)
     if written is not None and text is not None:
         _tried(text, written, registry, found, request.file)
-    _measure(found, registry, names, title, request, group=group_of(request.name) is not None, text=text)
+    return _measure(found, registry, names, title, request, group=group_of(request.name) is not None, text=text)
 
 
 def _text_of(path: Path) -> str:
@@ -141,14 +199,14 @@ def _measure(
     *,
     group: bool,
     text: str | None,
-) -> None:
-    market = found.market
+) -> Measured:
+    market, costs = found.market, request.costs()
     forward = {each: forward_returns(market, each) for each in horizons_in(len(market.ts))}
     sheets, left_out = [], []
     for name in names:
         values = found.columns([name])[name]
         try:
-            sheets.append(feature_sheet(name, values, market, forward))
+            sheets.append(feature_sheet(name, values, market, forward, costs))
         except ValueError as error:
             if not group:
                 raise BlofinError(str(error)) from None
@@ -160,7 +218,8 @@ def _measure(
         found.notes.append(f"known on no bar, left out: {', '.join(left_out)}")
     looked = _count(found, registry, sheets)
     versions = [registry.hash(sheet.name) for sheet in sheets]
-    which = row_id(*versions, found.lanes, found.start, found.window.end)[:8]
+    other = [] if costs == Costs() else [costs]
+    which = row_id(*versions, found.lanes, found.start, found.window.end, *other)[:8]
     file = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(title).stem if text is not None else title)
     folder = found.session.settings.warehouse.resolve() / "backtests"
     path = folder / f"feature_{file}_{found.window.end:%Y%m%dT%H%MZ}_{which}.html"
@@ -168,15 +227,8 @@ def _measure(
     about = text.strip() if text is not None else _about(registry, sheets[0].name)
     said, page, document = finish(found, sheets, title, looked, about)
     write_whole(path, page)
-    if request.as_json:
-        print_json({**document, **_window_document(found, looked, sheets), "page": path})
-        return
-    out = Console()
-    if group:
-        show_group(out, title, found.told(), sheets)
-    else:
-        show_feature(out, title, found.told(), sheets[0], document["alike"])
-    say(out, (*said, *found.notes, f"page: {shown_path(path)}"))
+    whole = {**document, **_window_document(found, looked, sheets), "costs": costs, "page": path}
+    return Measured(title, group, found, sheets, said, whole)
 
 
 def _finish_group(

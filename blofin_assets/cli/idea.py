@@ -29,6 +29,9 @@ FORMATS: Final = ("parquet", "csv")
 EXPORTED: Final = ("trades", "equity", "returns", "positions", "signals")
 """What is exported of a backtest, a file each."""
 
+BOOK_EXPORTED: Final = EXPORTED[:-1]
+"""The same of a book, which has no signals."""
+
 _ROUNDING: Final = 1e-9
 """What a range may lack of a whole number of steps: 0.3 less 0.2 is a little less than 0.1."""
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -235,7 +238,7 @@ def refuse_large(points: int) -> None:
         raise BlofinError(msg)
 
 
-def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
+def export_paths(folder: Path, names: Sequence[str], form: str, what: Sequence[str] = EXPORTED) -> list[Path]:
     """Return the files of an export.
 
     Parameters
@@ -246,11 +249,13 @@ def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
         Of the strategies.
     form : str
         As typed.
+    what : sequence of str
+        Of `EXPORTED`.
 
     Returns
     -------
     list of Path
-        One of each of `EXPORTED` for each name, none of which is there.
+        One of each for each name, none of which is there.
 
     Raises
     ------
@@ -263,7 +268,7 @@ def export_paths(folder: Path, names: Sequence[str], form: str) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         msg = f"--export {folder} is a file; give a folder"
         raise BlofinError(msg)
-    paths = [folder / f"{name}_{what}.{form}" for name in names for what in EXPORTED]
+    paths = [folder / f"{name}_{each}.{form}" for name in names for each in what]
     there = [path for path in paths if path.exists()]
     if there:
         msg = f"--export: {there[0]} is there already; delete it, or give another folder"

@@ -238,7 +238,7 @@ def _backtested(
     window: tuple[int | None, str | None, str | None],
 ) -> dict[str, Any]:
     """Backtest what was compiled, as the command does; symbols and timeframes, then days, start and end."""
-    from blofin_assets.cli.backtest import Request, backtest_documents
+    from blofin_assets.cli.backtest import Request, backtests
 
     symbols, timeframes = (None if names is None else ",".join(names) for names in on)
     days, begin, until = window
@@ -247,5 +247,5 @@ def _backtested(
     )
     request = Request(found.name, symbols, timeframes, days, [], datetime.now(UTC), start, end)
     version = found.with_parameters(**parameters) if parameters else found
-    (document,) = backtest_documents(session, [version], request)
-    return bounded(document)
+    (done,) = backtests(session, [version], request)
+    return bounded(done.document())

@@ -22,4 +22,6 @@ BenchDays = Annotated[
 ]
 Start = Annotated[str | None, typer.Option(help="Start of the window (UTC), such as 2025-03-01.")]
 End = Annotated[str | None, typer.Option(help="End of the window (UTC).", show_default="all stored")]
+Fee = Annotated[float | None, typer.Option(help="Taker fee a side, a fraction.", show_default="0.0006")]
+Slippage = Annotated[float | None, typer.Option(help="Slippage a side, a fraction.", show_default="0.0002")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]

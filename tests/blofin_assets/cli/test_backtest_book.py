@@ -11,6 +11,7 @@ import pytest
 from support.command import blofin, refused
 from support.platform import AS_OF, Platform
 
+from backtester import TRADE_SCHEMA
 from backtester.evaluation.book_breakdown import on_fixed_capital
 from blofin_assets.shared.deep_market import deep_market
 from blofin_assets.shared.vocabulary import Kind
@@ -106,6 +107,37 @@ def test_a_book_is_printed_with_its_costs_capacity_and_symbols_and_counted_once(
     assert document["page"] == str(page.resolve())
     backtest(deep, *asked)
     assert tries(deep).height == before.height + 1, "the same configuration is no new try"
+
+
+def test_a_book_is_exported_as_strategies_are(deep: Platform, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    window = ("--start", "2026-03-02", "--end", "2026-03-12")
+    asked = ("low_volatility", *window, "--param", "hours=48", "--export", str(folder), "--json")
+    (document,) = json.loads(backtest(deep, *asked).stdout)["backtests"]
+    names = ("trades", "equity", "returns", "positions")
+    assert document["exported"] == [str(folder / f"low_volatility_{each}.parquet") for each in names]
+    trades, equity, returns, positions = (pl.read_parquet(path) for path in document["exported"])
+    metrics = document["metrics"]
+    assert trades.height == metrics["trades"] > 0
+    assert set(TRADE_SCHEMA) - set(trades.columns) == {"leverage", "equity"}
+    assert trades["pnl"].sum() == pytest.approx(sum(each["net"] for each in document["by_symbol"]))
+    assert set(trades["side"]) == {"long", "short"}
+    assert equity.columns == ["ts", "equity", "with_bars", "holding"]
+    assert 100.0 * (equity["equity"][-1] - 1.0) == pytest.approx(metrics["total_pnl_pct"])
+    assert returns.height == 10
+    assert 100.0 * ((1.0 + returns["return"]).product() - 1.0) == pytest.approx(metrics["total_pnl_pct"])
+    assert positions.height == 9 * 10 * 24, "each symbol at each bar"
+    gross = positions.group_by("ts").agg(pl.col("weight").abs().sum())["weight"].mean()
+    assert gross == pytest.approx(metrics["gross_exposure"])
+    fills = positions.sort("symbol", "ts").with_columns(before=pl.col("quantity").shift(1, fill_value=0).over("symbol"))
+    first = trades.filter(pl.col("tranche") == 0).sort("entry_ts").row(0, named=True)
+    (entered,) = fills.filter(symbol=first["symbol"], ts=first["entry_ts"]).rows(named=True)
+    assert entered["before"] == 0.0
+    assert (entered["quantity"] > 0.0) == (first["side"] == "long")
+    refused(backtest(deep, *asked), "low_volatility_trades.parquet is there already", "another folder")
+    printed = backtest(deep, *asked[:-2], str(folder), "--format", "csv").stdout
+    assert printed.splitlines()[-1] == "exported: out/low_volatility_positions.csv"
+    assert pl.read_csv(folder / "low_volatility_trades.csv").height == trades.height
 
 
 def test_a_slow_book_of_a_file_shows_its_tranches(deep: Platform, tmp_path: Path) -> None:

@@ -115,6 +115,26 @@ def test_the_universe_is_measured_between_symbols_and_each_horizon_is_a_trial(
 
 
 @pytest.mark.slow
+def test_the_quantile_book_pays_the_costs_asked_for(there: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    del there
+    found = []
+    for fee, slippage in ((None, None), (0.0001, 0.0003), (0.0, 0.0)):
+        run_features(replace(ASKED, fee=fee, slippage=slippage, as_json=True))
+        found.append(json.loads(capsys.readouterr().out))
+    usual, half, free = (pl.DataFrame(each["sheets"][0]["horizons"]) for each in found)
+    assert usual["costs_pct"].to_list() == pytest.approx((2.0 * half["costs_pct"]).to_list())
+    assert free["costs_pct"].to_list() == [0.0] * free.height
+    paid = pl.col("gross_pct") - pl.col("funding_pct")
+    for each in (usual, half, free):
+        assert each["net_pct"].to_list() == pytest.approx(each.select(paid - pl.col("costs_pct")).to_series().to_list())
+    assert found[1]["costs"]["taker_fee"] == 0.0001
+    assert len({each["page"] for each in found}) == 3
+    assert len({each["looks"] for each in found}) == 1, "what a book pays is no other look at the feature"
+    with pytest.raises(ValueError, match=r"taker_fee is 2\.0"):
+        run_features(replace(ASKED, fee=2.0))
+
+
+@pytest.mark.slow
 def test_the_coefficient_is_that_of_scipy_on_stored_bars(there: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     symbols = there.warehouse.read("SELECT DISTINCT symbol FROM market.deep_60m ORDER BY symbol")["symbol"].to_list()[
         :7
