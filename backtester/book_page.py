@@ -5,20 +5,43 @@ it. Does not belong here: taking a result apart (`backtester.evaluation.book_bre
 the page of a strategy (`backtester.page`), writing files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from backtester.evaluation.book_breakdown import Earnings, beta_over_time, by_quarter, by_regime, earnings_of, sheet_of
+from backtester.evaluation.book_breakdown import (
+    Earnings,
+    beta_over_time,
+    by_quarter,
+    by_regime,
+    earnings_of,
+    sheet_of,
+    universe_curve,
+)
 from backtester.evaluation.book_evaluation import CAPITALS, BookEvaluation
 from backtester.evaluation.breakdown import TREND, UNREST
-from backtester.page import GAIN, INK, LOSS, MUTED, axes_of, html, number, percent, share, sheet_values, svg
+from backtester.page import (
+    GAIN,
+    INK,
+    LOSS,
+    MOST_TRADES,
+    MUTED,
+    axes_of,
+    html,
+    live,
+    number,
+    percent,
+    share,
+    sheet_values,
+    svg,
+)
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.costs import LARGE_SHARE
 from features.array_types import FloatArray
+from features.bars import bar_length
 
 MOST_SYMBOLS: Final = 40
 """Symbols in a plot, those held most first."""
@@ -29,7 +52,13 @@ MOST_POINTS: Final = 1500
 
 
 def book_page(
-    evaluation: BookEvaluation, *, market: str = "", chosen_today: bool = False, notes: Sequence[str] = ()
+    evaluation: BookEvaluation,
+    *,
+    market: str = "",
+    parameters: Mapping[str, float] | None = None,
+    idea: str = "",
+    chosen_today: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return a backtest of a book as an HTML page.
 
@@ -39,6 +68,10 @@ def book_page(
         Of the book.
     market : str
         Where the bars came from, e.g. `sample (synthetic)`; printed under the title.
+    parameters : dict of str to float, optional
+        Those of the book.
+    idea : str
+        What the book does and why, in a paragraph.
     chosen_today : bool
         Whether a person chose the universe, so that it holds those who survived; the page then says so.
     notes : sequence of str
@@ -62,6 +95,10 @@ def book_page(
         **sheet_values(sheet_of(evaluation), compounded=True),
         name=evaluation.name,
         market=market,
+        parameters=parameters or {},
+        idea=idea,
+        trades=result.trades.tail(MOST_TRADES).reverse().rows(named=True),
+        all_trades=result.trades.height,
         trend=TREND.days,
         unrest=UNREST.days,
         notes=[*_warnings(evaluation, chosen_today=chosen_today), *notes],
@@ -73,14 +110,14 @@ def book_page(
         figures=_figures(metrics),
         metrics=metrics,
         ruined=metrics["ruined"],
-        equity_plot=svg(_equity_figure(evaluation, times), "equity"),
-        leg_plot=svg(_leg_figure(evaluation, earned, times), "legs"),
+        equity_plot=live(_equity_figure(evaluation, times), "equity"),
+        leg_plot=live(_leg_figure(evaluation, earned, times), "legs"),
         legs=result.by_side().rows(named=True),
         weight_plot=svg(_weight_figure(evaluation, earned, times), "weights"),
         symbol_plot=svg(_symbol_figure(symbols), "symbols") if symbols.height else "",
         symbols=symbols.rows(named=True),
-        beta_plot=svg(_beta_figure(evaluation, times), "beta"),
-        cost_plot=svg(_cost_figure(evaluation, earned, times), "costs"),
+        beta_plot=live(_beta_figure(evaluation, times), "beta"),
+        cost_plot=live(_cost_figure(evaluation, earned, times), "costs"),
         capacity=evaluation.capacity(tuple(sorted({*CAPITALS, result.capital}))),
         quarters=by_quarter(evaluation).rows(named=True),
         regimes=by_regime(evaluation).rows(named=True),
@@ -148,10 +185,14 @@ def _equity_figure(evaluation: BookEvaluation, times: FloatArray) -> Figure:
     seen, line, fallen = _some(
         times, 100.0 * (result.equity / result.capital - 1.0), 100.0 * (result.equity / peaks - 1.0)
     )
-    top.plot(seen, line, color=INK, linewidth=1.4)
+    top.plot(seen, line, color=INK, linewidth=1.4, label="book")
+    held = universe_curve(result)[:: bar_length(result.market.timeframe) // bar_length("60m")][1:] - 1.0
+    top.plot(*_some(times, 100.0 * held), color=MUTED, linewidth=1.0, label="universe")
+    top.legend(loc="best", ncols=2, frameon=False, fontsize="small")
     top.axhline(0.0, color=MUTED, linewidth=0.8)
     top.set_ylabel("net return, %")
     bottom.fill_between(seen, fallen, 0.0, color=LOSS, alpha=0.35, linewidth=0.0)
+    bottom.plot(seen, fallen, color=LOSS, linewidth=0.8, label="drawdown")
     bottom.set_ylabel("drawdown, %")
     return figure
 
@@ -209,7 +250,7 @@ def _beta_figure(evaluation: BookEvaluation, times: FloatArray) -> Figure:
     figure, (top, bottom) = axes_of(4.2, 2)
     long, short = evaluation.result.held
     seen, beta, long, short = _some(times, beta_over_time(evaluation), long, short)
-    top.plot(seen, beta, color=INK, linewidth=1.2)
+    top.plot(seen, beta, color=INK, linewidth=1.2, label="beta")
     top.axhline(0.0, color=MUTED, linewidth=0.8)
     top.set_ylabel(f"beta of {TREND.days} days")
     bottom.plot(seen, long, color=GAIN, linewidth=0.9, label="long")
@@ -233,6 +274,6 @@ def _cost_figure(evaluation: BookEvaluation, earned: Earnings, times: FloatArray
     top.set_ylabel("paid, % of starting capital")
     top.legend(loc="best", ncols=3, frameon=False, fontsize="small")
     seen, line = _some(times, np.cumsum(earned.traded))
-    bottom.plot(seen, line, color=INK, linewidth=1.2)
+    bottom.plot(seen, line, color=INK, linewidth=1.2, label="turnover")
     bottom.set_ylabel("turnover, × equity")
     return figure

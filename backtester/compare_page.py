@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from backtester.evaluation.comparison import BLOCK_HOURS, CONFIDENCE, Comparison, HourlyResult
-from backtester.page import MUTED, axes_of, html, svg
+from backtester.page import MUTED, axes_of, html, live, svg
 from features.array_types import FloatArray
 
 COLOURS: Final = ("#1f4e79", "#c77700", "#2e7d32", "#7b5ea7", "#b3261e", "#00838f", "#5d4037", "#ad1457")
@@ -68,7 +68,7 @@ def compare_page(
         notes=list(notes),
         sure=CONFIDENCE,
         block=BLOCK_HOURS,
-        equity_plot=svg(_equity_figure(results, holding), "compare"),
+        equity_plot=live(_equity_figure(results, holding), "compare"),
         period_plot=svg(_period_figure(comparison), "periods"),
     )
 

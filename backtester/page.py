@@ -18,6 +18,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from backtester.charts import chart, page_head, stackable
 from backtester.evaluation.breakdown import BAND, DRAWS, TREND, UNREST, Breakdown
 from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import FEW_TRADES, PooledResult
@@ -29,6 +30,8 @@ from backtester.statistics.overfitting import SharpeEvidence
 
 MOST_POINTS: Final = 1500
 """Points of a price line; more would not be seen."""
+MOST_TRADES: Final = 200
+"""Trades in the table, the newest first; more are for files."""
 MOST_LANES: Final = 6
 """Lanes whose trades are drawn, those with the most trades first."""
 
@@ -43,6 +46,7 @@ def backtest_page(
     sharpe: SharpeEvidence | None = None,
     parts: Breakdown | None = None,
     market: str = "",
+    idea: str = "",
     notes: Sequence[str] = (),
 ) -> str:
     """Return a backtest as an HTML page.
@@ -63,6 +67,8 @@ def backtest_page(
         holding, and the band of drawdowns.
     market : str
         Where the candles came from, e.g. `sample (synthetic)`; printed under the title.
+    idea : str
+        What the strategy does and why, in a paragraph.
     notes : sequence of str
         Lines printed below it.
 
@@ -85,13 +91,17 @@ def backtest_page(
         msg = f"{evaluation.name} has no result to show: its evaluation failed with {evaluation.error}"
         raise ValueError(msg)
     drawn = sorted((lane for lane in evaluation.scored if lane.trades), key=lambda lane: -lane.trades)[:MOST_LANES]
+    trades = evaluation.scored_trades.sort("exit_ts", "entry_ts", "symbol", "timeframe")
     return html(
         "backtest.html.j2",
         name=evaluation.name,
         version=evaluation.version,
         parameters=evaluation.parameters,
         market=market,
+        idea=idea,
         notes=list(notes),
+        trades=trades.tail(MOST_TRADES).reverse().rows(named=True),
+        all_trades=trades.height,
         pooled=pooled,
         figures=list(figures(pooled, _text)),
         few=FEW_TRADES,
@@ -105,7 +115,7 @@ def backtest_page(
         most=BAND[-1] - BAND[0],
         tables=_tables(parts),
         **({} if parts is None else sheet_values(parts.sheet, compounded=False)),
-        equity_plot=svg(_equity_figure(pooled, parts), "equity"),
+        equity_plot=live(_equity_figure(pooled, parts), "equity"),
         cost_plot=svg(_cost_figure(evaluation.scored), "costs"),
         trade_plots=[
             (f"{lane.symbol} {lane.timeframe}", svg(figure, f"{lane.symbol}{lane.timeframe}"))
@@ -130,7 +140,7 @@ def html(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, share=share, percent=percent, cost=_cost)
-    return environment.get_template(template).render(**values)
+    return stackable(environment.get_template(template).render(page_head=page_head(), **values))
 
 
 def _text(metric: Metric, value: float | None) -> str:
@@ -198,7 +208,12 @@ def svg(figure: Figure, salt: str) -> Markup:
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     drawn = text.getvalue()
-    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704 - drawn here; its labels are escaped by matplotlib
+    return Markup(f'<div class="plot">{drawn[drawn.index("<svg") :]}</div>')  # noqa: S704 - matplotlib escapes labels
+
+
+def live(figure: Figure, salt: str) -> Markup:
+    """Return a figure of lines that answers the pointer; on paper and without scripts it is `svg`."""
+    return chart(figure, svg(figure, salt))
 
 
 def sheet_values(sheet: TearSheet, *, compounded: bool) -> dict[str, Any]:
@@ -206,7 +221,7 @@ def sheet_values(sheet: TearSheet, *, compounded: bool) -> dict[str, Any]:
     return {
         "years": sheet.years(compounded=compounded),
         "rolling_days": ROLLING.days,
-        "rolling_plot": svg(_rolling_figure(sheet.rolling), "rolling") if sheet.rolling.height > 1 else "",
+        "rolling_plot": live(_rolling_figure(sheet.rolling), "rolling") if sheet.rolling.height > 1 else "",
         "drawdowns": sheet.drawdowns.rows(named=True),
     }
 
@@ -216,7 +231,9 @@ def _rolling_figure(rolling: pl.DataFrame) -> Figure:
     times = _times(rolling["ts"].dt.epoch("us").to_numpy())
     ratio, error = (rolling[name].cast(pl.Float64).to_numpy() for name in ("sharpe", "sharpe_se"))
     axes.fill_between(times, ratio - error, ratio + error, color=INK, alpha=0.15, linewidth=0.0)
-    axes.plot(times, ratio, color=INK, linewidth=1.2)
+    axes.plot(times, ratio, color=INK, linewidth=1.2, label="Sharpe ratio")
+    for label, line in (("less its standard error", ratio - error), ("and more", ratio + error)):
+        axes.plot(times, line, color=INK, linewidth=0.3, label=label)
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
     axes.set_ylabel("Sharpe ratio a year")
     return figure
@@ -251,10 +268,14 @@ def _equity_figure(pooled: PooledResult, parts: Breakdown | None = None) -> Figu
         top.legend(loc="best", ncols=2, frameon=False, fontsize="small")
         low, _, high = (-100.0 * depth for depth in parts.band)
         bottom.axhspan(high, low, color=MUTED, alpha=0.25, linewidth=0.0)
+        for edge in (low, high):
+            bottom.plot(times[[0, -1]], [edge, edge], color=MUTED, linewidth=0.5)
     top.axhline(0.0, color=MUTED, linewidth=0.8)
     top.set_ylabel("pooled PnL, % of capital")
     peaks = np.maximum.accumulate(np.concatenate([[1.0], pooled.equity]))[1:]
-    bottom.fill_between(times, 100.0 * (pooled.equity - peaks), 0.0, color=LOSS, alpha=0.35, linewidth=0.0)
+    fallen = 100.0 * (pooled.equity - peaks)
+    bottom.fill_between(times, fallen, 0.0, color=LOSS, alpha=0.35, linewidth=0.0)
+    bottom.plot(times, fallen, color=LOSS, linewidth=0.8, label="drawdown")
     bottom.set_ylabel("drawdown, %")
     return figure
 

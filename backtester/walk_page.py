@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from backtester.page import INK, LOSS, MUTED, axes_of, html, svg
+from backtester.page import INK, LOSS, MUTED, axes_of, html, live, svg
 from backtester.statistics.metrics import HOURS_PER_YEAR
 from backtester.statistics.overfitting import SharpeEvidence
 from features.array_types import FloatArray, IntArray
@@ -69,7 +69,7 @@ def walk_page(
         year=HOURS_PER_YEAR**0.5,
         total=100.0 * float(curves[0][1][-1] - 1.0),
         windows=windows.rows(named=True),
-        equity_plot=svg(_equity_figure(windows, hours, curves), "walk"),
+        equity_plot=live(_equity_figure(windows, hours, curves), "walk"),
         lasting_plot=svg(_lasting_figure(windows), "lasting"),
     )
 

@@ -180,7 +180,7 @@ def _backtests(session: Session, found: Sequence[Strategy | Book], request: Requ
     stored = stored_window(session, request.symbols, every, span, days=DEFAULT_DAYS)
     for strategy, timeframes in zip(strategies, each_on, strict=True):
         ran = run_stored(stored, strategy, timeframes, request, RUN_ID)
-        path = _write(stored, ran, timeframes, request)
+        path = _write(stored, ran, strategy.description, timeframes, request)
         done = Done(stored, ran, path)
         yield replace(done, exported=_exported(done, request))
 
@@ -328,7 +328,7 @@ def run_stored(
     return Ran(evaluation, evidence, sharpe, breakdown(evaluation, hours, seed=session.settings.seed))
 
 
-def _write(stored: Stored, ran: Ran, timeframes: Sequence[Timeframe], request: Request) -> Path:
+def _write(stored: Stored, ran: Ran, idea: str, timeframes: Sequence[Timeframe], request: Request) -> Path:
     """Write the page; its name is unique per configuration, window and costs."""
     pooled, end = pooled_of(ran.evaluation), stored.window.end
     page = backtest_page(
@@ -338,6 +338,7 @@ def _write(stored: Stored, ran: Ran, timeframes: Sequence[Timeframe], request: R
         sharpe=ran.sharpe,
         parts=ran.parts,
         market=stored.market,
+        idea=idea,
     )
     tried = configuration(ran.evaluation, Kind.STRATEGY)
     other = [] if request.costs() == Costs() and request.capital is None else [request.costs(), request.capital]

@@ -160,7 +160,10 @@ def backtest_stored_book(
     tries = count_book(session, run, run_id)
     name = market_name(session)
     notes = [f"universe {session.settings.universe}: {members_text(market)}", *_notes(book, market, metrics, tries)]
-    page = book_page(found, market=name, chosen_today=market.chosen_today, notes=notes)
+    page = book_page(
+        found, market=name, parameters=book.parameters, idea=book.description, chosen_today=market.chosen_today,
+        notes=notes,
+    )  # fmt: skip
     other = [] if costs in {None, Costs()} else [costs]
     which = row_id(*run.configuration, book.parameters, market.start, market.end, capital, *other)[:8]
     path = write_whole(page_path(session, f"{book.name}_{market.end:%Y%m%dT%H%MZ}_{which}.html"), page)

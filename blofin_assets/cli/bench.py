@@ -81,7 +81,7 @@ def backtest(
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="For example: blofin sweep ema_crossover --param fast=5:15:1 --param slow=20:60:5 --days 10",
+    epilog="For example: blofin sweep ema_crossover --param fast=5:15:1 --param ratio=2:5:1 --days 10",
 )
 def sweep(
     strategy: Annotated[str, typer.Argument(help="A strategy or book of the library, or a .py file of one.")],

@@ -1,12 +1,13 @@
 """Dagster's webserver behind the guard, as a program: `python -m blofin_assets.cli.webserver <socket> <address>...`.
 
-Belongs here: combining both on an open socket. Does not belong here: which requests are allowed (`guard`), starting
-this program and its environment (`ui`).
+Belongs here: combining both on an open socket, and showing the warehouse's pages beside Dagster's. Does not
+belong here: which requests are allowed (`guard`), starting this program and its environment (`ui`).
 """
 
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Final
 
 import dagster as dg
@@ -15,6 +16,10 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Mount, Router
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from blofin_assets.cli.guard import Guard
 from blofin_assets.shared.code_version import root_file
@@ -49,9 +54,19 @@ def run(listening: socket.socket, urls: list[str]) -> None:
             code_server_log_level="warning",
         ) as context:
             app = create_app_from_workspace_process_context(context, "", _POLL_MILLISECONDS)
+            shown = with_pages(app, Path(instance.root_directory).parent)
             # headers of proxies are not trusted: the guard checks the request itself
-            config = uvicorn.Config(Guard(app, urls), log_level="warning", proxy_headers=False, lifespan="off")
+            config = uvicorn.Config(Guard(shown, urls), log_level="warning", proxy_headers=False, lifespan="off")
             _Server(config).run(sockets=[listening])
+
+
+def with_pages(app: ASGIApp, warehouse: Path) -> ASGIApp:
+    """Return an application that also shows the pages of a warehouse, under `/reports` and `/backtests`."""
+    shown = [warehouse / name for name in ("reports", "backtests")]
+    for folder in shown:
+        folder.mkdir(exist_ok=True)
+    folders = [Mount(f"/{folder.name}", StaticFiles(directory=folder)) for folder in shown]
+    return ExceptionMiddleware(Router(folders, default=app))
 
 
 def _end(*_: object) -> None:

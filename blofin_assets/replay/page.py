@@ -8,10 +8,11 @@ import base64
 import io
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from backtester.charts import chart, page_head, stackable
 from backtester.statistics.choosing import CONFIDENCE, FEWEST_STRETCHES, Added
 from backtester.statistics.e_process import CONFIRMS
 from blofin_assets.replay.summary import ACTIVE, EVERYTHING, SCALE, Held, ReplaySummary
@@ -33,11 +34,13 @@ def replay_page(summary: ReplaySummary, market: str) -> str:
         Name of the market, such as `archive`.
     """
     environment = Environment(
-        loader=PackageLoader("blofin_assets.replay", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=ChoiceLoader([PackageLoader("blofin_assets.replay", ""), PackageLoader("backtester")]), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(pct=percent, number=number, share=share, interval=interval)
-    return environment.get_template("page.html.j2").render(
+    equity = equity_figure(summary.curves, [ACTIVE, EVERYTHING])
+    page = environment.get_template("replay.html.j2").render(
+        page_head=page_head(),
         s=summary,
         market=market,
         verdict=verdict(summary),
@@ -45,9 +48,10 @@ def replay_page(summary: ReplaySummary, market: str) -> str:
         fewest=FEWEST_STRETCHES,
         confirms=CONFIRMS,
         scale=100 * SCALE,
-        equity=_picture(equity_figure(summary.curves, [ACTIVE, EVERYTHING]), "joined result of the active set"),
+        equity=chart(equity, _picture(equity, "joined result of the active set")),
         bars=_picture(_added_figure(summary), "what choosing added, stretch by stretch"),
     )
+    return stackable(page)
 
 
 def verdict(summary: ReplaySummary) -> str:
@@ -103,4 +107,4 @@ def _picture(figure: Figure, title: str) -> Markup:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110, metadata={"Software": None})
     data = base64.b64encode(drawn.getvalue()).decode()
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(title, data)
+    return Markup('<div class="plot"><img alt="{}" src="data:image/png;base64,{}"></div>').format(title, data)

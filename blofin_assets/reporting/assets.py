@@ -8,6 +8,7 @@ review of that day, and repeating both gives the same result (Claude's answers a
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,7 @@ from blofin_resources.dagster_resources import (
     ClockResource,
     EvolutionResource,
     MarketResource,
+    NotifierResource,
     WarehouseResource,
 )
 from blofin_resources.texts import for_markdown
@@ -101,13 +103,14 @@ def daily_report(
     market: MarketResource,
     clock: ClockResource,
     evolution: EvolutionResource,
+    notifier: NotifierResource,
 ) -> dg.MaterializeResult[Any]:
     """The report of a UTC day, built when the day has ended: ranking, equity, models and baselines, failed stages."""
     as_of, store = cycle_as_of(context, clock, _end_of), warehouse.open()
     require_market_data(store, market.symbols, as_of - DAY, as_of)
     snapshot = store.snapshot_id()
     with store.frozen(snapshot) as still:
-        data = _collected(still, as_of, market)
+        data = replace(_collected(still, as_of, market), ui_url=notifier.ui_url)
     provenance = {
         "run_id": context.run.run_id,
         "code_version": code_version(),
@@ -130,6 +133,7 @@ def daily_report(
         metadata={
             "dagster/row_count": 1,
             "page": dg.MetadataValue.path(str(page)),
+            "open": dg.MetadataValue.url(f"{notifier.ui_url.rstrip('/')}/reports/{page.name}"),
             "summary": document["summary"],
             "not_made": "; ".join(f"{section['section']}: {section['reason']}" for section in document["not_made"])
             or "none",

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 
+from backtester.charts import chart
 from backtester.statistics.drift import LEAST_EFFECT, Decision
 from backtester.statistics.e_process import CONFIRMS
 from blofin_assets.shared.plots import COLOURS
@@ -261,6 +262,22 @@ def inline(figure: Figure, salt: str, label: str) -> Markup:
     return Markup(text)  # noqa: S704 - drawn here; matplotlib escapes its labels
 
 
+def live(figure: Figure, salt: str, label: str) -> Markup:
+    """Return a figure of lines that answers the pointer; on paper and without scripts it is `inline`.
+
+    Parameters
+    ----------
+    figure, salt, label
+        As for `inline`.
+
+    Returns
+    -------
+    Markup
+        An element for a page that embeds `backtester.charts.page_head`.
+    """
+    return chart(figure, inline(figure, salt, label), _STYLE)
+
+
 def _settings() -> Any:
     return mpl.rc_context({"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8})
 
@@ -271,6 +288,7 @@ def _curve(upper: Axes, lower: Axes, curve: pl.DataFrame, peak: float, colour: s
     peaks = np.maximum.accumulate(np.concatenate([[peak], value]))[1:]
     upper.plot(curve["ts"], 100 * (value - 1), color=colour, linewidth=1.4, label=label)
     lower.fill_between(curve["ts"], 100 * (value - peaks), 0, color=colour, alpha=0.3, linewidth=0)
+    lower.plot(curve["ts"], 100 * (value - peaks), color=colour, linewidth=0.6, label=label)
 
 
 def _axes(height: float, ratios: Sequence[float]) -> tuple[Figure, list[Axes]]:

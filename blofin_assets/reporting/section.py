@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from string import Formatter
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, cast
 
 from blofin_assets.reporting.collect.cycles import Cycles
 from blofin_assets.reporting.collect.forward import Forward
 from blofin_assets.reporting.document import Document, Part
+from blofin_assets.shared.cadences import ML_CYCLE, STRATEGY_CYCLE
+from blofin_assets.shared.partitions import DAY
 from blofin_resources.warehouse import Warehouse
 
 D = TypeVar("D")
@@ -43,6 +46,8 @@ class ReportData:
         The sections of the report, in the order of the page.
     own
         Data that one section collected, by its name; see `of`.
+    ui_url
+        Address of Dagster's pages, for links.
     """
 
     as_of: datetime
@@ -56,6 +61,7 @@ class ReportData:
     forward: Forward
     sections: "tuple[Section[Any, Any], ...]"
     own: Mapping[str, object] = field(default_factory=dict)
+    ui_url: str = "http://127.0.0.1:3000"
 
     def of(self, section: "Section[D, Any]") -> D:
         """Return the data that a section collected."""
@@ -125,6 +131,9 @@ class Section(Generic[D, C]):
         Returns further variables of the template: tables (`page.tables.Table`) and plots.
     rules
         Its rules for the review.
+    sql
+        A query for what the section shows, with the times `{as_of}` and `{since}` (the day), `{strategies}` and
+        `{models}` (the newest cycles) in it.
     last
         Whether it is rendered after all others, because it lists those that failed.
     """
@@ -139,7 +148,18 @@ class Section(Generic[D, C]):
     view: Callable[[C, ReportData], Mapping[str, object]] = only_the_document
     rules: tuple[Rule, ...] = ()
     link: str = ""
+    sql: str = ""
     last: bool = False
+
+    def query_at(self, report: Document) -> str:
+        """Return the query of a report; empty where the section has none or its cycle has not run."""
+        cycles = {"strategies": report.cycles.get(STRATEGY_CYCLE), "models": report.cycles.get(ML_CYCLE)}
+        since = (datetime.fromisoformat(report.as_of) - DAY).isoformat()
+        times = {"as_of": report.as_of, "since": since, **cycles}
+        asked = {name for _, name, *_ in Formatter().parse(self.sql) if name}
+        if any(times[name] is None for name in asked):
+            return ""
+        return self.sql.format(**{name: f"'{time}'" for name, time in times.items()})
 
 
 _NAMED = 4

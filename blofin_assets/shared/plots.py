@@ -42,7 +42,7 @@ def equity_figure(equity: pl.DataFrame, names: Sequence[str]) -> Figure:
         value = (curve["equity"] - 1) * 100
         fall = (curve["equity"] - curve["equity"].cum_max()) * 100
         upper.plot(curve["ts"], value, color=colour, label=name, linewidth=1.4)
-        lower.plot(curve["ts"], fall, color=colour, linewidth=1.0)
+        lower.plot(curve["ts"], fall, color=colour, label=name, linewidth=1.0)
     upper.axhline(0, color=GREY, linewidth=0.8)
     upper.set_ylabel("return after costs, %")
     upper.legend(loc="upper left", fontsize=8, frameon=False)

@@ -1,10 +1,14 @@
+import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
+import pytest
 from book_cases import book_of, universe
+from support.pages import fits, needs_nothing
 
 from backtester import BookEvaluation, BookRules
 from backtester.book_page import book_page
@@ -29,17 +33,30 @@ def test_the_page_shows_the_book_and_needs_no_network() -> None:
     assert len(plots) == 7
     for plot in plots:
         ET.fromstring(plot)  # noqa: S314 - our own drawing
-    loaded = re.findall(r"(?:src|href)=\"(?!#|data:image/png)([^\"]*)\"", page)
-    assert loaded == []
-    assert "<script" not in page
-    assert [f"<td>day {day}</td>" in page for day in range(7)] == [True] * 7
-    assert "<td>2025 Q2</td>" in page
+    needs_nothing(page)
+    assert [f">day {day}</td>" in page for day in range(7)] == [True] * 7
+    assert ">2025 Q2</td>" in page
     assert "<h2>By month</h2>" in page
     assert "<h2>Sharpe ratio of the 30 days before</h2>" in page
     assert page.index("<h2>Worst drawdowns</h2>") < page.index("<h2>Tranches</h2>")
-    assert [f"<td>market {name}</td>" in page for name in ("up", "down", "calm", "wild")] == [True] * 4
+    assert [f">market {name}</td>" in page for name in ("up", "down", "calm", "wild")] == [True] * 4
     assert "Survivors" not in page
     assert "Too large" not in page
+
+
+@pytest.mark.slow
+def test_the_page_fits_a_desk_and_a_phone_and_has_idea_parameters_trades_and_the_universe(tmp_path: Path) -> None:
+    found = evaluation(WEEKLY)
+    page = book_page(found, parameters={"hours": 168, "share": 0.3}, idea="Buy <what> rose.")
+    fits(page, tmp_path)
+    assert "parameters: hours = 168, share = 0.3" in page
+    assert "Buy &lt;what&gt; rose." in page
+    assert f"{found.result.trades.height:,} trades</summary>" in page
+    chart = re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    lines = {line["label"]: line["y"] for line in json.loads(chart[1])["panels"][0]["lines"]}
+    average = np.nan_to_num(found.result.market.average[found.result.begin :])
+    assert lines["universe"][-1] == pytest.approx(100 * (np.prod(1 + average) - 1), rel=1e-5)
+    assert lines["book"][-1] == pytest.approx(100 * (found.result.equity[-1] / found.result.capital - 1), rel=1e-5)
 
 
 def test_survivors_and_fills_too_large_for_their_market_are_said_first() -> None:
@@ -55,4 +72,4 @@ def test_a_book_that_never_trades_has_a_page_too() -> None:
     found = BookEvaluation("idle", book_of(replace(drawn, values=np.full_like(drawn.values, np.nan)), idle))
     page = book_page(found)
     assert "No trades." in page
-    assert "<td>–</td>" in page
+    assert ">–</td>" in page

@@ -3,9 +3,9 @@
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,30 +25,33 @@ _QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 
-_PROBE = """<script>addEventListener("load", () => {
+_PROBE = """(() => {
   const root = document.documentElement, view = root.clientWidth;
-  const wide = [...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll") && !e.closest("svg")
-    && e.getClientRects().length && e.getBoundingClientRect().right > view + 1).map(e => e.tagName + "." + e.className);
-  document.body.dataset.seen = JSON.stringify({ width: view, scroll: root.scrollWidth, wide,
+  const shown = e => e.getClientRects().length;
+  const signed = e => e.matches(".plot, .matrix") && getComputedStyle(e, "::before").content.includes("swipe");
+  const name = e => e.tagName + "." + e.className;
+  const wide = [...document.body.querySelectorAll("*")].filter(e => !e.closest(".scroll, .plot") && !e.closest("svg")
+    && shown(e) && e.getBoundingClientRect().right > view + 1).map(name);
+  const cut = [...document.body.querySelectorAll("*")].filter(e => shown(e) && e.scrollWidth > e.clientWidth + 1
+    && getComputedStyle(e).overflowX !== "visible" && !signed(e)).map(e => name(e) + " " + e.innerText.slice(0, 40));
+  return { width: view, scroll: root.scrollWidth, height: root.scrollHeight, wide, cut,
     broken: [...document.images].filter(i => !i.naturalWidth).length,
     pictures: [...document.querySelectorAll("svg")].map(
       e => [e.getAttribute("aria-label"), e.getBoundingClientRect().height]),
     dead: [...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.hash.slice(1))).length,
-    requests: performance.getEntriesByType("resource").map(e => e.name), errors: window.__errors });
-});</script>"""
-
-_ERRORS = (
-    "<script>window.__errors = []; addEventListener('error', e => window.__errors.push(String(e.message)));</script>"
-)
+    requests: performance.getEntriesByType("resource").map(e => e.name) };
+})()"""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page was found to be at one width."""
+    """What a page was found to be at one width; `cut` is what hides a part of itself without saying so."""
 
     width: int
     scroll: int
+    height: int
     wide: list[str]
+    cut: list[str]
     broken: int
     pictures: list[tuple[str | None, float]]
     dead: int
@@ -57,34 +60,25 @@ class Seen:
     console: list[str]
 
 
-def look(page: str, folder: Path, width: int) -> Seen:
-    """Load a page in a frame of `width` pixels, since a headless window cannot be narrower than 500.
+def look(page: str, folder: Path, width: int, *, unfolded: bool = False) -> Seen:
+    """Load a page in a window of `width` pixels, as a phone or a desk would; details unfolded where asked for.
 
     Skips without Chromium, but under CI=true, where .ci/run installs it.
     """
-    chromium = _chromium()
-    probed = page.replace("<head>", f"<head>{_ERRORS}", 1).replace("</body>", f"{_PROBE}</body>", 1)
-    (folder / "page.html").write_text(probed, encoding="utf-8")
-    frame = folder / "frame.html"
-    frame.write_text(
-        f'<!doctype html><link rel="icon" href="data:,"><body style="margin:0"><iframe id="f" src="page.html" '
-        f'style="border:0;width:{width}px;height:2000px"></iframe><script>addEventListener("load", () => '
-        '{ document.body.dataset.seen = document.getElementById("f").contentDocument.body.dataset.seen; });</script>',
-        encoding="utf-8",
-    )
-    with served(folder) as address:
-        done = subprocess.run(
-            [
-                chromium, *_QUIET, "--enable-logging=stderr", "--v=0", f"--user-data-dir={folder / 'profile'}",
-                "--window-size=1400,2000", "--dump-dom", f"{address}/frame.html",
-            ],
-            capture_output=True, text=True, timeout=120, check=True,
-        )  # fmt: skip
-    found = re.search(r'data-seen="([^"]*)"', done.stdout)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(found.group(1).replace("&quot;", '"').replace("&amp;", "&").replace("&gt;", ">"))
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return Seen(**{**seen, "pictures": [tuple(each) for each in seen["pictures"]]}, console=console)
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    with served(folder) as address, tab(folder) as opened:
+        opened.narrow(width)
+        opened.open(f"{address}/page.html")
+        opened.until("document.readyState === 'complete'")
+        if unfolded:
+            opened.run("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        opened.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        seen = opened.run(_PROBE)
+        complaints = [event["params"] for event in opened.events]
+    errors = [each["exceptionDetails"]["text"] for each in complaints if "exceptionDetails" in each]
+    console = [str(each["entry"]["text"]) for each in complaints if "entry" in each]
+    pictures = [tuple(each) for each in seen["pictures"]]
+    return Seen(**{**seen, "pictures": pictures}, errors=errors, console=console)
 
 
 def _chromium() -> str:
@@ -139,6 +133,10 @@ class Tab:
         """Load a page."""
         self.do("Page.navigate", url=address)
 
+    def narrow(self, width: int, height: int = 1000) -> None:
+        """Give the window a size in pixels; a headless one of its own cannot be narrower than 500."""
+        self.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
     def until(self, script: str, seconds: float = 60) -> Any:
         """Return what a script comes to once that is true."""
         deadline = time.monotonic() + seconds
@@ -158,7 +156,7 @@ _BODY = "document.body ? document.body.innerText.slice(0, 2000) : ''"
 @contextmanager
 def tab(folder: Path) -> Iterator[Tab]:
     """Give an empty tab; skips without Chromium, but under CI=true."""
-    profile = folder / "profile"
+    profile = Path(tempfile.mkdtemp(dir=folder))
     command = [
         _chromium(),
         *_QUIET,
@@ -177,7 +175,7 @@ def tab(folder: Path) -> Iterator[Tab]:
             address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
             with connect(address, max_size=None) as connection:
                 opened = Tab(connection)
-                for part in ("Page", "Network", "Runtime"):
+                for part in ("Page", "Network", "Runtime", "Log"):
                     opened.do(f"{part}.enable")
                 yield opened
         finally:

@@ -41,6 +41,8 @@ class Forward:
         The newest drift tests, drift first.
     retunes : DataFrame
         Actions triggered by drift within the day.
+    positions : DataFrame
+        What the ledger holds: kind, name, symbol, timeframe, side, entry_ts, entry_price, last_price, move_pct.
     ledger_time, drift_time : datetime or None
         As-of of the newest completed key of the ledger and of the newest drift run; None if there is none. The rows may
         be older, if nothing was tracked.
@@ -50,6 +52,7 @@ class Forward:
     equity: pl.DataFrame
     drift: pl.DataFrame
     retunes: pl.DataFrame
+    positions: pl.DataFrame
     ledger_time: datetime | None
     drift_time: datetime | None
 
@@ -61,6 +64,7 @@ def collect_forward(warehouse: Warehouse, as_of: datetime) -> Forward:
         equity=warehouse.read(_EQUITY, [as_of]),
         drift=warehouse.read(query("reporting/drift"), {"as_of": as_of}),
         retunes=warehouse.read(_RETUNES, [as_of - DAY, as_of]),
+        positions=warehouse.read(query("reporting/forward_open"), {"as_of": as_of}),
         ledger_time=warehouse.read(_DONE, [FORWARD, as_of])["as_of"][0],
         drift_time=warehouse.read(_DONE, [DRIFT, as_of])["as_of"][0],
     )

@@ -49,6 +49,7 @@ _WORDS: Final = {
     "report.pbo": "probability of backtest overfitting: share of splits of the holdout in which the best of one half "
     "is below the median in the other half, by combinatorially symmetric cross-validation (14 half-day blocks); chance "
     "gives 50 %",
+    "report.move": "price since the entry, in the direction of the position, percent, before costs",
     "report.due": "calls that a stage wanted to make; it makes none without a key or beyond the budget",
     "report.made": "calls that were sent to Claude",
     "report.answered": "calls with a usable answer",

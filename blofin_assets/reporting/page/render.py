@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from backtester.charts import page_head, stackable
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting.document import Document, NotMade
 from blofin_assets.reporting.page import formats
@@ -52,8 +53,11 @@ def render_page(report: Document, data: ReportData) -> Page:
             reasons[section.name] = body.reason
             failed.append(NotMade(section=section.name, reason=body.reason))
         bodies[section.name] = Markup(_NOT_MADE).format(reasons[section.name])  # noqa: S704 - a constant; format escapes
-    html = environment.get_template("report.html.j2").render(report=report, bodies=bodies, glossary=glossary)
-    return Page(html, failed)
+    queries = {section.name: section.query_at(report) for section in data.sections}
+    html = environment.get_template("report.html.j2").render(
+        report=report, bodies=bodies, glossary=glossary, queries=queries, page_head=page_head(), ui_url=data.ui_url
+    )
+    return Page(stackable(html), failed)
 
 
 def _environment(sections: tuple[Section[Any, Any], ...], glossary: Glossary) -> jinja2.Environment:

@@ -99,7 +99,7 @@ def _view(part: ActiveSetPart, data: ReportData) -> Mapping[str, object]:
         return {"closest": Table(_CLOSEST, []), "curve": Markup(), "correlation": Markup()}
     return {
         "closest": Table(_CLOSEST, part.active_set.closest),
-        "curve": pictures.inline(
+        "curve": pictures.live(
             pictures.curve_figure(held.equity, held.equity.head(0)),
             "active",
             f"Combined equity and drawdown of {len(held.names)} active strategies with equal capital",
@@ -130,6 +130,7 @@ SECTION: Final = Section(
     heading="The active set together",
     link="Active set",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.active_set WHERE kind = 'strategy' AND as_of = {strategies} ORDER BY ts",
     part=ActiveSetPart,
     collect=nothing_more,
     build=_build,

@@ -136,28 +136,33 @@ _RANKING: Final = (
     *columns_of(RANKING, ("rank", "rank", "int")),
     *columns_of(
         _TABLE, ("score", "score", "n1"), ("trades", "total_trades", "int"), ("return", "total_pnl_pct", "pct"),
-        ("before costs", "pnl_before_costs_pct", "pct"), ("fees", "fees_pct", "pct"),
-        ("slippage", "slippage_pct", "pct"), ("funding", "funding_pct", "pct"),
     ),
     Column("Sharpe", "sharpe_range", "text", f"{_TABLE}.sharpe"),
     Column("expected", "expected_range", "text", "report.expected_range"),
-    *columns_of(
-        _TABLE, ("max DD", "max_drawdown", "share"), ("turnover a year", "turnover_year", "n1"),
-        ("gross", "gross_exposure", "n2"), ("net", "net_exposure", "n2"), ("beta", "beta", "n2"),
-    ),
-    Column("alpha a year", "alpha_range", "text", f"{_TABLE}.alpha"),
+    *columns_of(_TABLE, ("max DD", "max_drawdown", "share")),
     Column("DSR", "dsr", "share", f"{EVIDENCE}.dsr"),
     Column("lost", "losers", "int", f"{EVIDENCE}.losers"),
-    Column("largest share of a bar", "volume_share_largest", "share2", f"{EVIDENCE}.volume_share_largest"),
-    *columns_of(_TABLE, ("bars", "timeframe", "text"), ("rebalance", "rebalance", "text")),
     Column("status", "status", "text", f"{RANKING}.status"),
     Column("author", "author", "text", "report.author"),
     Column("why", "reason"),
 )  # fmt: skip
+_HELD: Final = (
+    Column("book", "name"),
+    *columns_of(
+        _TABLE, ("bars", "timeframe", "text"), ("rebalance", "rebalance", "text"),
+        ("before costs", "pnl_before_costs_pct", "pct"), ("fees", "fees_pct", "pct"),
+        ("slippage", "slippage_pct", "pct"), ("funding", "funding_pct", "pct"),
+        ("turnover a year", "turnover_year", "n1"), ("gross", "gross_exposure", "n2"), ("net", "net_exposure", "n2"),
+        ("beta", "beta", "n2"),
+    ),
+    Column("alpha a year", "alpha_range", "text", f"{_TABLE}.alpha"),
+    Column("largest share of a bar", "volume_share_largest", "share2", f"{EVIDENCE}.volume_share_largest"),
+)  # fmt: skip
 
 
 def _view(part: BooksPart, data: ReportData) -> Mapping[str, object]:
-    return {"ranking": Table(_RANKING, part.books.rows), "picture": _picture(part, data.of(SECTION))}
+    rows = part.books.rows
+    return {"ranking": Table(_RANKING, rows), "held": Table(_HELD, rows), "picture": _picture(part, data.of(SECTION))}
 
 
 def _picture(part: BooksPart, collected: Collected) -> Markup:
@@ -167,7 +172,7 @@ def _picture(part: BooksPart, collected: Collected) -> Markup:
     if curves.is_empty():
         return Markup()
     figure = pictures.lines_figure(curves, [name for name in names if name in set(curves["name"])])
-    return pictures.inline(figure, "books", f"Equity of {listed(names)} over the holdout")
+    return pictures.live(figure, "books", f"Equity of {listed(names)} over the holdout")
 
 
 def _large(report: Document) -> Iterator[Point]:
@@ -195,6 +200,7 @@ SECTION: Final = Section(
     heading="Books: one capital over the universe",
     link="Books",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.ranking_history WHERE kind = 'book' AND as_of <= {as_of} ORDER BY as_of DESC, rank",
     part=BooksPart,
     collect=_collect,
     build=_build,

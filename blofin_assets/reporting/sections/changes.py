@@ -264,6 +264,7 @@ SECTION: Final = Section(
     heading="What changed, and why",
     link="What changed",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.changes WHERE moment > {since} AND moment <= {as_of} ORDER BY moment, name",
     part=ChangesPart,
     collect=_collect,
     build=_build,

@@ -310,6 +310,7 @@ SECTION: Final = Section(
     heading="Data",
     link="Data",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM market.completeness WHERE day < {as_of} ORDER BY day DESC, symbol",
     part=DataPart,
     collect=_collect,
     build=_build,

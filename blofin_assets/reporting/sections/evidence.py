@@ -165,7 +165,7 @@ def _picture(collected: Collected) -> Markup:
     tracked = pl.col("last_day") == pl.col("last_day").max()
     drawn = records.filter(tracked | (pl.col("capital").rank("ordinal", descending=True) <= pictures.NAMED))
     figure = pictures.evidence_figure(paths.join(drawn, on=_KEY, how="semi"))
-    return pictures.inline(figure, "evidence", "Capital of each record by days since activation")
+    return pictures.live(figure, "evidence", "Capital of each record by days since activation")
 
 
 SECTION: Final = Section(
@@ -173,6 +173,7 @@ SECTION: Final = Section(
     heading="Evidence from forward days",
     link="Evidence",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.evidence_daily WHERE day < {as_of} ORDER BY day DESC, name",
     part=EvidencePart,
     collect=_collect,
     build=_build,

@@ -77,6 +77,20 @@ class Retune(Part):
     detail: str | None
 
 
+class Held(Part):
+    """An open position of the forward ledger; no key of the report."""
+
+    kind: str
+    name: str
+    symbol: str
+    timeframe: str
+    side: str
+    entry_ts: Time
+    entry_price: Number
+    last_price: Number
+    move_pct: Number
+
+
 class BacktestVsLive(Part):
     """Expected against realised performance, by the newest drift tests up to the report.
 
@@ -227,14 +241,25 @@ _RETUNES: Final = (
     Column("because", "reason"), Column("detail", "detail"),
 )  # fmt: skip
 
+_POSITIONS: Final = (
+    Column("what", "name"), Column("kind", "kind"), Column("symbol", "symbol"), Column("bars", "timeframe"),
+    *columns_of(
+        "research.forward_entries", ("side", "side", "text"), ("entered", "entry_ts", "time"),
+        ("at", "entry_price", "sig"),
+    ),
+    Column("last price", "last_price", "sig"),
+    Column("move", "move_pct", "pct", "report.move"),
+)  # fmt: skip
 
-def _view(part: LivePart, _: ReportData) -> Mapping[str, object]:
+
+def _view(part: LivePart, data: ReportData) -> Mapping[str, object]:
     live = part.backtest_vs_live
     decided = [test for test in live.tests if test.decision != _WAITS]
     return {
         "tests": Table(_TESTS, decided),
         "waiting": Table(_WAITING, [test for test in live.tests if test.decision == _WAITS]),
         "retunes": Table(_RETUNES, live.retunes),
+        "positions": Table(_POSITIONS, [Held.of(row) for row in data.forward.positions.iter_rows(named=True)]),
         "picture": _picture(decided),
         "least_days": f"{LEAST_DAYS:.0f}",
         "least_trades": LEAST_TRADES,
@@ -289,6 +314,7 @@ SECTION: Final = Section(
     heading="Backtest and forward",
     link="Backtest and forward",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.drift_tests WHERE as_of <= {as_of} ORDER BY as_of DESC, decision, q",
     part=LivePart,
     collect=nothing_more,
     build=_build,

@@ -101,6 +101,7 @@ SECTION: Final = Section(
     heading="How much could be luck",
     link="Luck",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.evidence WHERE as_of = {strategies} ORDER BY dsr DESC NULLS LAST",
     part=LuckPart,
     collect=_collect,
     build=_build,

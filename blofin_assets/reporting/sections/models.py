@@ -252,7 +252,7 @@ def _curves(data: ReportData) -> Markup:
     names = curve_names(data.cycles.model_equity, data.cycles.model_ranking, TOP)
     if not names:
         return Markup()
-    return pictures.inline(
+    return pictures.live(
         pictures.lines_figure(data.cycles.model_equity, names),
         "models",
         f"Equity on the holdout day, after costs, of {', '.join(names)} traded as strategies",
@@ -307,6 +307,7 @@ SECTION: Final = Section(
     heading="Models and ensembles",
     link="Models",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM ml.models_against_baseline WHERE as_of = {models} ORDER BY log_loss_gain DESC",
     part=ModelsPart,
     collect=_collect,
     build=_build,

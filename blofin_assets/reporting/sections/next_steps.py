@@ -118,6 +118,7 @@ SECTION: Final = Section(
     heading="Next steps",
     link="Next steps",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM reports.ai_reviews WHERE as_of = {as_of}",
     part=NextPart,
     collect=_collect,
     build=_build,

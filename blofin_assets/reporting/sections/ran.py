@@ -200,6 +200,7 @@ SECTION: Final = Section(
     name="ran",
     heading="What ran",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.cycle_history WHERE as_of > {since} AND as_of <= {as_of} ORDER BY as_of",
     part=RanPart,
     collect=_collect,
     build=_build,

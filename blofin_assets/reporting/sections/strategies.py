@@ -309,7 +309,7 @@ def _curve(row: TopStrategy, data: ReportData) -> Markup:
         f"Equity and drawdown of {row.name} over the holdout: {formats.percent(row.total_pnl_pct)} in "
         f"{row.trades} trades, maximum drawdown {formats.share(row.max_drawdown)}"
     )
-    return pictures.inline(pictures.curve_figure(equity, newest), f"s{row.rank}", label)
+    return pictures.live(pictures.curve_figure(equity, newest), f"s{row.rank}", label)
 
 
 def _ruined(report: Document) -> Iterator[Point]:
@@ -368,6 +368,7 @@ SECTION: Final = Section(
     heading="The best strategies",
     link="Strategies",
     template=Path(__file__).with_suffix(".html.j2"),
+    sql="SELECT * FROM research.ranking_history WHERE kind = 'strategy' AND as_of = {strategies} ORDER BY rank",
     part=StrategiesPart,
     collect=nothing_more,
     build=_build,

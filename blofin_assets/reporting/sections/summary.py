@@ -1,18 +1,24 @@
-"""The summary: the day in a few sentences, and five figures.
+"""The summary: what to believe, what changed and what to do; the day in a few sentences; five figures.
 
-Belongs here: the sentences by rules. Does not belong here: the review (`reporting.rules`).
+Belongs here: the three answers, the sentences by rules. Does not belong here: the review (`reporting.rules`).
 """
 
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from backtester.statistics.overfitting import SUPPORTED
 from blofin_assets.reporting.collect.cycles import holdout_words, strategy_table
-from blofin_assets.reporting.document import Part
-from blofin_assets.reporting.section import ReportData, Section, listed, nothing_more
+from blofin_assets.reporting.document import Document, Part
+from blofin_assets.reporting.section import ReportData, Section, listed
+from blofin_assets.reporting.sections import changes, evidence, live, luck, models, next_steps, strategies
 from blofin_assets.reporting.sections import data as market_data
-from blofin_assets.reporting.sections import evidence, next_steps
+from blofin_resources.warehouse import Warehouse
+
+_BEFORE: Final = "SELECT max(report_date) AS day FROM reports.daily_reports WHERE as_of < ?"
 
 
 class SummaryBy(Part):
@@ -30,7 +36,88 @@ class SummaryPart(Part):
     summary_by: SummaryBy
 
 
-def _build(data: ReportData, _: None) -> SummaryPart:
+class Answer(NamedTuple):
+    """What a reader asks first, the answer in a sentence or two, and the section that has the whole of it."""
+
+    question: str
+    text: str
+    section: str
+
+
+def answers(report: Document) -> list[Answer]:
+    """Return what to believe, what changed and what to do, from the document alone."""
+    return [
+        Answer("Is there anything to believe?", _belief(report), "evidence"),
+        Answer("What changed?", _changed(report), "changes"),
+        Answer("What is there to do?", _to_do(report), "next"),
+    ]
+
+
+def _belief(report: Document) -> str:
+    found = report.part(luck.LuckPart).overfitting
+    ranked = report.part(strategies.StrategiesPart)
+    followed = report.part(evidence.EvidencePart).forward_evidence
+    if found.supported is None:
+        return "Not yet: no strategy has been scored."
+    names = [row.name for row in ranked.ranking if row.dsr is not None and row.dsr >= SUPPORTED]
+    confirmed = [row.name for row in followed.rows if row.confirmed]
+    tried = f"after {found.trials:,} tries" if found.trials is not None else "after all tries"
+    first = (
+        f"The holdout supports {listed(names)} {tried}."
+        if found.supported
+        else f"Nothing on the holdout: none of {len(ranked.ranking)} strategies is supported {tried}."
+    )
+    if not followed.records:
+        return f"{first} No forward day is counted yet."
+    if confirmed:
+        return f"{first} Forward days confirm {listed(confirmed)}."
+    return f"{first} Forward days confirm none of {followed.records} records."
+
+
+def _changed(report: Document) -> str:
+    made = report.part(changes.ChangesPart).strategy_changes
+    trained = report.part(models.ModelsPart).ml_changes.trained
+    drift = report.part(live.LivePart).backtest_vs_live
+    table = report.part(strategies.StrategiesPart).ranking
+    counts = (
+        ("designed", sum(bool(row.accepted) for row in made.designed)),
+        ("tuned", sum(bool(row.accepted) for row in made.tuned)),
+        ("archived", len(made.archived)),
+    )
+    told = list(filter(None, [", ".join(f"{count} {what}" for what, count in counts if count)]))
+    if trained:
+        told.append(f"{len(trained)} models trained, {sum(bool(row.better) for row in trained)} better than guessing")
+    if drift.drift_detected:
+        told.append(f"drift of {listed(sorted({test.name for test in drift.tests if test.decision == 'drift'}))}")
+    leader = next((row for row in table if row.rank == 1), None)
+    if leader is not None and leader.previous_rank not in {None, 1}:
+        told.append(f"{leader.name} leads (before: rank {leader.previous_rank})")
+    text = "; ".join(told) or "nothing: no strategy was designed, tuned or archived, and no model was trained"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _to_do(report: Document) -> str:
+    review = report.part(next_steps.NextPart).ai_review
+    failed = [f"Find out why the section {each.section} could not be made" for each in report.not_made]
+    steps = [*failed, *(step.text.rstrip(".") for step in (review.next_steps if review else ()))]
+    if not steps:
+        return "Nothing needs a person today." if review else "This day was not reviewed."
+    more = f" And {len(steps) - 1} more." if len(steps) > 1 else ""
+    return f"{steps[0]}.{more}"
+
+
+def _collect(warehouse: Warehouse, data: ReportData) -> date | None:
+    """Return the day of the report before this one; None where this is the first."""
+    found: date | None = warehouse.read(_BEFORE, [data.as_of])["day"][0]
+    return found
+
+
+def _view(_: SummaryPart, data: ReportData) -> Mapping[str, object]:
+    before = data.of(SECTION)
+    return {"answers": answers, "day_before": before, "day_after": data.as_of.date()}
+
+
+def _build(data: ReportData, _: date | None) -> SummaryPart:
     review = data.of(next_steps.SECTION)
     if review is None:
         return SummaryPart(summary=_by_rules(data), summary_by=_BY_RULES)
@@ -105,7 +192,8 @@ SECTION: Final = Section(
     heading="Summary",
     template=Path(__file__).with_suffix(".html.j2"),
     part=SummaryPart,
-    collect=nothing_more,
+    collect=_collect,
     build=_build,
     nothing=lambda _: SummaryPart(summary="The summary could not be made.", summary_by=_BY_RULES),
+    view=_view,
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.command import found_by_commands
+from support.pages import fits
 from support.platform import AS_OF, Platform
 from support.sample_universe import store_universe
 
@@ -36,7 +37,7 @@ ASKED = Compared(["ema_crossover", "ema_crossover:fast=20"], None, "60m", Span(A
 
 
 def test_versions_of_one_strategy_are_told_apart_or_not_and_each_is_a_trial(
-    here: Platform, capsys: pytest.CaptureFixture[str]
+    here: Platform, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run_compare(ASKED)
     shown = capsys.readouterr().out
@@ -44,6 +45,7 @@ def test_versions_of_one_strategy_are_told_apart_or_not_and_each_is_a_trial(
     assert "told apart; correlation" in shown
     [page] = (here.settings.warehouse / "backtests").glob("compare_*.html")
     assert "fast 20, ratio 3, stop_width 3" in page.read_text(encoding="utf-8")
+    fits(page.read_text(encoding="utf-8"), tmp_path)
     tried = here.warehouse.read("SELECT count(DISTINCT version) FROM research.trials WHERE author = 'user'").item()
     assert tried == 2
     run_compare(replace(ASKED, as_json=True))

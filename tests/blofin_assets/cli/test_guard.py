@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 from support.browser import Tab, served, tab
 from websockets.exceptions import InvalidStatus
@@ -23,6 +24,7 @@ from websockets.sync.client import connect
 
 from blofin_assets.cli import ui
 from blofin_assets.cli.guard import Guard
+from blofin_assets.cli.webserver import with_pages
 from blofin_resources.errors import BlofinError
 
 HERE = "127.0.0.1:3000"
@@ -39,6 +41,27 @@ def asked(headers: dict[str, str], method: str = "GET", target: str = "/", kind:
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
     }  # fmt: skip
     return Guard(Starlette(), [PROXY]).refusal(scope)
+
+
+def test_pages_of_the_warehouse_are_shown_behind_the_guard_and_nothing_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "2026-03-12.html").write_text("the report", encoding="utf-8")
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    app = Guard(with_pages(Starlette(), tmp_path))
+    with TestClient(app, base_url="http://127.0.0.1:3000") as client:
+        assert client.get("/reports/2026-03-12.html").text == "the report"
+        told = {
+            path: client.get(path).status_code
+            for path in (
+                "/reports/none.html",
+                "/backtests/none.html",
+                "/reports/%2e%2e/secret",
+                "/reports/../secret",
+                "/secret",
+            )
+        }
+        assert set(told.values()) == {404}
+        assert client.get("/reports/2026-03-12.html", headers={"host": "evil.example"}).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.pages import fits
 from support.platform import AS_OF, Platform
 
 from blofin_assets.cli.stored import Span
@@ -25,7 +26,7 @@ def pages(platform: Platform) -> set[Path]:
 
 
 def test_every_point_is_a_trial_once_and_the_page_holds_the_verdict(
-    here: Platform, capsys: pytest.CaptureFixture[str]
+    here: Platform, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     before, earlier = tries(here), pages(here)
     run_sweep(ASKED)
@@ -36,6 +37,7 @@ def test_every_point_is_a_trial_once_and_the_page_holds_the_verdict(
     assert "of its" in shown
     [page] = pages(here) - earlier
     text = page.read_text(encoding="utf-8")
+    fits(text, tmp_path)
     assert "fast and ratio" in text
     assert "synthetic" in text
     assert text.count("<svg") == 2

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from support.pages import fits
 from support.platform import AS_OF, Platform
 
 from blofin_assets.cli.stored import Span
@@ -16,7 +18,7 @@ ASKED = Request("ema_crossover", "6d", "3d", False, 3, [], None, "60m", Span(AS_
 
 
 def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
-    here: Platform, capsys: pytest.CaptureFixture[str]
+    here: Platform, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run_walk(ASKED)
     shown = capsys.readouterr().out
@@ -24,6 +26,7 @@ def test_windows_are_those_asked_for_and_every_version_is_a_trial_of_its_window(
     assert "Chosen versions earned" in shown
     [page] = (here.settings.warehouse / "backtests").glob("ema_crossover_walk_*.html")
     text = page.read_text(encoding="utf-8")
+    fits(text, tmp_path)
     assert "train 6d, test 3d, rolling, 3 evaluations a window" in text
     assert text.count("<svg") == 2
     windows = here.warehouse.read(

@@ -2,11 +2,13 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from support.pages import fits, needs_nothing
 from support.platform import Platform
 
 from backtester.statistics.choosing import FEWEST_STRETCHES
@@ -142,7 +144,7 @@ def test_few_stretches_conclude_nothing_and_none_is_refused(platform: Platform) 
         summarise(platform.warehouse, "other", [FIRST], Kind.STRATEGY)
 
 
-def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform) -> None:
+def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform, tmp_path: Path) -> None:
     found = summary_of(platform)
     page = replay_page(found, "sample")
     assert page == replay_page(found, "sample")
@@ -156,4 +158,5 @@ def test_the_page_shows_the_numbers_and_is_the_same_again(platform: Platform) ->
     ):
         assert text in page
     assert page.count("<img") == 2
-    assert "http" not in page
+    needs_nothing(page)
+    fits(page, tmp_path)

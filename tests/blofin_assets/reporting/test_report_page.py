@@ -1,7 +1,8 @@
 """The report of a whole pass: its form, its page in a browser, and what it says where the forward side has rows."""
 
 import dataclasses
-from datetime import timedelta
+import html
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 from support.browser import look
+from support.pages import WIDTHS, fits, needs_nothing
 from support.platform import AS_OF, Platform, report_data
 
 from blofin_assets.cli.report import WIDTH, summary_lines
 from blofin_assets.reporting import Document, Report, ReportData, build_document, render_page
 from blofin_assets.reporting.collect.forward import collect_forward
+from blofin_assets.reporting.document import NotMade
 from blofin_assets.reporting.page import formats
 from blofin_assets.reporting.rules import rule_review
 from blofin_assets.reporting.sections import changes, evidence, next_steps, ran, summary
@@ -259,17 +262,80 @@ def test_a_stage_of_the_night_that_did_not_succeed_says_so(data: ReportData) -> 
             assert made[name].detail.startswith(told)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_in_a_browser(data: ReportData, document: Document, tmp_path: Path, width: int) -> None:
-    seen = look(render_page(document, data).html, tmp_path, width)
-    assert seen.width == width
-    assert seen.scroll <= width
-    assert seen.wide == []
-    assert seen.errors == seen.console == []
-    assert seen.requests == []
-    assert seen.broken == seen.dead == 0
+    page = render_page(document, data).html
+    seen = look(page, tmp_path, width)
     assert len(seen.pictures) >= 5
     assert all(label for label, _ in seen.pictures)
+    assert seen.height < 22_000
+    assert [page.index(each.question) for each in summary.answers(document)] == sorted(
+        page.index(each.question) for each in summary.answers(document)
+    )
+    assert page.index("What is there to do?") < page.index('<p class="lead">')
+
+
+def test_the_page_fits_with_everything_unfolded(data: ReportData, document: Document, tmp_path: Path) -> None:
+    page = render_page(document, data).html
+    needs_nothing(page.replace('href="2026-03-13.html"', "").replace(f'href="{data.ui_url}/runs/r"', ""))
+    fits(page, tmp_path)
+
+
+def test_the_sql_of_a_section_answers_with_the_numbers_of_the_page(
+    done: Platform, data: ReportData, document: Document
+) -> None:
+    queries = {section.name: section.query_at(document) for section in data.sections}
+    assert [name for name, text in queries.items() if not text] == ["summary"]
+    page = html.unescape(render_page(document, data).html)
+    answers = {name: done.warehouse.read(text) for name, text in queries.items() if text}
+    assert [text in page for text in queries.values() if text] == [True] * len(answers)
+    ranking = document.part(StrategiesPart).ranking
+    assert answers["strategies"].select("name", "score").rows() == [
+        (row.name, pytest.approx(row.score)) for row in ranking
+    ]
+    assert answers["active_set"]["equity"][-1] - 1 == pytest.approx(
+        document.stored()["active_set"]["total_pnl_pct"] / 100
+    )
+    assert answers["luck"].height == len(data.cycles.evidence)
+    assert [name for name, frame in answers.items() if frame.is_empty()] == ["books"], "none has been run"
+
+
+def test_the_first_screen_answers_what_to_believe_what_changed_and_what_to_do(document: Document) -> None:
+    believe, changed, to_do = (each.text for each in summary.answers(document))
+    assert believe.startswith("Nothing on the holdout: none of ")
+    assert "Forward days confirm none of" in believe
+    made = document.stored()["strategy_changes"]
+    assert f"{len(made['archived'])} archived" in changed.lower()
+    assert "models trained" in changed
+    first, *more = document.stored()["ai_review"]["next_steps"]
+    assert to_do == f"{first['text']}. And {len(more)} more."
+    review = document.model_copy(update={"not_made": [NotMade(section="luck", reason="x")], "ai_review": None})
+    assert summary.answers(document.model_copy(update={"ai_review": None}))[2].text == "This day was not reviewed."
+    assert summary.answers(review)[2].text == "Find out why the section luck could not be made."
+    overfitting = document.overfitting.model_copy(update={"supported": 1})  # type: ignore[attr-defined]
+    ranking = [document.ranking[0].model_copy(update={"dsr": 0.97}), *document.ranking[1:]]  # type: ignore[attr-defined]
+    lucky = document.model_copy(update={"overfitting": overfitting, "ranking": ranking})
+    assert summary.answers(lucky)[0].text.startswith(f"The holdout supports {ranking[0].name} after ")
+
+
+def test_days_are_linked_where_there_is_a_report(data: ReportData, document: Document) -> None:
+    page = render_page(document, data).html
+    assert '<a href="2026-03-13.html" rel="next">' in page
+    assert 'rel="prev"' not in page, "this is the first report"
+    later = data.with_own(summary.SECTION, date(2026, 3, 11))
+    assert '<a href="2026-03-11.html" rel="prev">' in render_page(document, later).html
+
+
+def test_open_positions_are_what_the_ledger_holds_at_the_last_price(done: Platform, data: ReportData) -> None:
+    held = data.forward.positions
+    stored = done.warehouse.read("SELECT * FROM research.forward_open WHERE as_of <= ?", [AS_OF])
+    assert held.height == stored.height > 0
+    closes = done.warehouse.read("SELECT symbol, ts, close FROM market.candles_1m WHERE ts < ?", [AS_OF])
+    for row in held.head(5).to_dicts():
+        last = closes.filter(symbol=row["symbol"]).sort("ts")["close"][-1]
+        assert row["last_price"] == last
+        sign = 1 if row["side"] == "long" else -1
+        assert row["move_pct"] == pytest.approx(100 * sign * (last / row["entry_price"] - 1))
 
 
 def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
@@ -285,7 +351,7 @@ def test_the_browser_sees_what_is_wrong(tmp_path: Path) -> None:
     assert seen.errors
     assert seen.broken == 2
     assert seen.dead == 1
-    assert {request.rpartition("/")[2] for request in seen.requests} == {"none.png", "x.png"}
+    assert {request.rpartition("/")[2] for request in seen.requests} >= {"none.png", "x.png"}
 
 
 def _with_forward(data: ReportData, first: dict[str, Any], second: dict[str, Any]) -> ReportData:
