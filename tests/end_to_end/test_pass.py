@@ -143,9 +143,10 @@ HEAVY = ("anthropic", "lightgbm", "matplotlib", "optuna", "scipy.stats", "sklear
 def test_commands_that_have_nothing_to_compute_import_nothing_heavy(done: Platform) -> None:
     program = (
         "import sys; from blofin_assets.cli.times import parse_moment; from blofin_assets.cli import run, status\n"
-        "run.run_due(parse_moment(sys.argv[1]))\n"
         "try: status.show_status(as_json=True)\n"
         "except BaseException as error: assert getattr(error, 'exit_code', 0) in (0, 3), error\n"
+        "assert 'pandas' not in sys.modules\n"
+        "run.run_due(parse_moment(sys.argv[1]))\n"
         f"print('imported', sorted(set({HEAVY}) & sys.modules.keys()))"
     )
     environment = {
