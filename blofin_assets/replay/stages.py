@@ -90,10 +90,11 @@ def _store(
         "candidates": stretch.candidates.height,
         "active": int(stretch.candidates["active"].sum()),
         "holding_pct": stretch.holding_pct,
+        "universe_pct": stretch.universe_pct,
         "code_version": code_version(),
         "snapshot_id": snapshot,
     }
-    types: dict[str, Any] = {"as_of": TS, "until": TS, "holding_pct": pl.Float64}
+    types: dict[str, Any] = {"as_of": TS, "until": TS, "holding_pct": pl.Float64, "universe_pct": pl.Float64}
     rows = {
         "replay.stretches": pl.DataFrame([row], schema_overrides=types),
         "replay.candidates": stretch.candidates.with_columns(*which, read),

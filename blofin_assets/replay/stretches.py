@@ -14,9 +14,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from backtester import PooledResult, evaluate
+from backtester.simulation.books import BookResult
+from backtester.statistics.allocation import risk_parity
 from backtester.statistics.metrics import varies
 from backtester.statistics.windows import Window
 from blofin_assets.shared.candle_cache import feature_manager
@@ -45,8 +48,8 @@ _EQUITY: Final = (
 )
 _CANDIDATES: Final[dict[str, Any]] = {
     "kind": pl.String, "name": pl.String, "version": pl.String, "author": pl.String, "rank": pl.Int32,
-    "active": pl.Boolean, "score": pl.Float64, "supported": pl.Boolean, "deviation": pl.Float64, "net_pct": pl.Float64,
-    "gross_pct": pl.Float64, "trades": pl.Int32, "reason": pl.String,
+    "active": pl.Boolean, "score": pl.Float64, "supported": pl.Boolean, "deviation": pl.Float64, "parity": pl.Float64,
+    "net_pct": pl.Float64, "gross_pct": pl.Float64, "trades": pl.Int32, "reason": pl.String,
 }  # fmt: skip
 _RETURNS: Final[dict[str, Any]] = {
     "kind": pl.String, "name": pl.String, "version": pl.String, "day": TS, "net_return": pl.Float64,
@@ -64,11 +67,14 @@ class Stretch(NamedTuple):
         `replay.returns` from `kind` on: a row for each candidate that could be run and each day with a bar.
     holding_pct : float or None
         What holding all symbols in equal parts earned, percent, without costs.
+    universe_pct : float or None
+        The same of the members that the universe of the books had at the choice; null where no book could be run.
     """
 
     candidates: pl.DataFrame
     returns: pl.DataFrame
     holding_pct: float | None
+    universe_pct: float | None
 
 
 def followed(store: Warehouse, market: MarketResource, as_of: datetime, until: datetime) -> Stretch:
@@ -97,15 +103,17 @@ def followed(store: Warehouse, market: MarketResource, as_of: datetime, until: d
     ranked = store.read(query("replay/ranked"), {"as_of": as_of})
     strategies = {record.key: record for record in load_population(store, as_of)}
     books = {record.key: record for record in load_versions(store, as_of, BOOKS)}
-    earned = {
-        Kind.STRATEGY: _of_strategies(store, market.symbols, ranked, strategies, (as_of, until)),
-        Kind.BOOK: _of_books(store, market.universe, ranked, books, (as_of, until)),
+    earned: dict[Kind, dict[Key, _Earned | str]] = {
+        Kind.STRATEGY: _of_strategies(store, market.symbols, ranked, strategies, (as_of, until))
     }
+    earned[Kind.BOOK], universe_pct = _of_books(store, market.universe, ranked, books, (as_of, until))
     authors = {
         Kind.STRATEGY: {key: record.author for key, record in strategies.items()},
         Kind.BOOK: {key: record.author for key, record in books.items()},
     }
-    deviations = _deviations(store, as_of)
+    known = store.read(_EQUITY, [as_of])
+    deviations = _deviations(known)
+    parities = _parities(known, ranked.filter("active"))
     rows, days = [], []
     for row in ranked.iter_rows(named=True):
         kind, key = Kind(row["kind"]), (row["name"], row["version"])
@@ -116,12 +124,13 @@ def followed(store: Warehouse, market: MarketResource, as_of: datetime, until: d
             told = {"net_pct": found.net_pct, "gross_pct": found.gross_pct, "trades": found.trades}
             named = (pl.lit(row[name]).alias(name) for name in ("kind", "name", "version"))
             days.append(_daily(found.hours).select(*named, "day", "net_return"))
-        rows.append({**row, "author": authors[kind].get(key, ""), "deviation": deviations.get((kind, *key)), **told})
+        told |= {"deviation": deviations.get((kind, *key)), "parity": parities.get((kind, *key))}
+        rows.append({**row, "author": authors[kind].get(key, ""), **told})
     candidates = pl.DataFrame(
         [{name: row.get(name) for name in _CANDIDATES} for row in rows], schema=_CANDIDATES, orient="row"
     )
     returns = pl.concat([pl.DataFrame(schema=_RETURNS), *days])
-    return Stretch(candidates, returns, _holding(store, market.symbols, as_of, until))
+    return Stretch(candidates, returns, _holding(store, market.symbols, as_of, until), universe_pct)
 
 
 class _Earned(NamedTuple):
@@ -169,12 +178,12 @@ def _of_books(
     ranked: pl.DataFrame,
     records: Mapping[Key, BookRecord],
     window: tuple[datetime, datetime],
-) -> dict[Key, _Earned | str]:
-    """Backtest the books that still exist on the stretch; none where none was ranked."""
+) -> tuple[dict[Key, _Earned | str], float | None]:
+    """Backtest the books that still exist on the stretch, and return what holding their universe earned, percent."""
     keys = ranked.filter(pl.col("kind") == Kind.BOOK).select("name", "version").iter_rows()
     books = [records[name, version].strategy for name, version in keys if (name, version) in records]
     if not books:
-        return {}
+        return {}, None
     runs = run_books(store, books, Window(*window), universe)
     found: dict[Key, _Earned | str] = {(book.name, book.version): reason for book, reason in runs.failed}
     for book, run in runs.done:
@@ -182,7 +191,16 @@ def _of_books(
         net, fees, slippage = (float(metrics[name] or 0.0) for name in ("total_pnl_pct", "fees_pct", "slippage_pct"))
         trades = int(metrics["trades"] or 0)
         found[book.name, book.version] = _Earned(net, net + fees + slippage, trades, run.evaluation.hourly())
-    return found
+    return found, _holding_members(runs.done[0][1].evaluation.result) if runs.done else None
+
+
+def _holding_members(result: BookResult) -> float | None:
+    """Return what holding the members at the begin of a run in equal parts earned, percent; null without a price."""
+    market, begin = result.market, result.begin
+    before = max(begin - 1, 0)
+    held = market.member[before] & np.isfinite(market.mark[before])
+    moves = market.mark[-1, held] / market.mark[before, held] - 1.0
+    return 100.0 * float(moves.mean()) if len(moves) else None
 
 
 def _daily(hours: pl.DataFrame) -> pl.DataFrame:
@@ -195,15 +213,27 @@ def _daily(hours: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _deviations(store: Warehouse, as_of: datetime) -> dict[tuple[str, str, str], float]:
+def _deviations(known: pl.DataFrame) -> dict[tuple[str, str, str], float]:
     """Return the standard deviation of a daily return of each version on its holdout, of those that moved."""
-    equity = store.read(_EQUITY, [as_of])
     deviations = {}
-    for key, curve in equity.group_by("kind", "name", "version", maintain_order=True):
+    for key, curve in known.group_by("kind", "name", "version", maintain_order=True):
         gained = curve["equity"].diff().filter(curve["with_bars"]).drop_nulls().to_numpy()
         if len(gained) > 1 and varies(gained.mean(), gained.var()):
             deviations[str(key[0]), str(key[1]), str(key[2])] = float(gained.std(ddof=1)) * math.sqrt(_HOURS)
     return deviations
+
+
+def _parities(known: pl.DataFrame, active: pl.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Return the shares of the active set of each kind by risk parity of the hours that all its holdouts have."""
+    shares: dict[tuple[str, str, str], float] = {}
+    for (kind,), chosen in known.join(active, on=["kind", "name", "version"], how="semi").group_by(
+        "kind", maintain_order=True
+    ):
+        wide = chosen.pivot(["name", "version"], index="ts", values="equity").sort("ts").drop_nulls()
+        keys = chosen.select("name", "version").unique(maintain_order=True).rows()
+        weights = risk_parity(np.diff(wide.drop("ts").to_numpy(), axis=0))
+        shares |= {(str(kind), *key): float(w) for key, w in zip(keys, weights, strict=True) if np.isfinite(w)}
+    return shares
 
 
 def _holding(store: Warehouse, symbols: Sequence[str], as_of: datetime, until: datetime) -> float | None:

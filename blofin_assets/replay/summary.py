@@ -30,9 +30,11 @@ SCALE: Final = 0.01
 """Daily standard deviation to which each candidate is scaled in comparisons, a fraction."""
 ACTIVE: Final = "active, equal parts"
 BY_RISK: Final = "active, by inverse volatility"
+BY_PARITY: Final = "active, by risk parity"
 EVERYTHING: Final = "all candidates"
 LIBRARY: Final = "library alone"
 HOLDING: Final = "holding the symbols"
+HOLDING_UNIVERSE: Final = "holding the universe"
 
 _DAYS_PER_YEAR: Final = 365
 _KEY: Final = ("as_of", "kind", "name", "version")
@@ -46,8 +48,8 @@ class Held:
     ----------
     name : str
         Which set.
-    members : float
-        Mean number of members.
+    members : float or None
+        Mean number of members; null of a universe.
     net : Added
         Net result of a stretch on fixed capital, percent.
     total_pct : float
@@ -57,7 +59,7 @@ class Held:
     """
 
     name: str
-    members: float
+    members: float | None
     net: Added
     total_pct: float
     sharpe: float | None
@@ -179,6 +181,8 @@ def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime], kind:
         raise BlofinError(msg)
     candidates = store.read(f"SELECT * FROM replay.candidates {where} AND kind = $kind ORDER BY {order}", chosen)  # noqa: S608
     returns = store.read(f"SELECT * FROM replay.returns {where} AND kind = $kind ORDER BY {order}, day", chosen)  # noqa: S608
+    if kind == Kind.BOOK:
+        stretches = stretches.with_columns(holding_pct=pl.col("universe_pct"))
     first = stretches.row(0, named=True)
     seed = int(first["seed"])
     run = candidates.filter(pl.col("net_pct").is_not_null())
@@ -198,7 +202,7 @@ def summarise(store: Warehouse, replay_id: str, times: Sequence[datetime], kind:
         tuning_budget=int(first["tuning_budget"]),
         seed=seed,
         symbols=tuple(first["symbols"]),
-        sets=_sets(stretches, run, daily, seed),
+        sets=(*_sets(run, daily, seed), *_holding(stretches, kind, seed)),
         net=_added(by_stretch["added_pct"], seed, "net"),
         gross=_added(by_stretch["gross_pct"], seed, "gross"),
         saved=_added(by_stretch["added_pct"] - by_stretch["gross_pct"], seed, "saved"),
@@ -250,25 +254,32 @@ def _by_stretch(
     return wide
 
 
-def _sets(stretches: pl.DataFrame, run: pl.DataFrame, daily: pl.DataFrame, seed: int) -> tuple[Held, ...]:
-    """Return what each set earned: the active ones under both allocations, all, each author's, and holding."""
+def _sets(run: pl.DataFrame, daily: pl.DataFrame, seed: int) -> list[Held]:
+    """Return what each set earned: the active ones under each allocation, all, and each author's."""
     chosen = run.filter("active")
     inverse = 1.0 / pl.col("deviation")
     sized = chosen.filter(pl.col("deviation") > 0.0)
     weights = {
         ACTIVE: _equal(chosen),
         BY_RISK: sized.select(*_KEY, weight=inverse / inverse.sum().over("as_of")),
+        BY_PARITY: chosen.filter(pl.col("parity") > 0.0).select(
+            *_KEY, weight=pl.col("parity") / pl.col("parity").sum().over("as_of")
+        ),
         EVERYTHING: _equal(run),
         LIBRARY: _equal(run.filter(pl.col("author") == Author.LIBRARY)),
     }
     authors = sorted(set(run["author"]) - {Author.LIBRARY, ""})
     weights |= {f"by {author} alone": _equal(run.filter(pl.col("author") == author)) for author in authors}
-    found = [_held(name, weight, run, daily, seed) for name, weight in weights.items() if weight.height]
+    return [_held(name, weight, run, daily, seed) for name, weight in weights.items() if weight.height]
+
+
+def _holding(stretches: pl.DataFrame, kind: Kind, seed: int) -> list[Held]:
+    """Return what holding earned: of the symbols that strategies trade, or of the universe of books."""
     holding = stretches["holding_pct"].drop_nulls()
-    if len(holding):
-        count = float(len(stretches["symbols"][0]))
-        found.append(Held(HOLDING, count, _added(holding, seed, HOLDING), float(holding.sum()), None))
-    return tuple(found)
+    if not len(holding):
+        return []
+    name, members = (HOLDING_UNIVERSE, None) if kind == Kind.BOOK else (HOLDING, float(len(stretches["symbols"][0])))
+    return [Held(name, members, _added(holding, seed, name), float(holding.sum()), None)]
 
 
 def _equal(rows: pl.DataFrame) -> pl.DataFrame:

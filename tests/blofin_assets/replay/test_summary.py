@@ -13,7 +13,18 @@ from support.platform import Platform
 
 from backtester.statistics.choosing import FEWEST_STRETCHES
 from blofin_assets.replay.page import replay_page, verdict
-from blofin_assets.replay.summary import ACTIVE, BY_RISK, EVERYTHING, HOLDING, LIBRARY, SCALE, ReplaySummary, summarise
+from blofin_assets.replay.summary import (
+    ACTIVE,
+    BY_PARITY,
+    BY_RISK,
+    EVERYTHING,
+    HOLDING,
+    HOLDING_UNIVERSE,
+    LIBRARY,
+    SCALE,
+    ReplaySummary,
+    summarise,
+)
 from blofin_assets.shared.vocabulary import Kind
 from blofin_resources.errors import BlofinError
 from features.bars import TS
@@ -26,7 +37,7 @@ NAMES = ("a", "b", "c", "d", "e", "still")
 AUTHORS = ("library", "library", "search", "search", "tuner", "library")
 
 
-def candidates(times: list[datetime], edge: float) -> list[dict[str, Any]]:
+def candidates(times: list[datetime], edge: float, kind: Kind = Kind.STRATEGY) -> list[dict[str, Any]]:
     """Return six candidates a stretch: the first two are active, `still` did not move on its holdout."""
     rng = np.random.default_rng(8)
     rows = []
@@ -36,23 +47,23 @@ def candidates(times: list[datetime], edge: float) -> list[dict[str, Any]]:
             net = float(rng.normal(edge if place < 2 else 0.0, 1.0)) * (place + 1) / 2
             rows.append(
                 {
-                    "replay_id": "r", "as_of": as_of, "kind": "strategy", "name": name, "version": "1",
+                    "replay_id": "r", "as_of": as_of, "kind": kind, "name": name, "version": "1",
                     "author": AUTHORS[place], "rank": place + 1, "active": place < 2, "score": -float(place),
                     "supported": place == 0, "deviation": deviation, "net_pct": net, "gross_pct": net + 0.1 * place,
-                    "trades": 5, "reason": None, "snapshot_id": 1,
+                    "parity": (0.75, 0.25)[place] if place < 2 else None, "trades": 5, "reason": None, "snapshot_id": 1,
                 }
             )  # fmt: skip
     return rows
 
 
-def put(platform: Platform, stretches: int, edge: float = 0.0) -> list[datetime]:
+def put(platform: Platform, stretches: int, edge: float = 0.0, kind: Kind = Kind.STRATEGY) -> list[datetime]:
     times = [FIRST + number * STEP for number in range(stretches)]
-    rows = candidates(times, edge)
+    rows = candidates(times, edge, kind)
     chosen = [
         {
             "replay_id": "r", "as_of": as_of, "until": as_of + STEP, "every_days": 2, "search_budget": 10,
             "tuning_budget": 2, "seed": 7, "symbols": ["BTC-USDT"], "candidates": 6, "active": 2,
-            "holding_pct": 0.5, "code_version": "x", "snapshot_id": 1,
+            "holding_pct": 0.5, "universe_pct": 0.25, "code_version": "x", "snapshot_id": 1,
         }
         for as_of in times
     ]  # fmt: skip
@@ -69,7 +80,7 @@ def put(platform: Platform, stretches: int, edge: float = 0.0) -> list[datetime]
     with platform.warehouse.transaction("test") as tx:
         for table, part in (("stretches", chosen), ("candidates", rows), ("returns", days)):
             overrides = {name: kind for name, kind in types.items() if name in part[0]} | (
-                {"deviation": pl.Float64, "reason": pl.String} if table == "candidates" else {}
+                {"deviation": pl.Float64, "parity": pl.Float64, "reason": pl.String} if table == "candidates" else {}
             )
             tx.append(f"replay.{table}", pl.DataFrame(part, schema_overrides=overrides, infer_schema_length=None))
     return times
@@ -98,7 +109,16 @@ def test_what_choosing_added_is_that_of_a_plain_loop(platform: Platform) -> None
 def test_sets_are_held_with_the_weights_of_their_choice(platform: Platform) -> None:
     found = {held.name: held for held in summary_of(platform).sets}
     rows = candidates([FIRST + number * STEP for number in range(14)], 0.0)
-    assert list(found) == [ACTIVE, BY_RISK, EVERYTHING, LIBRARY, "by search alone", "by tuner alone", HOLDING]
+    assert list(found) == [
+        ACTIVE,
+        BY_RISK,
+        BY_PARITY,
+        EVERYTHING,
+        LIBRARY,
+        "by search alone",
+        "by tuner alone",
+        HOLDING,
+    ]
     total = dict.fromkeys(found, 0.0)
     daily = []
     for number in range(14):
@@ -106,6 +126,7 @@ def test_sets_are_held_with_the_weights_of_their_choice(platform: Platform) -> N
         a, b = some[0]["net_pct"], some[1]["net_pct"]
         total[ACTIVE] += (a + b) / 2
         total[BY_RISK] += (a / 0.005 + b / 0.01) / (1 / 0.005 + 1 / 0.01)
+        total[BY_PARITY] += 0.75 * a + 0.25 * b
         total[EVERYTHING] += sum(row["net_pct"] for row in some) / 6
         total[LIBRARY] += (a + b + some[5]["net_pct"]) / 3
         total["by search alone"] += (some[2]["net_pct"] + some[3]["net_pct"]) / 2
@@ -116,6 +137,15 @@ def test_sets_are_held_with_the_weights_of_their_choice(platform: Platform) -> N
     assert found[ACTIVE].sharpe == pytest.approx(np.mean(daily) / np.std(daily, ddof=1) * math.sqrt(365))
     curve = summary_of_curve(platform, ACTIVE)
     assert curve["equity"].to_list() == pytest.approx((1.0 + np.cumsum(daily)).tolist())
+
+
+def test_books_are_held_against_their_universe(platform: Platform) -> None:
+    found = summarise(platform.warehouse, "r", put(platform, 14, kind=Kind.BOOK), Kind.BOOK)
+    held = {held.name: held for held in found.sets}
+    assert HOLDING not in held
+    assert held[HOLDING_UNIVERSE].total_pct == pytest.approx(14 * 0.25)
+    assert found.by_stretch["holding_pct"].to_list() == [0.25] * 14
+    assert "holding the universe" in replay_page(found, "sample")
 
 
 def summary_of_curve(platform: Platform, name: str) -> pl.DataFrame:
