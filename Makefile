@@ -59,8 +59,8 @@ docs: $(READY) .venv/docs ## Build the documentation site in build/site
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-docs.lock
 	@touch $@
 
-bench: $(READY) ## Measure, as ratios in one run
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(READY) ## Measure, print one table, and write docs/BENCHMARKS.md
+	@$(BIN)/python benchmarks/run.py
 
 calibrate: $(READY) ## Run the search on markets whose truth is known (under an hour on two cores; goes on where it was stopped)
 	@$(BIN)/python -m calibration.run_search

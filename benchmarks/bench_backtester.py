@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from records import record
 
 from backtester import Bars, Costs, Lane, Signals, aggregate, evaluate, run_lanes
 from backtester.evaluation.robustness import gather
@@ -147,6 +148,10 @@ def against_vectorbt(lanes: list[Lane]) -> None:
             f"  {name:36} median {1e3 * median:7.2f} ms  best {1e3 * best:7.2f} ms ({speed:.1f} M bars/s)"
             f"  ratio of medians {median / own[0]:.1f}, of bests {best / own[1]:.1f}"
         )
+    record(f"{LANES} lanes, all metrics", 1e3 * own[1], "ms")
+    for name, (_, best) in taken.items():
+        if "vectorbt" in name:
+            record(f"{LANES} lanes, all metrics", 1e3 * own[1], "ms", peer=name, ratio=best / own[1])
     if vbt is None:
         print("  vectorbt is not on the path: no comparison")
 
@@ -201,6 +206,8 @@ def a_cycle() -> None:
     )
     print(f"  first {first:.2f} s  median {taken[0]:.2f} s  best {taken[1]:.2f} s")
     print(f"  evidence of one of them (500 random timings, break-even costs, ...): {beside[0]:.2f} s")
+    record(f"{len(strategies)} strategies on nine lanes of a week, features included", taken[0], "s")
+    record("evidence of one of them", beside[0], "s")
 
 
 def growth(whole: list[Lane]) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import numba
 import numpy as np
 import polars as pl
+from records import record
 
 from backtester import BookEvaluation, PreparedMarket
 from features.array_types import FloatArray
@@ -124,9 +125,11 @@ def main() -> None:
                 f"{book.name}: {simulated:.1f} ms to simulate ({fills} fills), {whole:.1f} ms with all metrics, "
                 f"{whole / loop:.1f} bare loops"
             )
+            record(f"{book.name}, {SYMBOLS} symbols, three years", whole, "ms", peer="a bare loop", ratio=loop / whole)
             if vbt is not None:
                 other = best(in_vectorbt(evaluation), 3)
                 print(f"  vectorbt and the same statistics: {other:.0f} ms, {other / whole:.0f} times as long")
+                record(f"{book.name}, the same statistics", whole, "ms", peer="vectorbt", ratio=other / whole)
     if vbt is None:
         print("vectorbt is not on the path: no comparison")
 

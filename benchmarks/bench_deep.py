@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from records import record
 
 from blofin_resources.market.archive import ArchiveMarket
 from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
@@ -171,6 +172,7 @@ def from_exchange(folder: Path) -> None:
         f"fetched and stored from the exchange, {len(BASES)} symbols: {speed['60m']:,.0f} hours/s, "
         f"{speed['1m']:,.0f} minutes/s, ratio {speed['60m'] / speed['1m']:.2f} (at least 1)"
     )
+    record("hours fetched and stored from the exchange", speed["60m"], "a second")
 
 
 def from_the_sample_market() -> None:
@@ -209,6 +211,7 @@ def measured(stage: Stage, folder: Path, name: str, bound: str) -> None:
         f"{name:<42} {rows:>10,} rows {seconds:7.2f} s, of processor {used:7.2f} s   peak {peak:6,.0f} MB   ({bound})",
         flush=True,
     )
+    record(name, seconds, "s", limit=bound)
 
 
 def size(folder: Path) -> float:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from records import record
+
 from backtester.resampling import aggregate
 from backtester.statistics.windows import cycle_windows
 from blofin_resources.market.registry import open_market
@@ -59,6 +61,7 @@ def main() -> None:
             panel.run(each)  # its features are computed by now
         taken = [timed(lambda each=each, panel=panel: panel.run(each))[1] for each in library for _ in range(3)]  # type: ignore[misc]
         print(f"one strategy on nine lanes, {name:<16} {1e3 * statistics.median(taken):8.1f} ms of CPU")
+        record(f"one strategy on nine lanes, {name}", 1e3 * statistics.median(taken), "ms")
     panel = Panel.read(source, SYMBOLS, windows.search)
     design(panel, library, budget=50, seed=0)
     for threads in (1, 2):
@@ -66,6 +69,7 @@ def main() -> None:
         rate = 60 * BUDGET / wall
         each = 1e3 * cpu / BUDGET
         print(f"search, {threads} at a time: {rate:10,.0f} candidates a minute, {each:.1f} ms of CPU each")
+        record(f"strategies tried, {threads} at a time", rate, "a minute", limit="5,000 on two cores")
     used: list[float] = []
 
     def sample(done: int, budget: int) -> None:
@@ -76,6 +80,7 @@ def main() -> None:
     grown = used[-1] - used[len(used) // 2]
     print(f"memory over {candidates:,} candidates, MB: {', '.join(f'{each:,.0f}' for each in used)}")
     print(f"growth in the second half: {grown:,.0f} MB, {1e6 * grown / candidates / 0.5:,.0f} bytes a candidate")
+    record(f"growth over the second half of {candidates:,} strategies", grown, "MB")
 
 
 if __name__ == "__main__":

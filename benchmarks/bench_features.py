@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from records import record
 
 from features import STANDARD_SET, FeatureManager, compute, compute_arrays
 from features.bars import CANDLE_SCHEMA, FrameSource
@@ -169,6 +170,15 @@ def against_peers() -> None:
         print(
             f"  TA-Lib, one thread: {took['TA-Lib'] * 1e3:.1f} ms; ratio {took['ours'] / took['TA-Lib']:.2f} (<= 1.0)"
         )
+        ratio = took["TA-Lib"] / took["ours"]
+        record(
+            f"24 columns of {YEAR:,} bars",
+            took["ours"] * 1e3,
+            "ms",
+            peer="TA-Lib, one thread",
+            ratio=ratio,
+            limit="≥ 1",
+        )
     if pd is None:
         print("  pandas: not installed, not compared")
         return
@@ -178,6 +188,7 @@ def against_peers() -> None:
     took = medians(slow, 3)
     for name in list(slow)[1:]:
         print(f"  {name}: {took[name] * 1e3:.0f} ms; {took[name] / took['ours']:.0f} times slower (>= 20)")
+        record(f"24 columns of {YEAR:,} bars", took["ours"] * 1e3, "ms", peer=name, ratio=took[name] / took["ours"])
 
 
 def check_equal(one: list[np.ndarray], other: list[np.ndarray]) -> None:
@@ -196,6 +207,8 @@ def standard_set() -> None:
     rate = values / took / pl.thread_pool_size() / 1e6
     print(f"standard set, {len(STANDARD_SET)} columns x {symbols} symbols x 30 days of 1m: {took:.2f} s")
     print(f"  {rate:.1f} M bars x features a second per core (>= 3)")
+    record("standard set", rate, "M bars × features a second per core", limit="≥ 3")
+    record("standard set, peak memory", peak(), "GB", limit="< 1.5")
     print(f"  peak memory {peak():.2f} GB (< 1.5), of which {before:.2f} before")
 
 
@@ -214,6 +227,7 @@ def growth() -> None:
     exponent = np.polyfit(np.log(counts), np.log([took[str(n)] for n in counts]), 1)[0]
     times = ", ".join(f"{n}: {took[str(n)] * 1e3:.0f}" for n in counts)
     print(f"time by symbols, 7 days of 1m (ms) {times}; exponent {exponent:.2f} (<= 1.05)")
+    record("features by number of symbols: exponent of time", exponent, "", limit="≤ 1.05")
 
 
 def one_request() -> None:
@@ -223,6 +237,7 @@ def one_request() -> None:
     names.append("volume_ratio")
     took = medians({"get": lambda: manager.get_features("BTC-USDT", "1m", names, 100)}, 50)["get"]
     print(f"get_features, 1 symbol, 10 features, 100 bars: {took * 1e3:.1f} ms (< 10)")
+    record("get_features of 100 bars", took * 1e3, "ms", limit="< 10")
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from records import record
+
 from blofin_assets.cli.run import run_due
 from blofin_assets.shared.cadences import CADENCES
 from blofin_resources.market.registry import open_market
@@ -125,6 +127,8 @@ def main() -> None:
             stages = passes[size]["stages"].values()
             used, peak = sum(cost["cpu"] for cost in stages), max(cost["peak"] for cost in stages)
             print(f"{size} symbols: {used:.0f} s of processor, peak {peak / 1e9:.2f} GB", file=sys.stderr, flush=True)
+            record(f"a first pass of {size} symbols", used, "s of processor")
+            record(f"a first pass of {size} symbols, peak", peak / 1e9, "GB")
     print(f"{'':<44}" + "".join(f"{f'{size} symbols':>20}" for size in sizes))
     for part in ("stages", "assets") if options.assets else ("stages",):
         for name in passes[sizes[-1]][part]:
@@ -136,6 +140,8 @@ def main() -> None:
         costs = {size: made["stages"][name] for size, made in passes.items() if name in made["stages"]}
         seconds, peak, step = projected(costs)
         print(f"  {name:<42}{seconds:9,.0f} s {peak / 1e9:5.1f} GB")
+        if len(costs) > 1:
+            record(f"{name}, exponent of seconds by symbols", exponent(costs), "", limit="≤ 1.05")
         last = max(costs)
         if step > 0:
             limits[f"{name}: memory of {MEMORY / 1e9:.0f} GB"] = last + (MEMORY - costs[last]["peak"]) / step

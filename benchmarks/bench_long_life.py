@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from records import record
 
 from blofin_resources.warehouse import Warehouse, _warehouse
 
@@ -68,6 +69,7 @@ def main() -> None:
         grown = lived(days)
         each = ", ".join(f"{value:.0f}" for value in grown[:: max(1, len(grown) // 6)])
         print(f"connection {name:<8} {days} days: {max(grown):6.0f} MB at most, {grown[-1]:6.0f} at the end ({each})")
+        record(f"growth over {days} days, connection {name}", max(grown), "MB", limit="< 200 in 30 days")
 
 
 if __name__ == "__main__":

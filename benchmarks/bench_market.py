@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from records import record
 
 from backtester.resampling import aggregate
 from blofin_resources.market.blofin import BlofinClient, BlofinMarket, SharedLimiter
@@ -44,6 +45,7 @@ def timed(name: str, work: Callable[[], int], unit: str) -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name:<58} {seconds:7.2f} s {count / seconds:>12,.0f} {unit}/s   peak {peak:,.0f} MB", flush=True)
+    record(name, count / seconds, f"{unit} a second")
 
 
 def sample() -> int:
@@ -149,6 +151,7 @@ def whole_command(folder: Path) -> None:
         path.unlink()
         name = f"blofin import-ticks of {factor * TICKS:,} ticks, all told"
         print(f"{name:<58} {seconds:7.2f} s {'':>20}   peak {peak:,.0f} MB", flush=True)
+        record(name, seconds, "s")
 
 
 def aggregation() -> None:

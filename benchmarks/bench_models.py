@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from records import record
 
 from backtester import ranked
 from backtester.resampling import aggregate
@@ -103,6 +104,8 @@ def main() -> None:
     print(f"whole cycle    {time.perf_counter() - began:6.2f} s ({time.process_time() - processor:.2f} s of processor)")
     print(f"a day of predictions of {len(models)} models  {predictions_of_a_day(manager, models):.3f} s")
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    record("a whole ML cycle", time.perf_counter() - began, "s", limit="< 180")
+    record("a whole ML cycle, peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "GB", limit="< 3")
 
 
 if __name__ == "__main__":

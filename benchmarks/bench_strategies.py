@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from records import record
+
 from backtester.evaluation.evaluate import evaluate, read_market
 from backtester.resampling import aggregate
 from blofin_resources.market.registry import open_market
@@ -48,7 +50,9 @@ def main() -> None:
         named = [texts[i % len(texts)].replace('name = "', f'name = "g{i}_', 1) for i in range(1_000)]
         return {compile_strategy(text).version for text in named}
 
-    print(f"compile 1,000 texts                      {seconds(compile_a_thousand):8.2f} s")
+    compiled = seconds(compile_a_thousand)
+    print(f"compile 1,000 texts                      {compiled:8.2f} s")
+    record("1,000 texts compiled", compiled, "s", limit="< 5")
     manager = manager_as_of_end()
     features = {
         timeframe: {name for each in library for name in each.features(timeframe)} for timeframe in DEFAULT_TIMEFRAMES
@@ -60,10 +64,12 @@ def main() -> None:
     ]
     print(f"one candidate on nine lanes, median      {1e3 * statistics.median(each):8.1f} ms")
     print(f"one candidate on nine lanes, slowest     {1e3 * max(each):8.1f} ms")
+    record("one candidate on nine lanes, median", 1e3 * statistics.median(each), "ms", limit="< 20")
     for timeframe in DEFAULT_TIMEFRAMES:
         spec = default_spec("direction", timeframe)
         taken = seconds(lambda spec=spec: train_cycle(manager, SYMBOLS, END, spec))
         print(f"direction model on {timeframe:>3}, whole cycle      {taken:8.2f} s")
+        record(f"direction model on {timeframe}, whole cycle", taken, "s")
 
 
 if __name__ == "__main__":

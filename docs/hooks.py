@@ -26,13 +26,14 @@ def on_config(config: MkDocsConfig) -> None:
             path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir, folder).glob("*.md")
         )
 
+    measured = [name for name in ("BENCHMARKS.md",) if Path(config.docs_dir, name).exists()]  # `make bench` writes it
     config.nav = [
         "index.md",
         "how_it_works.md",
         {"Tutorials": pages("tutorials")},
         {"Guides": pages("guides")},
         {"Extending": pages("extending")},
-        {"Reference": ["reference/index.md", "WAREHOUSE.md", *(f"reference/{room}.md" for room in rooms())]},
+        {"Reference": ["reference/index.md", "WAREHOUSE.md", *measured, *(f"reference/{room}.md" for room in rooms())]},
         {"Project": [page for page in ROOT_PAGES if (ROOT / page).exists()]},
     ]
 

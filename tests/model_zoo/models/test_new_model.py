@@ -1,49 +1,37 @@
-"""A new model is one class and one line: everything else follows, from inputs to files."""
+"""The whole model of the guide: one class and one line, and everything else follows, from inputs to files."""
 
+import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 
-from features.array_types import FloatArray
+from blofin_assets.shared.code_version import PROJECT
 from model_zoo.models import catalog
-from model_zoo.models.base import Model, Range
+from model_zoo.models.base import Model
 from model_zoo.serving import artifacts
 from model_zoo.serving.artifacts import load_artifact, save_artifact
 from model_zoo.training import trainer
 from model_zoo.training.trainer import default_spec, train_cycle
 from tests.model_zoo.conftest import SYMBOLS, MakeManager, T
 
-
-class Contrarian(Model):
-    """Straight line: the opposite of the first input."""
-
-    type = "contrarian"
-    file = "model.txt"
-    library = "numpy"
-    defaults: ClassVar = {"strength": 1.0}
-    ranges: ClassVar = {"strength": Range(0.1, 2.0)}
-
-    def fit(self, rows: pl.DataFrame) -> None:
-        moves = np.nan_to_num(self.matrix(rows)[:, 0])
-        up = rows["label_event"].to_numpy().astype(np.float64) - 0.5
-        self.slope = self.hyper["strength"] * float(moves @ up) / float(moves @ moves)
-
-    def raw(self, matrix: FloatArray) -> FloatArray:
-        said: FloatArray = 4 * self.slope * np.nan_to_num(matrix[:, 0])
-        return said
-
-    def write(self, path: Path) -> None:
-        path.write_text(repr(self.slope))
-
-    def read(self, path: Path) -> None:
-        self.slope = float(path.read_text())
+GUIDE = PROJECT / "docs" / "extending" / "model.md"
 
 
-def test_one_class_and_one_line(manager_of: MakeManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {**catalog.MODELS, "contrarian": Contrarian}
+@pytest.fixture
+def contrarian() -> type[Model]:
+    """The class that stands in the guide."""
+    [text] = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(text, str(GUIDE), "exec"), names)  # noqa: S102 - the page of this project
+    found: type[Model] = names["Contrarian"]
+    return found
+
+
+def test_one_class_and_one_line(
+    contrarian: type[Model], manager_of: MakeManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {**catalog.MODELS, "contrarian": contrarian}
     for module in (catalog, trainer, artifacts):
         monkeypatch.setattr(module, "MODELS", known)  # what the one line does
     found = train_cycle(manager_of(0.9), SYMBOLS, T, default_spec("contrarian", "5m"))
