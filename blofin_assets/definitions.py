@@ -26,6 +26,7 @@ from blofin_assets.replay import assets as replay_assets
 from blofin_assets.reporting import assets as report_assets
 from blofin_assets.reporting import checks as report_checks
 from blofin_assets.scheduling.conductor import close_dead_runs_sensor, conductor
+from blofin_assets.scheduling.dagster_files import ease_dagster_files
 from blofin_assets.scheduling.jobs import JOBS
 from blofin_assets.scheduling.notifications import notify_failures
 from blofin_assets.scheduling.schedules import SCHEDULES
@@ -89,6 +90,7 @@ def build_defs(
     Definitions
         Assets, checks, jobs, schedules, sensors and resources.
     """
+    ease_dagster_files()
     used = settings or Settings()
     return dg.Definitions(
         assets=dg.load_assets_from_modules(MODULES),

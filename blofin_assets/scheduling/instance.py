@@ -14,6 +14,7 @@ from typing import Final
 
 import dagster as dg
 
+from blofin_assets.scheduling.dagster_files import ease_dagster_files
 from blofin_assets.shared.code_version import root_file
 from blofin_resources.processes import HOST, PID, PROCESS_START, is_gone
 
@@ -30,6 +31,7 @@ def prepare_home(warehouse: Path) -> Path:
 
     The home is the absolute `<warehouse>/.dagster` with the project's dagster.yaml in it.
     """
+    ease_dagster_files()
     home = warehouse.resolve() / ".dagster"
     home.mkdir(parents=True, exist_ok=True)
     source, target = root_file("dagster.yaml"), home / "dagster.yaml"

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from sqlalchemy import Engine, event
 from support.warehouses import kept_folder, put_warehouse
 
 from blofin_assets.definitions import build_defs, build_resources
@@ -40,12 +38,6 @@ SMALL = {
     "universe": "off",
 }
 """Settings of a platform that runs a cycle in seconds."""
-
-
-@event.listens_for(Engine, "connect")
-def _wait_for_no_disk(connection: sqlite3.Connection, _: object) -> None:
-    """Let Dagster's record return before the disk has written: no test cuts the power."""
-    connection.execute("PRAGMA synchronous = OFF")
 
 
 @dataclass(frozen=True)
