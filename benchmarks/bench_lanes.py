@@ -107,6 +107,26 @@ def projected(costs: Mapping[int, Mapping[str, float]]) -> tuple[float, float, f
     return seconds, peak, steps["peak"]
 
 
+def project(passes: Mapping[int, Mapping[str, Any]], sizes: Sequence[int]) -> None:
+    """Print what each stage would take with `MANY` symbols, and which breaks first."""
+    every = {cadence.job: cadence.every for cadence in CADENCES}
+    limits = {}
+    print(f"at {MANY} symbols:")
+    for name in passes[sizes[-1]]["stages"]:
+        costs = {size: made["stages"][name] for size, made in passes.items() if name in made["stages"]}
+        seconds, peak, step = projected(costs)
+        print(f"  {name:<42}{seconds:9,.0f} s {peak / 1e9:5.1f} GB")
+        if len(costs) > 1:
+            record(f"{name}, exponent of seconds by symbols", exponent(costs), "", limit="≤ 1.05")
+        last = max(costs)
+        if step > 0:
+            limits[f"{name}: memory of {MEMORY / 1e9:.0f} GB"] = last + (MEMORY - costs[last]["peak"]) / step
+        if name in every and seconds > 0:
+            limits[f"{name}: longer than {every[name]}"] = MANY * every[name].total_seconds() / seconds
+    for name, symbols in sorted(limits.items(), key=lambda limit: limit[1])[:1]:
+        print(f"breaks first: {name}, at some {symbols:,.0f} symbols")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of a pass by the number of symbols.")
     parser.add_argument("sizes", nargs="?", default="2,4", help="numbers of symbols, such as 3,12,30,60")
@@ -133,22 +153,8 @@ def main() -> None:
     for part in ("stages", "assets") if options.assets else ("stages",):
         for name in passes[sizes[-1]][part]:
             show(name, {size: made[part][name] for size, made in passes.items() if name in made[part]})
-    every = {cadence.job: cadence.every for cadence in CADENCES}
-    limits = {}
-    print(f"at {MANY} symbols:")
-    for name in passes[sizes[-1]]["stages"]:
-        costs = {size: made["stages"][name] for size, made in passes.items() if name in made["stages"]}
-        seconds, peak, step = projected(costs)
-        print(f"  {name:<42}{seconds:9,.0f} s {peak / 1e9:5.1f} GB")
-        if len(costs) > 1:
-            record(f"{name}, exponent of seconds by symbols", exponent(costs), "", limit="≤ 1.05")
-        last = max(costs)
-        if step > 0:
-            limits[f"{name}: memory of {MEMORY / 1e9:.0f} GB"] = last + (MEMORY - costs[last]["peak"]) / step
-        if name in every and seconds > 0:
-            limits[f"{name}: longer than {every[name]}"] = MANY * every[name].total_seconds() / seconds
-    for name, symbols in sorted(limits.items(), key=lambda limit: limit[1])[:1]:
-        print(f"breaks first: {name}, at some {symbols:,.0f} symbols")
+    if len(sizes) > 1:  # no line goes through one point
+        project(passes, sizes)
 
 
 if __name__ == "__main__":

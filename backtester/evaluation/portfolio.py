@@ -37,6 +37,8 @@ class Portfolio:
         Its largest fall below its peak, over the capital, at most 1.
     sharpe : float, optional
         Of its returns in the hours with bars, annualised with 365 days; null without variance.
+    returns : ndarray of shape (n_members, n_hours)
+        Of each member in the hours with bars.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class Portfolio:
     total_pnl_pct: float
     max_drawdown: float
     sharpe: float | None
+    returns: FloatArray
 
     @property
     def mean_correlation(self) -> float | None:
@@ -123,6 +126,7 @@ def combine_equity(curves: pl.DataFrame, start: datetime) -> Portfolio:
         total_pnl_pct=100.0 * float(combined[-1] - 1.0),
         max_drawdown=fall(combined),
         sharpe=Moments.of(returns[0]).annual_sharpe(HOURS_PER_YEAR),
+        returns=returns[1:],
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from markupsafe import Markup
 
 from backtester.evaluation.portfolio import Portfolio, combine_equity
+from backtester.statistics.allocation import risk_parity
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting import pictures
 from blofin_assets.reporting.collect.cycles import Cycles
@@ -36,6 +37,14 @@ class Pair(Part):
     correlation: Number
 
 
+class Divided(Part):
+    """A strategy's part of the capital by two rules that weigh what the holdout told; null if it did not move."""
+
+    name: str
+    by_inverse_volatility: Share
+    by_risk_parity: Share
+
+
 class ActiveSet(Part):
     """The active strategies held together with equal capital."""
 
@@ -45,6 +54,7 @@ class ActiveSet(Part):
     sharpe: Number
     median_correlation: Number
     closest: list[Pair]
+    divided: list[Divided]
 
 
 class ActiveSetPart(Part):
@@ -82,10 +92,26 @@ def _build(data: ReportData, _: None) -> ActiveSetPart:
             Pair(first=row["name"], second=row["other"], correlation=plain(row["correlation"]))
             for row in pairs.head(CLOSEST).iter_rows(named=True)
         ],
+        divided=_divided(held),
     )
     return ActiveSetPart(active_set=part)
 
 
+def _divided(held: Portfolio) -> list[Divided]:
+    deviations = held.returns.std(axis=1)
+    inverse = np.divide(1.0, deviations, out=np.full(len(deviations), np.nan), where=deviations > 0.0)
+    columns = (inverse / np.nansum(inverse), risk_parity(held.returns.T))
+    return [
+        Divided(name=name, by_inverse_volatility=plain(float(one)), by_risk_parity=plain(float(other)))
+        for name, one, other in zip(held.names, *columns, strict=True)
+    ]
+
+
+_DIVIDED: Final = (
+    Column("strategy", "name"),
+    Column("by inverse volatility", "by_inverse_volatility", "share"),
+    Column("by risk parity", "by_risk_parity", "share"),
+)
 _CLOSEST: Final = (
     Column("strategy", "first"),
     Column("and", "second"),
@@ -96,9 +122,15 @@ _CLOSEST: Final = (
 def _view(part: ActiveSetPart, data: ReportData) -> Mapping[str, object]:
     held = together(data.cycles) if part.active_set else None
     if part.active_set is None or held is None:
-        return {"closest": Table(_CLOSEST, []), "curve": Markup(), "correlation": Markup()}
+        return {
+            "closest": Table(_CLOSEST, []),
+            "divided": Table(_DIVIDED, []),
+            "curve": Markup(),
+            "correlation": Markup(),
+        }
     return {
         "closest": Table(_CLOSEST, part.active_set.closest),
+        "divided": Table(_DIVIDED, part.active_set.divided),
         "curve": pictures.live(
             pictures.curve_figure(held.equity, held.equity.head(0)),
             "active",

@@ -200,7 +200,7 @@ def _document(*, wrong: bool = True) -> Document:
         Market, source="sample", synthetic=True, symbols=["ETH-USDT"], coverage=[lane] * wrong, ended=[], steps=[],
         open_gaps=0, gaps=[], revised=0,
     )  # fmt: skip
-    held = _filled(ActiveSet, strategies=2, closest=[Pair(first="a", second="b", correlation=0.97)])
+    held = _filled(ActiveSet, strategies=2, closest=[Pair(first="a", second="b", correlation=0.97)], divided=[])
     ranking = [_filled(Ranked, **named, trades=4), _filled(Ranked, name="silent", version="v", trades=0)]
     performance = Report.model_fields["performance"].annotation
     assert performance is not None
