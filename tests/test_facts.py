@@ -21,7 +21,9 @@ from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.feature_market import DEEP_DAYS
 from blofin_assets.cli.features_text import SURE
+from blofin_assets.cli.first_evaluation import LIMITS
 from blofin_assets.cli.idea import EXPORTED, MOST_POINTS
+from blofin_assets.cli.mcp_server import MOST_SECONDS, SECONDS
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_assets.drift import sensor
 from blofin_assets.drift.performance import RECENT
@@ -91,7 +93,9 @@ FACTS: Final = {
         f"exceeds in {100 * SURE:.0f} % of cases",
     ],
     "docs/guides/AGENT_GUIDE.md": [
-        f"at most {MOST_ROWS} rows",
+        f"seconds={SECONDS})` | one read-only SQL",
+        f"at most {MOST_ROWS} rows and {MOST_SECONDS} seconds",
+        f"({LIMITS.cpu_seconds} s of processor, {LIMITS.memory_bytes / 1e9:.0f} GB,",
         f"at most {MOST_TEXT:,} characters",
         f"A look at the last {WORDS[HOLDOUT_LENGTH.days]} days",
     ],

@@ -4,9 +4,10 @@ Belongs here: the tools, their bounds and their errors. Does not belong here: wh
 `backtest_book` of `blofin_assets.cli`).
 
 Nothing is written but the trials of backtests, as the command counts them, and their pages. A text is compiled from the
-allow-list of the language (`strategies.untrusted`) and never executed. The SDK keeps the standard output for the
-protocol: what anything else prints goes to the standard error. What a tool needs is imported when it is first called,
-so that a client may ask for a table before the compiler behind the kernels is loaded.
+allow-list of the language (`strategies.untrusted`), never executed, and first evaluated in a process of its own. The
+SDK keeps the standard output for the protocol: what anything else prints goes to the standard error. What a tool needs
+is imported when it is first called, so that a client may ask for a table before the compiler behind the kernels is
+loaded.
 """
 
 import json
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from blofin_assets.cli.session import Session
     from strategies.language.book import Book
     from strategies.language.strategy import Strategy
+
+SECONDS: Final = 30
+"""After which a query is stopped unless it is asked for more."""
+MOST_SECONDS: Final = 300
+"""The most that it can be asked for."""
 
 LONG: Final = 4_000
 """Characters above which a part of a report is told by its length, until it is asked for."""
@@ -119,10 +125,13 @@ class Desk:
         with self._alone():
             return bounded({"name": name, "columns": described(self._store, name)})
 
-    def _query(self, sql: str, rows: int = 100) -> dict[str, Any]:
-        """Answer one read-only SQL statement (DuckDB; tables as schema.table; times are UTC); at most 500 rows."""
+    def _query(self, sql: str, rows: int = 100, seconds: float = SECONDS) -> dict[str, Any]:
+        """Answer one read-only SQL statement (DuckDB; tables as schema.table; times are UTC); at most 500 rows.
+
+        It is stopped after seconds, of which it gets 300 at most.
+        """
         with self._alone():
-            return _first(asked(self._store, sql, _checked(rows) + 1), rows)
+            return _first(asked(self._store, sql, _checked(rows) + 1, _limited(seconds)), rows)
 
     def _leaderboard(
         self, kind: Literal["strategy", "book", "model", "ensemble"] | None = None, rows: int = 40
@@ -176,13 +185,14 @@ class Desk:
     ) -> dict[str, Any]:
         """Backtest a strategy or book given as text, one class as `language` tells; a counted trial.
 
-        The text is compiled from the language's words alone; it is not executed as Python. The rest is as of backtest.
+        The text is compiled from the language's words alone; it is not executed as Python. It is first evaluated in a
+        process of its own, whose time and memory are limited, and checked for look-ahead. The rest is as of backtest.
         """
-        from strategies.untrusted.compiler import compile_any
+        from blofin_assets.cli.first_evaluation import evaluated_text
 
         with self._alone():
-            found = compile_any(text, "text")
-            return _backtested(self._session, found, parameters, (symbols, timeframes), (days, start, end))
+            found = evaluated_text(self._session, text, parameters or {})
+            return _backtested(self._session, found, None, (symbols, timeframes), (days, start, end))
 
 
 def _checked(rows: int) -> int:
@@ -190,6 +200,13 @@ def _checked(rows: int) -> int:
         msg = f"rows = {rows}: give 1 to {MOST_ROWS}, and let SQL aggregate or page the rest"
         raise BlofinError(msg)
     return rows
+
+
+def _limited(seconds: float) -> float:
+    if not 0.0 < seconds <= MOST_SECONDS:
+        msg = f"seconds = {seconds:g}: give more than 0 and at most {MOST_SECONDS}"
+        raise BlofinError(msg)
+    return seconds
 
 
 def _first(frame: pl.DataFrame, rows: int) -> dict[str, Any]:

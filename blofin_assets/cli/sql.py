@@ -122,7 +122,7 @@ def _answer(warehouse: Warehouse, text: str) -> str:
     return for_terminal(_listed(found) if listed else _shown(found))
 
 
-def asked(warehouse: Warehouse, text: str, most: int | None = None) -> pl.DataFrame:
+def asked(warehouse: Warehouse, text: str, most: int | None = None, seconds: float | None = None) -> pl.DataFrame:
     """Return the rows of a statement, or of a command of the prompt that lists or describes.
 
     Parameters
@@ -133,6 +133,8 @@ def asked(warehouse: Warehouse, text: str, most: int | None = None) -> pl.DataFr
         As typed.
     most : int, optional
         The first rows of a statement alone, so many.
+    seconds : float, optional
+        A statement is stopped after so long.
 
     Returns
     -------
@@ -148,7 +150,7 @@ def asked(warehouse: Warehouse, text: str, most: int | None = None) -> pl.DataFr
     try:
         if _word(text) == "tables":
             return tables(warehouse)
-        return warehouse.read(text, most=most) if of is None else described(warehouse, of[1])
+        return warehouse.read(text, most=most, seconds=seconds) if of is None else described(warehouse, of[1])
     except BlofinError as error:
         if isinstance(error.__cause__, duckdb.Error):
             raise BlofinError(str(error.__cause__).strip()) from None

@@ -1,14 +1,18 @@
 """Small helpers that turn names, values and errors into text.
 
-Belongs here: quoting, one line out of a DuckDB error, and what an interruption is. Does not belong here: any statement
-of its own.
+Belongs here: quoting, one line out of a DuckDB error, what an interruption is, and a limit of time. Does not belong
+here: any statement of its own.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import duckdb
+from duckdb import DuckDBPyConnection
+
+from blofin_resources.errors import WarehouseError
 
 _INTERRUPTED: Final = "Query interrupted"
 """Text of the RuntimeError that DuckDB raises in place of what a signal's handler raised."""
@@ -54,3 +58,35 @@ def interruptible() -> Iterator[None]:
         if str(error) == _INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
+
+
+@contextmanager
+def stopped_after(cursor: DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Stop what a cursor computes after some seconds; no limit where None.
+
+    Raises
+    ------
+    WarehouseError
+        If it was stopped.
+    """
+    if seconds is None:
+        yield
+        return
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        cursor.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    except (duckdb.Error, RuntimeError):
+        if not late.is_set():
+            raise
+        msg = f"the query ran longer than {seconds:g} s and was stopped; let it read or join less"
+        raise WarehouseError(msg) from None
+    finally:
+        timer.cancel()
+        timer.join()  # or it would stop the next query

@@ -180,7 +180,12 @@ class Warehouse:
 
     @_sql.interruptible()
     def read(
-        self, sql: str, params: Sequence[object] | Mapping[str, object] | None = None, *, most: int | None = None
+        self,
+        sql: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        *,
+        most: int | None = None,
+        seconds: float | None = None,
     ) -> pl.DataFrame:
         """Return the rows of a query.
 
@@ -192,6 +197,8 @@ class Warehouse:
             Values for `?`, or for `$name`.
         most : int, optional
             The first rows alone, so many; further ones are never held in memory.
+        seconds : float, optional
+            The query is stopped after so long.
 
         Returns
         -------
@@ -201,7 +208,7 @@ class Warehouse:
         Raises
         ------
         WarehouseError
-            If DuckDB refuses the query, with its reason, or a column is of a type that a frame cannot hold.
+            If DuckDB refuses the query, with its reason, it is stopped, or a frame cannot hold the type of a column.
         """
         try:
             self._used()
@@ -209,7 +216,8 @@ class Warehouse:
             if self._sealed:
                 _queries.require_query(cursor, sql)
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            return _frame(cursor.execute(sql, params or []), most)
+            with _sql.stopped_after(cursor, seconds):
+                return _frame(cursor.execute(sql, params or []), most)
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error

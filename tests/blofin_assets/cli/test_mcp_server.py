@@ -10,10 +10,17 @@ from typing import Any, NamedTuple, TextIO
 
 import anyio
 import pytest
+from support.command import found_by_commands
 from support.platform import AS_OF, SMALL, Platform
 from support.warehouses import new_warehouse
 
+from blofin_assets.cli import first_evaluation
 from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
+from blofin_assets.cli.mcp_server import MOST_SECONDS
+from blofin_assets.cli.session import open_session
+from blofin_assets.strategy_cycle.design import LIMITS
+from strategies.language.strategy import StrategyError
+from strategies.untrusted.sandbox import Limits
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +39,21 @@ TEXT = '''class Bounce(Strategy):
 
     def detect(self, f):
         return Signal(long_entry=f.rsi_14 < self.low, long_exit=f.rsi_14 > 50)
+'''
+
+BOOK = '''class Quick(Book):
+    """Buys what fell.
+
+    Edge: flows.
+    Fails: often.
+    """
+
+    name = "quick"
+    timeframe, rebalance = "60m", "8h"
+    hours = Param(12, 6, 36)
+
+    def weigh(self, f):
+        return Weights(rank_by=-f.feature("returns", self.hours), long=0.3, short=0.3)
 '''
 
 HOSTILE = TEXT.replace("f.rsi_14 < self.low", "f.rsi_14 < __import__('os').system('touch owned')")
@@ -99,6 +121,8 @@ def test_tables_queries_ranks_and_reports_are_read_and_nothing_is_written(done: 
         ("query", {"sql": "DELETE FROM research.trials"}),
         ("query", {"sql": "COPY research.trials TO 'stolen.csv'"}),
         ("query", {"sql": "SELECT * FROM read_csv('/etc/passwd')"}),
+        ("query", {"sql": f"SELECT sum(hash(number)) FROM ({many.replace('000)', '000000)')})", "seconds": 0.5}),
+        ("query", {"sql": "SELECT 1", "seconds": 301}),
         ("query", {"sql": "SELECT 1", "rows": MOST_ROWS + 1}),
         ("query", {"rows": 1}),
         ("leaderboard", {"kind": "strategy", "rows": 2}),
@@ -112,7 +136,7 @@ def test_tables_queries_ranks_and_reports_are_read_and_nothing_is_written(done: 
     assert set(names) == {
         "list_tables", "describe_table", "query", "leaderboard", "read_report", "language", "backtest", "backtest_text",
     }  # fmt: skip
-    listed, columns, unknown, numbers, first, long, *refused = answers[:10]
+    listed, columns, unknown, numbers, first, long, *refused = answers[:12]
     assert {"research.leaderboard", "research.trials"} <= {each["name"] for each in listed.content["tables"]}
     assert any(each["name"] == "pnl" for each in columns.content["columns"])
     assert "did you mean research.trades" in unknown.error
@@ -122,7 +146,9 @@ def test_tables_queries_ranks_and_reports_are_read_and_nothing_is_written(done: 
     assert long.content["cut"]["rows"] == f"the first {len(long.content['rows'])} of {MOST_ROWS}"
     assert all(each.error for each in refused), refused
     assert "give 1 to 500" in refused[-1].error
-    missing, leaders, newest, section, nothing, early, language = answers[10:]
+    assert "ran longer than 0.5 s and was stopped" in refused[-3].error
+    assert f"at most {MOST_SECONDS}" in refused[-2].error
+    missing, leaders, newest, section, nothing, early, language = answers[12:]
     assert "sql" in missing.error
     assert "Traceback" not in missing.error
     stored = done.warehouse.read("SELECT name, score FROM research.leaderboard WHERE kind = 'strategy' AND rank <= 2")
@@ -143,6 +169,8 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
     folder, settings, before = done.settings.warehouse, settings_of(done), tries(done)
     window = {"start": "2026-03-03", "end": "2026-03-12"}
     asked = {"timeframes": ["60m"], "parameters": {"fast": 7}, **window}
+    level = done.warehouse.read("SELECT median(close) FROM market.candles_60m WHERE symbol = 'BTC-USDT'").item()
+    by_heart = TEXT.replace("f.rsi_14 < self.low", f"f.close > {level}")
     calls: Sequence[tuple[str, dict[str, Any]]] = (
         ("backtest", {"name": "ema_crossover", **asked}),
         ("backtest", {"name": "ema_crossover", **asked}),
@@ -150,6 +178,7 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
         ("backtest_text", {"text": TEXT, "symbols": ["BTC-USDT"], "parameters": {"low": 40}, **window}),
         ("backtest_text", {"text": HOSTILE, **window}),
         ("backtest_text", {"text": "import os\nos.system('touch owned')", **window}),
+        ("backtest_text", {"text": by_heart, **window}),
         ("backtest", {"name": "ema_crossover", **window, "end": "2026-03-14"}),
         ("backtest", {"name": "ema_crossover", "parameters": {"fst": 7}}),
         ("backtest", {"name": "ema_crosover"}),
@@ -161,7 +190,9 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
     environment = {**os.environ, "BLOFIN_WAREHOUSE": str(folder), **settings}
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     Path("mine.py").write_text(TEXT, encoding="utf-8")
-    (one, again, counted, text, hostile, plain, late, unknown, typo, file, book), _ = talk(folder, *calls, **settings)
+    (one, again, counted, text, hostile, plain, heart, late, unknown, typo, file, book), _ = talk(
+        folder, *calls, **settings
+    )
     assert one.content == again.content == json.loads(printed)["backtests"][0]
     assert counted.content["rows"] == [{"tries": before + 1}], "the same configuration is one trial"
     assert tries(done) == before + 2
@@ -172,6 +203,7 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
     assert row == (text.content["pooled"]["trades"], AS_OF.replace(day=12))
     for refused in (hostile, plain):
         assert "line" in refused.error or "text:" in refused.error
+    assert "its first evaluation, in a process of its own, refused it: price memory on " in heart.error
     assert not Path("owned").exists()
     assert "ends at 2026-03-13" in late.error
     assert "fst" in unknown.error
@@ -179,6 +211,34 @@ def test_a_backtest_is_that_of_the_command_counted_once_and_a_text_is_never_exec
     assert "give a name of the library" in file.error
     assert "--symbols: funding_carry is a book" in book.error
     assert "Traceback" not in Path("stderr.log").read_text(encoding="utf-8"), "each is an error that was foreseen"
+
+
+def test_a_text_has_so_much_time_and_memory_as_a_design_of_the_cycle(
+    here: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session()
+    assert first_evaluation.LIMITS == LIMITS
+    assert first_evaluation.evaluated_text(session, TEXT, {"low": 40}).parameters == {"low": 40}
+    before = tries(here)
+    for limits, words in (
+        (Limits(wall_seconds=0.1), "ran longer than 0.1 s and was killed"),
+        (Limits(memory_bytes=300_000_000), "no verdict, as one does beyond its 300000000 bytes"),
+    ):
+        monkeypatch.setattr(first_evaluation, "LIMITS", limits)
+        with pytest.raises(StrategyError, match=f"its first evaluation.*{words}"):
+            first_evaluation.evaluated_text(session, TEXT, {})
+    assert tries(here) == before
+
+
+def test_a_book_as_text_is_evaluated_on_the_universe(deep: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_by_commands(deep, monkeypatch)
+    monkeypatch.setenv("BLOFIN_UNIVERSE", deep.settings.universe)
+    monkeypatch.setenv("BLOFIN_MARKET", deep.settings.market)
+    found = first_evaluation.evaluated_text(open_session(), BOOK, {"hours": 24})
+    assert (found.name, found.parameters) == ("quick", {"hours": 24})
+    monkeypatch.setattr(first_evaluation, "LIMITS", Limits(wall_seconds=0.1))
+    with pytest.raises(StrategyError, match="ran longer than"):
+        first_evaluation.evaluated_text(open_session(), BOOK, {})
 
 
 def test_without_a_warehouse_each_call_says_how_to_get_one(tmp_path: Path) -> None:

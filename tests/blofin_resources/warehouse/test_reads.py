@@ -259,3 +259,16 @@ def test_the_first_rows_of_a_query_are_those_of_the_whole(history: tuple[Warehou
         "ts": whole["ts"].dtype
     }
     assert history[0].read("SELECT range AS n FROM range(10000000000)", most=most)["n"].to_list() == list(range(most))
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_a_query_is_stopped_after_its_seconds_and_the_next_one_is_not(
+    history: tuple[Warehouse, FrameSource], most: int | None
+) -> None:
+    warehouse, _ = history
+    endless = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+    with pytest.raises(WarehouseError, match=r"ran longer than 0\.2 s and was stopped; let it read or join less"):
+        warehouse.read(endless, most=most, seconds=0.2)
+    assert warehouse.read("SELECT 1 AS one", seconds=5).item() == 1
+    with pytest.raises(WarehouseError, match="cannot answer this query"):
+        warehouse.read("SELECT nothing", seconds=5)
