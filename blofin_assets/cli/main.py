@@ -8,6 +8,7 @@ Heavy imports wait until a command needs them, so that `blofin --help` answers a
 
 import importlib.metadata
 import io
+import os
 import sys
 import traceback
 import warnings
@@ -125,7 +126,7 @@ def step(
     """Explain a price step; until then its symbol is excluded from all backtests."""
     from blofin_assets.cli.step import set_step
 
-    set_step(symbol, parse_moment(moment), meaning)
+    set_step(symbol, parse_moment(moment, "the step's time"), meaning)
 
 
 @app.command("import-ticks", epilog="For example: blofin import-ticks blofin_monitor.db")
@@ -229,16 +230,27 @@ def main() -> None:
         if "--verbose" in sys.argv:
             traceback.print_exc()
         _end(str(error))
-    except Exception:
-        full = _full_disk()
-        if full is None or "--verbose" in sys.argv:
+    except Exception as error:
+        told = _full_disk() or (_of_a_file(error) if isinstance(error, OSError) else None)
+        if told is None or "--verbose" in sys.argv:
             raise
-        _end(full)
+        _end(told)
 
 
 def _end(line: str) -> NoReturn:
     typer.secho(f"blofin: {for_terminal(line)}", fg=typer.colors.RED, err=True)
     sys.exit(1)
+
+
+def _of_a_file(error: OSError) -> str | None:
+    """Return what the system refused, and of which file; None if it does not say."""
+    if error.strerror is None:
+        return None
+    if error.filename is None:
+        # what waits for the standard output would fail once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"the output cannot be written: {error.strerror}; free some space, or send it elsewhere"
+    return f"{error.filename}: {error.strerror}; check its rights and its folder, then run the command again"
 
 
 def _full_disk() -> str | None:

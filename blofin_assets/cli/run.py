@@ -27,7 +27,9 @@ from blofin_assets.shared.cadences import CADENCES, DEEP_HISTORY, IN_ORDER, MARK
 from blofin_assets.shared.cycle_events import superseded
 from blofin_assets.shared.partitions import DAY
 from blofin_assets.shared.vocabulary import CycleState
+from blofin_resources.claude import load_models
 from blofin_resources.errors import BlofinError
+from blofin_resources.settings import Settings
 from blofin_resources.texts import for_terminal
 
 SKIPPED_BY: str = "catch-up"
@@ -62,6 +64,7 @@ def run_due(as_of: datetime, *, wait: bool = False, as_json: bool = False) -> Co
     BlofinError
         If a cycle of that time can no longer run, before anything is executed, or if a step fails.
     """
+    _check_inputs(Settings())
     session = open_session()
     if wait:
         session = replace(session, settings=session.settings.model_copy(update={"api_wait": True}))
@@ -90,6 +93,15 @@ def run_due(as_of: datetime, *, wait: bool = False, as_json: bool = False) -> Co
             out.print(f"report: {report}", markup=False, soft_wrap=True)
     _complain(errors)
     return costs
+
+
+def _check_inputs(settings: Settings) -> None:
+    """Refuse at once what stages would refuse after minutes: an archive that is not there, models that do not fit."""
+    if settings.market == "archive" and settings.archive is not None and not settings.archive.is_dir():
+        what = "is a file" if settings.archive.exists() else "does not exist"
+        msg = f"BLOFIN_ARCHIVE: {settings.archive} {what}; give a folder of <SYMBOL>_1m.parquet or .csv files"
+        raise BlofinError(msg)
+    load_models(settings.ai_models)
 
 
 def bring_market(session: Session, first: datetime, until: datetime, out: Console) -> None:

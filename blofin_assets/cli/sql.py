@@ -147,6 +147,9 @@ def asked(warehouse: Warehouse, text: str, most: int | None = None, seconds: flo
         If it is not one statement that reads, or it fails; with DuckDB's hints, and its mark below the place.
     """
     of = _DESCRIBE.fullmatch(_bare(text))
+    if of is None and _word(text) is None and _bare(text).startswith((".", "\\")):
+        msg = f"there is no command {_bare(text)}; there are .tables, .describe research.trades, .help and .quit"
+        raise BlofinError(msg)
     try:
         if _word(text) == "tables":
             return tables(warehouse)

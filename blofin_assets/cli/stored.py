@@ -268,7 +268,10 @@ def split_symbols(text: str) -> list[str]:
 
 
 def _symbols(text: str | None, session: Session) -> list[str]:
-    symbols = split_symbols(text) if text else list(session.settings.symbols)
+    if text is not None and not text.replace(",", "").strip():
+        msg = f"--symbols {text!r} names no symbol; give some, such as BTC-USDT,ETH-USDT, or leave the option out"
+        raise BlofinError(msg)
+    symbols = list(session.settings.symbols) if text is None else split_symbols(text)
     stored = session.warehouse.known_symbols()
     unknown = [symbol for symbol in symbols if symbol not in stored]
     if unknown:

@@ -8,6 +8,7 @@ the locks that SQLite holds on it.
 
 import hashlib
 import importlib.util
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,11 +170,14 @@ class Place:
             ).fetchall()
             connection.execute("DETACH probe")
         except duckdb.Error as error:
-            if "readonly database" in str(error):
+            if "readonly database" in str(error) or not os.access(self.file.parent, os.W_OK):
                 msg = (
                     f"{self.file} cannot be read: SQLite then keeps a file beside it, and this user may not "
                     f"write {self.file.parent}; give the right to write there, or read a copy of the folder"
                 )
+                raise WarehouseError(msg) from None
+            if "disk I/O error" in str(error):
+                msg = f"{self.file} cannot be read: its disk is full or broken; free some space and try again"
                 raise WarehouseError(msg) from None
             msg = f"{self.file} is not a warehouse catalog ({_sql.first_line(error)}); {_ELSEWHERE}"
             raise WarehouseError(msg) from None

@@ -135,7 +135,8 @@ class RefusedError(StrategyError):
     """
 
     def __init__(self, origin: str, line: int, node: str, reason: str) -> None:
-        super().__init__(f"{origin}:{line}: {node}: {reason}")
+        what = "" if node in {"Module", "Pass"} else f"{node}: "  # where there is nothing to name
+        super().__init__(f"{origin}:{line}: {what}{reason}")
         self.line = line
         self.node = node
         self.reason = reason
@@ -358,7 +359,10 @@ def _the_class(tree: ast.Module, kind: str) -> ast.ClassDef:
         elif place or not _is_text(node):
             _refuse(node, HINTS.get(type(node), "a strategy file holds one class and nothing else"))
     if len(classes) != 1:
-        _refuse(classes[1] if classes else tree, f"exactly one class, not {len(classes)}")
+        _refuse(
+            classes[1] if classes else tree,
+            f"exactly one class, not {len(classes)}",
+        )
     _check_class(classes[0], kind)
     return classes[0]
 

@@ -97,6 +97,7 @@ def test_several_at_once_each_have_their_page(here: Platform, capsys: pytest.Cap
     [
         ({"fee": 2.0}, ("taker_fee is 2.0", "0.0006")),
         ({"slippage": -0.1}, ("slippage is -0.1",)),
+        ({"symbols": " , "}, ("--symbols ' , ' names no symbol", "leave the option out")),
         ({"capital": 0.0}, ("--capital 0", "above zero")),
         ({"leverage": 0.5}, ("--leverage 0.5", "1 to 100")),
         ({"others": ["macd_momentum"], "params": ["fast=8"]}, ("--param fast=8", "several", "one at a time")),

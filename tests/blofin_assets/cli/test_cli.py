@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from backtester import Costs
 from backtester.simulation.lanes import DEFAULT_CAPITAL
 from blofin_assets.cli import status
 from blofin_assets.cli.backtest import DEFAULT_DAYS as STRATEGY_DAYS
+from blofin_assets.cli.idea import idea_of, ranges
 from blofin_assets.cli.main import INTERRUPTED, app
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_resources.warehouse import Warehouse
@@ -64,6 +66,49 @@ def archive(folder: Path, symbol: str = "BTC-USDT", **columns: list[object]) -> 
 def test_a_malformed_setting_is_one_line(settings: dict[str, str], words: tuple[str, ...]) -> None:
     refused(blofin("run", **settings), *words)
     assert not Path("warehouse").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"BLOFIN_MARKET": "archive", "BLOFIN_ARCHIVE": "/none"}, ("BLOFIN_ARCHIVE: /none does not exist", "folder")),
+        ({"BLOFIN_MARKET": "archive", "BLOFIN_ARCHIVE": __file__}, ("BLOFIN_ARCHIVE", "is a file; give a folder")),
+        ({"BLOFIN_AI_MODELS": "/none.toml"}, ("BLOFIN_AI_MODELS='/none.toml' cannot be read", "No such file")),
+    ],
+)
+def test_what_a_run_needs_is_looked_at_before_anything_is_made(
+    settings: dict[str, str], words: tuple[str, ...]
+) -> None:
+    refused(blofin("run", **settings), *words)
+    assert not Path("warehouse").exists()
+
+
+def test_the_time_of_a_step_is_named_as_such() -> None:
+    refused(blofin("step", "BTC-USDT", "noon", "real"), "the step's time: 'noon' is not a valid time")
+
+
+def test_an_example_of_help_names_parameters_that_there_are() -> None:
+    given = [
+        (name, words)
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+        for words in [shlex.split((command.epilog or "").removeprefix("For example: "))]
+        if "--param" in words
+    ]
+    assert given
+    for _, words in given:
+        asked = [text for before, text in pairwise(words) if before == "--param"]
+        ranges(idea_of(words[2], ""), asked, grid=True)
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        command = [BLOFIN, "features"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "blofin: the output cannot be written: No space left on device; free some space, or send it elsewhere\n"
+    )
 
 
 def test_a_malformed_env_file_is_one_line() -> None:

@@ -164,6 +164,14 @@ def test_an_error_has_the_hint_and_the_mark_below_the_place(ask: Callable[[str],
     assert lines[-1].startswith("one statement at a time")
 
 
+@pytest.mark.parametrize("command", [".quit_now", r"\l", ".schema research"])
+def test_an_unknown_command_of_the_prompt_is_told_which_there_are(
+    ask: Callable[[str], tuple[str, str]], command: str
+) -> None:
+    _, err = ask(f"{command}\n")
+    assert err == f"there is no command {command}; there are .tables, .describe research.trades, .help and .quit\n"
+
+
 def test_no_code_of_data_or_of_an_error_reaches_the_terminal(ask: Callable[[str], tuple[str, str]]) -> None:
     code = "chr(27) || ']0;evil' || chr(7) || chr(155) || '31m' || chr(8238)"
     wide = ", ".join(f"{n} AS c{n}" for n in range(14))
