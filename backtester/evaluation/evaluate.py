@@ -443,6 +443,7 @@ def evaluate(
     equity: bool = False,
     replays: bool = True,
     capital: float = DEFAULT_CAPITAL,
+    rounded: bool = False,
     largest: float | None = None,
     on_error: Literal["raise", "report"] = "raise",
     fatal: tuple[type[Exception], ...] = (OSError,),
@@ -476,6 +477,8 @@ def evaluate(
         Data already read for this window.
     trades, equity, replays, capital, threads
         See `backtester.simulation.lanes.run_lanes`.
+    rounded : bool
+        Whether quantities are rounded to the lots of `rules` at this capital, and smaller orders than it has left out.
     largest : float, optional
         The size * leverage that counts as 1 in the unit replay of every strategy, where an earlier window set it; by
         default the largest that each asks for in this one.
@@ -517,7 +520,8 @@ def evaluate(
     packed: list[list[Lane] | str] = []
     for strategy, lengths in zip(strategies, run_on, strict=True):
         try:
-            packed.append(pack(strategy, market, paid, rules, lengths))
+            own = pack(strategy, market, paid, rules, lengths)
+            packed.append([replace(lane, rounded=rounded, capital=capital) for lane in own])
         except Exception as error:
             if on_error == "raise" or isinstance(error, fatal):
                 error.add_note(f"while evaluating {strategy.name}")

@@ -64,6 +64,10 @@ class PooledResult:
         Sums over lanes.
     limit_orders, limit_fills : int, optional
         Sums over lanes; null where there was no such order.
+    rounded_away_pct : float, optional
+        Share of the entries' notional that lots and smallest orders left out, percent; null where nothing was rounded.
+    too_small : int, optional
+        Entries that they left out whole.
     liquidation_price : str
         That of the lanes, as in `LaneResult`; `mixed` where they differ.
     coverage : float
@@ -117,6 +121,8 @@ class PooledResult:
     unresolved: int
     limit_orders: int | None
     limit_fills: int | None
+    rounded_away_pct: float | None
+    too_small: int | None
     liquidation_price: str
     coverage: float
     thin: int
@@ -194,6 +200,7 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
     by = {lane.liquidation_price for lane in lanes}
     expected = sum(lane.bars_expected for lane in lanes)
     orders = sum(lane.limit_orders or 0 for lane in lanes) or None
+    asked = sum(lane.asked for lane in lanes)
     declared = [lane.declared for lane in lanes if lane.declared is not None]
     replayed = len(declared) == len(lanes)
 
@@ -227,6 +234,8 @@ def pool(results: Sequence[LaneResult]) -> PooledResult:
         unresolved=sum(lane.unresolved for lane in lanes),
         limit_orders=orders,
         limit_fills=sum(lane.limit_fills or 0 for lane in lanes) if orders else None,
+        rounded_away_pct=sum(lane.asked * (lane.rounded_away_pct or 0.0) for lane in lanes) / asked if asked else None,
+        too_small=sum(lane.too_small for lane in lanes) if asked else None,
         liquidation_price=by.pop() if len(by) == 1 else "mixed",
         coverage=sum(lane.coverage * lane.bars_expected for lane in lanes) / expected if expected else 0.0,
         thin=sum(lane.thin for lane in lanes),

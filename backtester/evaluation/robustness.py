@@ -328,7 +328,8 @@ def holding_curve(lanes: Sequence[Lane]) -> FloatArray:
 
 def _holding(lanes: Sequence[Lane]) -> list[Lane]:
     return [
-        replace(lane, signals=Signals(np.full(len(lane.bars), kernel.LONG_ENTRY, dtype=np.uint8))) for lane in lanes
+        replace(lane, signals=Signals(np.full(len(lane.bars), kernel.LONG_ENTRY, dtype=np.uint8)), rounded=False)
+        for lane in lanes
     ]
 
 

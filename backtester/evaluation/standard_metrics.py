@@ -127,6 +127,11 @@ STANDARD: Final = (
     Metric("ambiguous", _COUNT, table=EVIDENCE),
     Metric("limit_fills", _COUNT, "Limit orders filled", table="", optional=True, beside=("limit_orders", "{} of {}")),
     Metric("limit_orders", _COUNT, table=""),
+    Metric(
+        "rounded_away_pct", _PCT, "Left out by lots and smallest orders", table="", optional=True,
+        beside=("too_small", "{} of what was asked for; whole entries: {}"),
+    ),
+    Metric("too_small", _COUNT, table=""),
     Metric("score_win_rate", _NUMBER, brief="40·win rate", pooled_only=True, of_models=True),
     Metric("score_avg_pnl", _NUMBER, brief="30·avg PnL", pooled_only=True, of_models=True),
     Metric("score_sharpe", _NUMBER, brief="20·Sharpe", pooled_only=True, of_models=True),

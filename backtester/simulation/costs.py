@@ -85,8 +85,10 @@ class MarginRules:
         Maintenance-margin tiers, ascending: (largest notional in quote currency, maintenance rate as a fraction).
         The first tier that holds the entry's notional counts, the last one for everything above.
     min_quantity : float
-        Smallest order in base units, 0 if unknown. Orders are not rounded to it; `backtester.evaluation.robustness`
-        counts those below it.
+        Smallest order in base units, 0 if unknown. Only lanes that are `rounded` leave out what is below it;
+        `backtester.evaluation.robustness` counts what is.
+    lot : float
+        What quantities of `rounded` lanes are whole multiples of, in base units, 0 if unknown.
 
     Raises
     ------
@@ -97,14 +99,17 @@ class MarginRules:
     max_leverage: float = 50.0
     tiers: tuple[tuple[float, float], ...] = field(default=((math.inf, 0.005),))
     min_quantity: float = 0.0
+    lot: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_leverage) and self.max_leverage >= 1.0):
             msg = f"max_leverage is {self.max_leverage!r}; pass 1 or more"
             raise ValueError(msg)
-        if not (math.isfinite(self.min_quantity) and self.min_quantity >= 0.0):
-            msg = f"min_quantity is {self.min_quantity!r}; pass base units, 0 if unknown"
-            raise ValueError(msg)
+        for name in ("min_quantity", "lot"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                msg = f"{name} is {value!r}; pass base units, 0 if unknown"
+                raise ValueError(msg)
         caps = [cap for cap, _ in self.tiers]
         if not caps or any(not low < high for low, high in pairwise(caps)):
             msg = f"maintenance tiers {self.tiers!r} are empty or do not ascend by notional"

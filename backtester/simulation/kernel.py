@@ -56,9 +56,10 @@ MINUTE_STEP: Final = 47  # length of the bars that MINUTE_* hold
 VOLUME: Final = 48  # what was traded in each bar, in quote currency
 LANE_COLUMNS: Final = 49
 
-# Columns of the rate table (float64); the last two bound the mark prices of the window, where there are any.
-TAKER_FEE, TARGET_FEE, SLIPPAGE, IMPACT, CAPITAL, MARK_LOWEST, MARK_HIGHEST = 0, 1, 2, 3, 4, 5, 6
-RATE_COLUMNS: Final = 7
+# Columns of the rate table (float64): the mark prices are bounds over the window, where there are any; LOT and LEAST
+# are what quantities are rounded to and the smallest that is filled, in base units per unit of capital, 0 for neither.
+TAKER_FEE, TARGET_FEE, SLIPPAGE, IMPACT, CAPITAL, MARK_LOWEST, MARK_HIGHEST, LOT, LEAST = 0, 1, 2, 3, 4, 5, 6, 7, 8
+RATE_COLUMNS: Final = 9
 
 # Bits of a bar's state and of a bar's signals.
 FILLABLE, ADJACENT, FUNDING_KNOWN = 1, 2, 4
@@ -80,7 +81,15 @@ S_FEES, S_SLIPPAGE, S_FUNDING, S_TURNOVER = 5, 6, 7, 8
 S_HELD, S_HELD_KNOWN, S_AMBIGUOUS, S_UNRESOLVED = 9, 10, 11, 12
 S_R1, S_R2, S_R3, S_R4, S_DOWN2, S_DRAWDOWN, S_EQUITY = 13, 14, 15, 16, 17, 18, 19
 S_LIQUIDATIONS, S_REALISED, S_OPEN, S_LIMITS, S_FILLED = 20, 21, 22, 23, 24
-SUM_COLUMNS: Final = 25
+S_ASKED, S_LEFT, S_SMALL = (
+    25,
+    26,
+    27,
+)  # of entries: notional asked for, what rounding left out of it, how many it left out
+SUM_COLUMNS: Final = 28
+
+_ROUNDING: Final = 1e-9
+"""What a quantity may lack of a whole lot, in lots, or of the smallest order, as a share."""
 
 
 _intrinsic: Final[Any] = intrinsic  # Numba's own types know nothing of the arguments that the compiler fills in
@@ -669,9 +678,11 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
             # (d) a pending entry, if this is the very next bar and it can be filled
             if pending != 0.0:
                 filled = state & (FILLABLE | ADJACENT) == FILLABLE | ADJACENT and cash + beyond > 0.0
+                waited = False
                 if filled and lane[LIMIT] != 0:
                     value = _f8(lane[LIMIT], signal_row * lane[LIMIT + STRIDE_OF])
                     if not np.isnan(value):
+                        waited = True
                         out[S_LIMITS] += 1.0
                         limit = pending * (_f8(closes, signal_row) * (1.0 - pending * value))
                         entered = pending * o > limit  # else it is filled at once, as a taker
@@ -689,10 +700,24 @@ def _lane(lane, rate, out):  # type: ignore[no-untyped-def]
                         notional = cash * leverage / (1.0 + fee * leverage)
                         fees = fee * notional
                         margin = cash - fees
-                    cash -= fees
                     slip = _slip(lane, rate, t, notional)
                     entry = s * min(s * (o * (1.0 + s * slip)), limit)
                     quantity = notional / entry
+                    if rate[LOT] > 0.0 or rate[LEAST] > 0.0:
+                        whole = np.floor(quantity / rate[LOT] + _ROUNDING) * rate[LOT] if rate[LOT] > 0.0 else quantity
+                        if whole < rate[LEAST] * (1.0 - _ROUNDING):
+                            whole = 0.0
+                        out[S_ASKED] += notional
+                        out[S_LEFT] += notional - whole * entry
+                        quantity, notional = whole, whole * entry
+                        fees, margin = fee * notional, notional / leverage
+                    if quantity > 0.0:
+                        cash -= fees
+                    else:  # too small to be an order
+                        out[S_SMALL] += 1.0
+                        out[S_FILLED] -= 1.0 if waited else 0.0
+                        s, entered, filled = 0.0, False, False
+                if filled:
                     entry_row = np.int64(t)
                     funding = 0.0
                     slipped = 0.0 if entered else quantity * abs(entry - o)

@@ -91,6 +91,11 @@ class Lane:
     fixed : bool
         Whether every order is sized by the starting capital, so that results add up instead of compounding: the unit
         replay, of which the score is. Trading goes on whatever was lost, and equity, then a sum of PnL, may be below 0.
+    rounded : bool
+        Whether quantities are rounded down to the lots of `rules` and those below its smallest order left out, at the
+        capital of the lane.
+    capital : float, optional
+        In quote currency; that of the run where omitted.
     """
 
     bars: Bars
@@ -98,6 +103,8 @@ class Lane:
     costs: Costs = field(default_factory=Costs)
     rules: MarginRules = field(default_factory=MarginRules)
     fixed: bool = False
+    rounded: bool = False
+    capital: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +146,12 @@ class LaneResult:
         Liquidated trades; bars whose order of events mattered; those of them that 1-minute bars did not settle.
     limit_orders, limit_fills : int, optional
         Limit orders for entries, and those of them that were filled; null where there was no such order.
+    asked : float
+        Notional that the entries of a rounded lane asked for, over the starting capital.
+    rounded_away_pct : float, optional
+        Share of the entries' notional that lots and smallest orders left out, percent; null where nothing was rounded.
+    too_small : int
+        Entries that were left out whole.
     liquidation_price : str
         `mark` where mark-price candles decided liquidations, `mixed` where some bars lacked them and went by last
         prices, else `last`. They are read only for lanes with shorts or leverage above 1: no price liquidates a long at
@@ -204,6 +217,9 @@ class LaneResult:
     capital: float
     scored: bool = True
     declared: "LaneResult | None" = None
+    asked: float = 0.0
+    rounded_away_pct: float | None = None
+    too_small: int = 0
     trade_rows: FloatArray | None = None
     equity: FloatArray | None = None
 
@@ -333,7 +349,7 @@ class KernelOutput:
     ----------
     lanes : sequence of Lane
         The lanes that were run.
-    sums : ndarray of shape (n_lanes, 25)
+    sums : ndarray of shape (n_lanes, 28)
         Columns `backtester.simulation.kernel.S_*`.
     hourly : list of ndarray
         Equity at full hours.
@@ -382,7 +398,7 @@ def run_arrays(
     Returns
     -------
     KernelOutput
-        Sums of shape (n_lanes, 25), and equity at full hours.
+        Sums of shape (n_lanes, 28), and equity at full hours.
 
     Raises
     ------
@@ -417,8 +433,9 @@ def run_arrays(
         if curves is not None:
             row[kernel.EQUITY_OUT] = address(curves[index])
         costs = lane.costs
-        own = costs.taker_fee, costs.target_fee, costs.slippage, costs.impact
-        rates[index] = *own, capital, *lane.bars.mark_bounds
+        own, held = (costs.taker_fee, costs.target_fee, costs.slippage, costs.impact), lane.capital or capital
+        lots = (lane.rules.lot / held, lane.rules.min_quantity / held) if lane.rounded else (0.0, 0.0)
+        rates[index] = *own, held, *lane.bars.mark_bounds, *lots
     call(table, rates, sums, threads)
     if rows is not None:
         rows = [lane_rows[: int(count)] for lane_rows, count in zip(rows, sums[:, kernel.S_TRADES], strict=True)]
@@ -432,9 +449,9 @@ def call(table: IntArray, rates: FloatArray, sums: FloatArray, threads: int | No
     ----------
     table : ndarray of shape (n_lanes, 49), int64
         Addresses and counts of each lane; the caller keeps the arrays alive.
-    rates : ndarray of shape (n_lanes, 7)
-        Fees, slippage, capital and bounds of the mark price.
-    sums : ndarray of shape (n_lanes, 25)
+    rates : ndarray of shape (n_lanes, 9)
+        Fees, slippage, capital, bounds of the mark price, lot and smallest order.
+    sums : ndarray of shape (n_lanes, 28)
         Written: results of each lane.
     threads : int, optional
         Number of threads; by default one a core.
@@ -534,6 +551,9 @@ def _result(output: KernelOutput, index: int) -> LaneResult:
         unresolved=int(s[kernel.S_UNRESOLVED]),
         limit_orders=int(s[kernel.S_LIMITS]) or None,
         limit_fills=int(s[kernel.S_FILLED]) if s[kernel.S_LIMITS] else None,
+        asked=float(s[kernel.S_ASKED]),
+        rounded_away_pct=100.0 * float(s[kernel.S_LEFT] / s[kernel.S_ASKED]) if s[kernel.S_ASKED] else None,
+        too_small=int(s[kernel.S_SMALL]),
         liquidation_price=bars.liquidation_price,
         favourable_pnl_pct=total,
         worst_pnl_pct=total,

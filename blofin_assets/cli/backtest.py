@@ -318,7 +318,7 @@ def run_stored(
     run = strategy if request.leverage is None else Levered(strategy, request.leverage)
     evaluation = evaluate(
         [run], stored.manager, stored.symbols, window.start, window.end, request.costs(), timeframes=timeframes,
-        rules=stored.rules, capital=capital,
+        rules=stored.rules, capital=capital, rounded=request.capital is not None,
     )[0]  # fmt: skip
     evidence = gather(evaluation, seed=session.settings.seed, notional=capital)
     sharpe = _ledger(session, evaluation, evidence, window.end, run_id)

@@ -60,6 +60,12 @@ def show(out: Console, stored: Stored, ran: Ran, days: int) -> None:
     levered = (evaluation.declared_trades["leverage"] > 1.0).any()
     if levered or any(lane.signals.liquidatable for lane in evaluation.packed):
         out.print(f"liquidations by {_LIQUIDATED[pooled.liquidation_price]}")
+    rounded = [lane.rules for lane in evaluation.packed if lane.rounded]
+    if rounded and not any(rules.lot or rules.min_quantity for rules in rounded):
+        out.print("lots and smallest orders are unknown: quantities are not rounded")
+    elif pooled.rounded_away_pct is not None:
+        whole = f"entries left out whole: {pooled.too_small}"
+        out.print(f"lots and smallest orders left out {pooled.rounded_away_pct:.2f} % of what was asked for; {whole}")
     out.print(_beside(pooled, ran.evidence, ran.sharpe))
     low, middle, high = (100.0 * depth for depth in ran.parts.band)
     most = BAND[-1] - BAND[0]

@@ -49,7 +49,10 @@ def backtest(
         ),
     ] = None,
     capital: Annotated[
-        float | None, typer.Option(help="Of each lane, or of a book, in quote currency.", show_default="10000")
+        float | None,
+        typer.Option(
+            help="Of each lane, in whole lots where it is given, or of a book, in quote currency.", show_default="10000"
+        ),
     ] = None,
     leverage: Annotated[
         float | None, typer.Option(help="Of every entry, in the declared replay.", show_default="as declared")

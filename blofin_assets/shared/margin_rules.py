@@ -1,4 +1,4 @@
-"""Margin rules of instruments: maximum leverage, maintenance margin, smallest order.
+"""Margin rules of instruments: maximum leverage, maintenance margin, smallest order, lot.
 
 Belongs here: reading them from the stored descriptions, as of a time. Does not belong here: their effect on a position
 (`backtester`), storing descriptions (`market.assets`).
@@ -43,13 +43,13 @@ def margin_rules(
     """
     sql, values = query("shared/instrument_terms"), {"symbols": list(symbols), "as_of": as_of}
     terms = store.read(sql, values) if snapshot is None else store.read_at(snapshot, sql, values)
-    return {symbol: _rules(most, rate, least) for symbol, most, rate, least in terms.iter_rows()}
+    return {symbol: _rules(*values) for symbol, *values in terms.iter_rows()}
 
 
-def _rules(most: float | None, rate: float | None, least: float | None) -> MarginRules:
+def _rules(most: float | None, rate: float | None, least: float | None, lot: float | None) -> MarginRules:
     usual = MarginRules()
     leverage = usual.max_leverage if most is None else most
     tiers = usual.tiers if rate is None else ((math.inf, rate),)
     highest = MarginRules(tiers=tiers).highest_rate()
-    smallest = least if least is not None and 0.0 < least < math.inf else 0.0
-    return MarginRules(leverage if leverage * highest < 1.0 else max(1.0, 0.5 / highest), tiers, smallest)
+    smallest, whole = (each if each is not None and 0.0 < each < math.inf else 0.0 for each in (least, lot))
+    return MarginRules(leverage if leverage * highest < 1.0 else max(1.0, 0.5 / highest), tiers, smallest, whole)

@@ -36,7 +36,19 @@ class Case:
             minutes=self.minutes,
             finer=MINUTE if self.lane.bars.minutes is None else self.lane.bars.minutes.step,
             fixed=fixed,
+            rounded=self.lane.rounded,
         ).run()
+
+
+def in_lots(case: Case, seed: int) -> Case:
+    """Return the case with an instrument that is traded in lots, with a smallest order."""
+    rng = np.random.default_rng([seed, 2])  # a stream of its own
+    lot = float(rng.choice([0.0, 0.001, 0.1, 1.0, 7.0, 30.0]))
+    least = float(rng.choice([0.0, lot, 3 * lot, 60.0, 90.0]))
+    rules = replace(case.lane.rules, lot=lot, min_quantity=least)
+    case.lane = replace(case.lane, rules=rules, rounded=True)
+    case.capital = float(rng.choice([1_000.0, 10_000.0]))
+    return case
 
 
 def settled(when: int) -> int:

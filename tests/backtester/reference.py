@@ -114,6 +114,9 @@ class Outcome:
     ambiguous: int = 0
     unresolved: int = 0
     limits: int = 0
+    asked: float = 0.0
+    left: float = 0.0
+    small: int = 0
     filled: int = 0
 
 
@@ -263,7 +266,9 @@ class Replay:
         minutes: list[Bar] | None = None,
         finer: int = STEP_OF_MINUTE,
         fixed: bool = False,
+        rounded: bool = False,
     ) -> None:
+        self.rounded = rounded and max(rules.lot, rules.min_quantity) > 0
         self.bars, self.signals, self.funding, self.step = bars, signals, funding, step
         self.costs, self.rules, self.capital = costs, rules, capital
         self.favourable, self.minutes, self.finer, self.fixed = favourable, minutes, finer, fixed
@@ -351,7 +356,7 @@ class Replay:
             if jumped:
                 self.leave_at(t, bar.open, nearest(jumped, pos.long)[0])
 
-    def enter(self, t: int, bar: Bar) -> None:
+    def enter(self, t: int, bar: Bar) -> None:  # noqa: C901 - one rule after the other, as in the guide
         # (d) entry
         side, sig = self.order.enter, self.order.enter_signal
         if side is None or self.position or self.purse <= 0:
@@ -379,6 +384,15 @@ class Replay:
             fill = not_worse_than(fill, limit, long) if resting is None else limit
         slipped = abs(fill - bar.open) if resting is None else 0.0
         quantity = notional / fill
+        whole = self.in_lots(quantity) if self.rounded else quantity
+        if self.rounded:
+            self.out.asked += notional
+            self.out.left += notional - whole * fill
+            if whole == 0:
+                self.out.small += 1
+                self.out.filled -= limit is not None
+                return
+            quantity, notional = whole, whole * fill
         fee = fee_rate * notional
         self.cash -= fee
         margin = self.cash if notional == affordable else notional / sig.leverage
@@ -400,6 +414,16 @@ class Replay:
             margin=margin,
             limit=resting,
         )
+
+    def in_lots(self, quantity: float) -> float:
+        """The quantity in whole lots of the instrument, per unit of capital; none below its smallest order."""
+        base = quantity * self.capital
+        if self.rules.lot:
+            lots = round(base / self.rules.lot)  # the nearest, or the one below where that is too many
+            if (lots - 1e-9) * self.rules.lot > base:
+                lots -= 1
+            base = lots * self.rules.lot
+        return base / self.capital if base > 0 and base >= self.rules.min_quantity * (1 - 1e-9) else 0.0
 
     def inside_the_bar(self, t: int, bar: Bar) -> None:
         pos = self.position

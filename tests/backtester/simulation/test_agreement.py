@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lane_cases import random_case
+from lane_cases import in_lots, random_case
 
 from backtester.simulation import kernel
 from backtester.simulation import lanes as lanes_module
@@ -16,8 +16,8 @@ DUST = 1e-9
 """Quantity that rounding leaves of a lost capital: the root of its share would make the last digits visible."""
 
 
-def compare(seed: int, *, favourable: bool, fixed: bool) -> None:
-    case = random_case(seed)
+def compare(seed: int, *, favourable: bool, fixed: bool, lots: bool = False) -> None:
+    case = in_lots(random_case(seed), seed) if lots else random_case(seed)
     expected = case.replay(favourable=favourable, fixed=fixed)
     if min((trade.quantity for trade in expected.trades), default=1.0) < DUST:
         case.lane = replace(case.lane, costs=replace(case.lane.costs, impact=0.0))
@@ -51,6 +51,10 @@ def compare(seed: int, *, favourable: bool, fixed: bool) -> None:
     assert sums[kernel.S_AMBIGUOUS] == expected.ambiguous
     assert sums[kernel.S_UNRESOLVED] == expected.unresolved
     assert (sums[kernel.S_LIMITS], sums[kernel.S_FILLED]) == (expected.limits, expected.filled)
+    if fixed or min(expected.equity) > DUST:  # else dust of a lost capital may or may not ask for an entry
+        assert sums[kernel.S_SMALL] == expected.small
+    assert sums[kernel.S_ASKED] == pytest.approx(expected.asked, rel=1e-12)
+    assert sums[kernel.S_LEFT] == pytest.approx(expected.left, rel=1e-9, abs=1e-9 * max(expected.asked, 1e-3))
     assert sums[kernel.S_WINS] == sum(t.net > 0 for t in expected.trades)
     assert sums[kernel.S_NET_FRACTION] == pytest.approx(sum(t.net / t.notional for t in expected.trades), abs=1e-11)
 
@@ -61,12 +65,38 @@ def test_kernel_and_reference_make_the_same_trades(seed: int, favourable: bool, 
     compare(seed, favourable=favourable, fixed=fixed)
 
 
+@settings(max_examples=150)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
+def test_both_round_to_lots_in_the_same_way(seed: int, favourable: bool, fixed: bool) -> None:
+    compare(seed, favourable=favourable, fixed=fixed, lots=True)
+
+
+def test_the_cases_with_lots_reach_orders_that_are_rounded_and_orders_that_are_too_small() -> None:
+    rounded = small = whole = 0
+    for seed in range(300):
+        outcome = in_lots(random_case(seed), seed).replay()
+        rounded += outcome.left > 0.0 and bool(outcome.trades)
+        small += outcome.small > 0
+        whole += outcome.left == 0.0 and bool(outcome.trades)
+    assert min(rounded, small, whole) > 10
+
+
+def test_without_lots_rounding_changes_not_one_bit() -> None:
+    for seed in range(200):
+        lane = random_case(seed).lane
+        one, two = (run_arrays([each], trades=True) for each in (lane, replace(lane, rounded=True)))
+        shown = [place for place in range(kernel.SUM_COLUMNS) if place != kernel.S_ASKED]
+        assert np.array_equal(one.sums[:, shown], two.sums[:, shown])
+        assert np.array_equal(one.trades[0], two.trades[0])
+
+
 @pytest.mark.parametrize(
     "cases", [pytest.param(2_000, marks=pytest.mark.slow), pytest.param(20_000, marks=pytest.mark.long)]
 )
 def test_thousands_of_cases_agree(cases: int) -> None:
     for seed in range(cases):
         compare(seed, favourable=seed % 2 == 1, fixed=seed % 4 > 1)
+        compare(seed, favourable=seed % 2 == 1, fixed=seed % 4 > 1, lots=True)
 
 
 def test_the_random_cases_reach_every_kind_of_event() -> None:

@@ -32,13 +32,39 @@ def test_costs_capital_and_leverage_are_those_asked_for(capsys: pytest.CaptureFi
     assert free["pooled"]["fees_pct"] == 0.0
     assert free["pooled"]["total_pnl_pct"] > usual["pooled"]["total_pnl_pct"]
     assert free["page"] != usual["page"]
-    (levered,) = found(capsys, replace(ASKED, leverage=3.0, capital=500.0))
+    (levered,) = found(capsys, replace(ASKED, leverage=3.0))
     assert levered["pooled"]["total_pnl_pct"] == pytest.approx(usual["pooled"]["total_pnl_pct"])
     assert levered["pooled"]["declared_pnl_pct"] != pytest.approx(usual["pooled"]["declared_pnl_pct"])
     total = sum(each["return_pct"] for each in usual["by_quarter"])
     assert total == pytest.approx(usual["pooled"]["total_pnl_pct"])
     assert len(usual["by_symbol"]) == 2
     assert len(usual["by_session"]) == 3
+
+
+def test_at_a_stated_capital_quantities_are_whole_lots(
+    here: Platform, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terms = here.warehouse.read("SELECT symbol, lot_size * contract_value AS lot FROM market.instruments")
+    lots = dict(terms.iter_rows())
+    assert min(lots.values()) > 0.0
+    (usual,) = found(capsys, ASKED)
+    (rich,) = found(capsys, replace(ASKED, capital=1e9))
+    (poor,) = found(capsys, replace(ASKED, capital=300.0, folder=tmp_path / "out"))
+    assert usual["pooled"]["rounded_away_pct"] is None
+    assert rich["pooled"]["rounded_away_pct"] == pytest.approx(0.0, abs=1e-3)
+    assert rich["pooled"]["total_pnl_pct"] == pytest.approx(usual["pooled"]["total_pnl_pct"], abs=1e-3)
+    assert 0.01 < poor["pooled"]["rounded_away_pct"] < 100.0
+    trades = pl.read_parquet(tmp_path / "out" / "ema_crossover_trades.parquet")
+    assert trades.height == poor["pooled"]["trades"] > 0
+    for symbol, quantity in trades.select("symbol", "quantity").iter_rows():
+        assert quantity / lots[symbol] == pytest.approx(round(quantity / lots[symbol]), abs=1e-6)
+        assert quantity > 0.0
+    lanes = poor["lanes"]
+    assert sum(lane["trades"] + lane["too_small"] for lane in lanes if lane["scored"]) >= poor["pooled"]["trades"]
+    run_backtest(replace(ASKED, capital=300.0))
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"lots and smallest orders left out {poor['pooled']['rounded_away_pct']:.2f} % of what was asked for" in told
+    assert "Left out by lots and smallest orders" in Path(poor["page"]).read_text(encoding="utf-8")
 
 
 def test_an_export_holds_what_was_traded_and_overwrites_nothing(

@@ -4,7 +4,8 @@ SELECT
     symbol,
     CASE WHEN max_leverage >= 1 AND isfinite(max_leverage) THEN max_leverage END AS most,
     CASE WHEN maintenance_margin_rate >= 0 AND maintenance_margin_rate < 1 THEN maintenance_margin_rate END AS rate,
-    coalesce(min_size, lot_size) * contract_value AS least
+    coalesce(min_size, lot_size) * contract_value AS least,
+    lot_size * contract_value AS lot
 FROM market.instruments
 WHERE symbol IN (SELECT unnest($symbols))
 QUALIFY row_number() OVER (
