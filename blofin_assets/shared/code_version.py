@@ -21,7 +21,7 @@ _PACKAGES: Final = (
 )  # fmt: skip
 _SUFFIXES: Final = frozenset({".py", ".sql", ".j2", ".md", ".toml"})
 _LIBRARIES: Final = (
-    "duckdb", "lightgbm", "numba", "numpy", "optuna", "polars", "scikit-learn", "scipy", "torch",
+    "arch", "duckdb", "lightgbm", "numba", "numpy", "optuna", "polars", "scikit-learn", "scipy", "skfolio", "torch",
 )  # fmt: skip
 """Libraries whose versions may change a number."""
 
