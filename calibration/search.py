@@ -240,9 +240,9 @@ def by_symbol(panel: Panel, strategy: Strategy) -> FloatArray:
 
     The result has shape (n_symbols * n_minutes,).
     """
-    lanes = panel.positions(strategy)
+    lanes = {lane: held.each_step() for lane, held in panel.positions(strategy).items()}
     minutes = int(panel.window.length / timedelta(minutes=1))
-    flat = np.zeros(minutes, dtype=np.int8)
+    flat = np.zeros(minutes)
     curves = [
         np.mean([lanes.get((symbol, timeframe), flat) for timeframe in strategy.timeframes], axis=0)
         for symbol in panel.symbols

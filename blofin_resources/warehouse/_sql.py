@@ -4,6 +4,8 @@ Belongs here: quoting, one line out of a DuckDB error, what an interruption is, 
 here: any statement of its own.
 """
 
+import signal
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -90,3 +92,33 @@ def stopped_after(cursor: DuckDBPyConnection, seconds: float | None) -> Iterator
     finally:
         timer.cancel()
         timer.join()  # or it would stop the next query
+
+
+@contextmanager
+def stopped_by_signals(cursor: DuckDBPyConnection) -> Iterator[None]:
+    """Stop what a cursor computes at Ctrl-C or SIGTERM, also while DuckDB waits for its own threads.
+
+    In the main thread alone, where signals are handled: there DuckDB looks for them between pieces of work of its own,
+    and has none where another thread took all.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ears, mouth = socket.socketpair()
+    mouth.setblocking(False)
+
+    def listen() -> None:
+        while heard := ears.recv(1):
+            if heard[0] in {signal.SIGINT, signal.SIGTERM}:
+                cursor.interrupt()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        mouth.close()
+        listener.join()  # or it would stop the next query
+        ears.close()

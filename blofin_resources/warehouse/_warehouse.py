@@ -216,7 +216,7 @@ class Warehouse:
             if self._sealed:
                 _queries.require_query(cursor, sql)
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            with _sql.stopped_after(cursor, seconds):
+            with _sql.stopped_by_signals(cursor), _sql.stopped_after(cursor, seconds):
                 return _frame(cursor.execute(sql, params or []), most)
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
