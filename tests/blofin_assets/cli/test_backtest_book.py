@@ -134,6 +134,10 @@ def test_a_book_is_exported_as_strategies_are(deep: Platform, tmp_path: Path) ->
     (entered,) = fills.filter(symbol=first["symbol"], ts=first["entry_ts"]).rows(named=True)
     assert entered["before"] == 0.0
     assert (entered["quantity"] > 0.0) == (first["side"] == "long")
+    whole = trades.filter(pl.col("exit_reason") != "open").row(0, named=True)
+    inside = pl.col("ts").is_between(whole["entry_ts"], whole["exit_ts"], closed="left")
+    held = positions.filter(inside, pl.col("symbol") == whole["symbol"])["quantity"]
+    assert held.abs().max() == pytest.approx(whole["quantity"]), "base units, not their value"
     refused(backtest(deep, *asked), "low_volatility_trades.parquet is there already", "another folder")
     printed = backtest(deep, *asked[:-2], str(folder), "--format", "csv").stdout
     assert printed.splitlines()[-1] == "exported: out/low_volatility_positions.csv"

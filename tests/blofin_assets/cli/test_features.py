@@ -112,6 +112,10 @@ def test_the_universe_is_measured_between_symbols_and_each_horizon_is_a_trial(
     assert rows["author"].unique().to_list() == ["user"]
     run_features(ASKED)
     assert tries(there).filter(pl.col("name") == "returns").height == rows.height, "the same look is the same trial"
+    capsys.readouterr()
+    run_features(replace(ASKED, name="rsi_14", as_json=True))
+    now = json.loads(capsys.readouterr().out)
+    assert now["looks"] >= rows.height + len(now["sheets"][0]["horizons"]), "what was looked at before counts, too"
 
 
 @pytest.mark.slow
