@@ -6,7 +6,8 @@ test run compares with it. To ask it anew, put it on the path and run this file:
 
 Its signals are shifted by a bar and filled at the open. It does not look at an entry bar's range, so those bars are
 still here; it takes an exit at the stop's or the target's price, so opens follow the close before them; and it lets a
-stop go before a signal at the same bar's open, so stops are tried with one side.
+stop go before a signal at the same bar's open, so stops are tried with one side. It has no limit orders: whether one is
+filled is worked out here, from the bar after its signal, and vectorbt is given the price.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ FREE = Costs(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class VectorbtCase:
-    """Bars, signals and costs; `levels` are stop and target."""
+    """Bars, signals and costs; `levels` are stop and target, or the distance of limit entries."""
 
     name: str
     bars: list[Bar]
@@ -65,6 +66,12 @@ def cases() -> Iterator[VectorbtCase]:
         rng = np.random.default_rng(200 + seed)
         bits = rng.choice([0, 1 | 8, 2 | 4, 4, 8], COUNT, p=[0.92, 0.03, 0.03, 0.01, 0.01]).astype(np.uint8)
         yield VectorbtCase(f"exit with the opposite entry {seed}", _bars(rng, moving), bits, Costs(0.0, 0.0, 0.0002))
+    for side, leave, name in ((1, 4, "long"), (2, 8, "short")):
+        for seed in SEEDS:
+            rng = np.random.default_rng(300 + seed)
+            bits = rng.choice([0, side, leave], COUNT, p=[0.9, 0.06, 0.04]).astype(np.uint8)
+            costs = Costs(0.0006, 0.0, 0.0002)
+            yield VectorbtCase(f"limit entry {name} {seed}", _bars(rng, moving), bits, costs, {"entry_limit": 0.001})
     rng = np.random.default_rng(9)
     bits = rng.choice([0, 1, 4], COUNT, p=[0.94, 0.03, 0.03]).astype(np.uint8)
     yield VectorbtCase("fees", _bars(rng, moving), bits, Costs(0.0006, 0.0, 0.0002))
@@ -86,18 +93,19 @@ def ask(case: VectorbtCase) -> pl.DataFrame:
     def later(bit: int) -> Any:
         return pd.Series(np.concatenate([[False], (case.bits[:-1] & bit) != 0]), index)
 
+    filled, price = limit_fills(case)
     book = vbt.Portfolio.from_signals(
         prices["close"],
-        entries=later(1),
-        short_entries=later(2),
+        entries=later(1) & filled,
+        short_entries=later(2) & filled,
         exits=later(4),
         short_exits=later(8),
-        price=prices["open"],
+        price=pd.Series(price, index),
         open=prices["open"],
         high=prices["high"],
         low=prices["low"],
         fees=case.costs.taker_fee,
-        slippage=case.costs.slippage,
+        slippage=pd.Series(np.where(price == prices["open"], case.costs.slippage, 0.0), index),
         init_cash=1.0,
         sl_stop=case.levels.get("stop", np.nan),
         tp_stop=case.levels.get("target", np.nan),
@@ -119,6 +127,23 @@ def ask(case: VectorbtCase) -> pl.DataFrame:
             "equity": [float(book.value().iloc[-1])] * len(records),
         }
     )
+
+
+def limit_fills(case: VectorbtCase) -> tuple[np.ndarray, np.ndarray]:
+    """Return at which bars an entry of the bar before may be filled, and the price of what is filled at each bar."""
+    prices = np.array([(bar.open, bar.high, bar.low, bar.close) for bar in case.bars])
+    opens, highs, lows, closes = prices.T
+    filled, price = np.ones(COUNT, dtype=bool), opens.copy()
+    distance = case.levels.get("entry_limit")
+    if distance is not None:
+        for row in range(1, COUNT):
+            if case.bits[row - 1] & 1:
+                limit = closes[row - 1] * (1 - distance)
+                filled[row], price[row] = lows[row] < limit, limit
+            elif case.bits[row - 1] & 2:
+                limit = closes[row - 1] * (1 + distance)
+                filled[row], price[row] = highs[row] > limit, limit
+    return filled, price
 
 
 def _bars(rng: np.random.Generator, still: np.ndarray) -> list[Bar]:
