@@ -624,6 +624,9 @@ class History:
 
     def market(self) -> Market:
         """Return candles and bars of every lane, as `backtester.evaluate` reads them; they lie in this history."""
+        if self.window.end > self._manager.as_of:
+            msg = f"the window ends at {self.window.end}, after the as-of {self._manager.as_of}; nothing later is read"
+            raise ValueError(msg)
         return read_market(
             _Slices(self, self._manager.source),
             self.symbols,

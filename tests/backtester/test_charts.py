@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +130,13 @@ def test_paper_and_readers_without_scripts_get_the_picture_and_nothing_else_runs
     assert opened.run(heights) == [True, False]
     opened.do("Emulation.setEmulatedMedia", media="screen")
     opened.do("Emulation.setScriptExecutionDisabled", value=True)
+    opened.events.clear()
     opened.do("Page.reload")
+    deadline = time.monotonic() + 60
+    while not any(event["method"] == "Page.loadEventFired" for event in opened.events):
+        assert time.monotonic() < deadline, "the page did not load again"
+        opened.do("Page.getLayoutMetrics")
+        time.sleep(0.1)
     root = opened.do("DOM.getDocument")["root"]["nodeId"]
     still = opened.do("DOM.querySelector", nodeId=root, selector=".still svg")["nodeId"]
     assert opened.do("DOM.getBoxModel", nodeId=still)["model"]["height"] > 100

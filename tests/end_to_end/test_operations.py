@@ -24,6 +24,7 @@ from blofin_assets.cli.main import app
 from blofin_assets.cli.status import NEEDS_A_LOOK
 from blofin_assets.definitions import build_defs
 from blofin_assets.health import Item, collect_health
+from blofin_assets.scheduling import dagster_files
 from blofin_assets.shared.cadences import CADENCES, REPORT
 from blofin_assets.shared.code_version import PROJECT
 from blofin_assets.shared.coverage import DATASETS
@@ -212,6 +213,8 @@ def read_only(folder: Path) -> Iterator[None]:
 def test_status_of_a_warehouse_that_may_only_be_read_is_told_in_words(platform: Platform) -> None:
     folder = platform.settings.warehouse
     platform.instance.get_runs()  # so that there is a record
+    while dagster_files._held:  # or its log would lie beside it, and could be read
+        dagster_files._held.popitem()[1].close()
     environment = {**os.environ, "BLOFIN_WAREHOUSE": str(folder)}
 
     def status() -> subprocess.CompletedProcess[str]:
