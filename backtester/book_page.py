@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from backtester.charts import seen_of
 from backtester.evaluation.book_breakdown import (
     Earnings,
     beta_over_time,
@@ -27,7 +28,6 @@ from backtester.page import (
     GAIN,
     INK,
     LOSS,
-    MOST_TRADES,
     MUTED,
     axes_of,
     html,
@@ -37,6 +37,7 @@ from backtester.page import (
     share,
     sheet_values,
     svg,
+    trade_values,
 )
 from backtester.simulation import book_kernel as kernel
 from backtester.simulation.costs import LARGE_SHARE
@@ -47,8 +48,6 @@ MOST_SYMBOLS: Final = 40
 """Symbols in a plot, those held most first."""
 MOST_COLUMNS: Final = 400
 """Moments in the heat map of weights; more would not be seen."""
-MOST_POINTS: Final = 1500
-"""Points of a line; more would not be seen."""
 
 
 def book_page(
@@ -97,8 +96,7 @@ def book_page(
         market=market,
         parameters=parameters or {},
         idea=idea,
-        trades=result.trades.tail(MOST_TRADES).reverse().rows(named=True),
-        all_trades=result.trades.height,
+        **trade_values(result.trades),
         trend=TREND.days,
         unrest=UNREST.days,
         notes=[*_warnings(evaluation, chosen_today=chosen_today), *notes],
@@ -169,8 +167,7 @@ def _figures(metrics: dict[str, float | int | None]) -> list[tuple[str, str]]:
 
 def _some(times: FloatArray, *lines: FloatArray) -> list[FloatArray]:
     """Return lines thinned to what can be seen, the last point among them."""
-    step = max(1, -(-len(times) // MOST_POINTS))
-    chosen = np.arange(len(times) - 1, -1, -step)[::-1]
+    chosen = seen_of(len(times))
     return [line[chosen] for line in (times, *lines)]
 
 

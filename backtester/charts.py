@@ -25,10 +25,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from features.array_types import FloatArray
+from features.array_types import FloatArray, IntArray
 
 MOST_POINTS: Final = 1500
-"""Points of a line in a chart; of longer ones every n-th, the last among them."""
+"""Points of a line on a page; more would not be seen."""
 DIGITS: Final = 6
 """Significant digits of a value in a chart."""
 
@@ -63,6 +63,12 @@ def chart(figure: Figure, picture: Markup, colours: Mapping[str, str] | None = N
     return Markup(
         '<div class="chart"><div class="still">{}</div><script type="application/json">{}</script></div>'
     ).format(picture, data)
+
+
+def seen_of(count: int) -> IntArray:
+    """Return which of so many points are drawn: every n-th, the last among them, `MOST_POINTS` at most."""
+    step = max(1, -(-count // MOST_POINTS))
+    return np.arange(count - 1, -1, -step)[::-1]
 
 
 @cache
@@ -127,11 +133,10 @@ def _panel(axes: Any, colours: Mapping[str, str]) -> dict[str, Any]:
     lines = [line for line in axes.lines if line.get_transform() == axes.transData and line.get_linestyle() != "None"]
     xs = [_x_of(line) for line in lines]
     every = np.unique(np.concatenate(xs)) if xs else np.empty(0)
-    step = max(1, -(-len(every) // MOST_POINTS))
-    shown = every[np.arange(len(every) - 1, -1, -step)[::-1]]
+    shown = every[seen_of(len(every))]
     return {
         "name": axes.get_ylabel(),
-        "along": axes.get_xlabel() or (figure_axes[-1].get_xlabel() if (figure_axes := axes.figure.axes) else ""),
+        "along": axes.get_xlabel() or axes.figure.axes[-1].get_xlabel(),
         "time": any(_timed(line) for line in lines),
         "log": axes.get_yscale() == "log",
         "x": [int(x) for x in shown],

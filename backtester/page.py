@@ -18,7 +18,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtester.charts import chart, page_head, stackable
+from backtester.charts import chart, page_head, seen_of, stackable
 from backtester.evaluation.breakdown import BAND, DRAWS, TREND, UNREST, Breakdown
 from backtester.evaluation.evaluate import Evaluation
 from backtester.evaluation.pooling import FEW_TRADES, PooledResult
@@ -28,8 +28,6 @@ from backtester.evaluation.tear_sheet import ROLLING, TearSheet
 from backtester.simulation.lanes import LaneResult, thin_lanes
 from backtester.statistics.overfitting import SharpeEvidence
 
-MOST_POINTS: Final = 1500
-"""Points of a price line; more would not be seen."""
 MOST_TRADES: Final = 200
 """Trades in the table, the newest first; more are for files."""
 MOST_LANES: Final = 6
@@ -100,8 +98,7 @@ def backtest_page(
         market=market,
         idea=idea,
         notes=list(notes),
-        trades=trades.tail(MOST_TRADES).reverse().rows(named=True),
-        all_trades=trades.height,
+        **trade_values(trades),
         pooled=pooled,
         figures=list(figures(pooled, _text)),
         few=FEW_TRADES,
@@ -216,6 +213,13 @@ def live(figure: Figure, salt: str) -> Markup:
     return chart(figure, svg(figure, salt))
 
 
+def trade_values(trades: pl.DataFrame) -> dict[str, Any]:
+    """Return what a page says of trades, oldest first: the newest `MOST_TRADES`, and the heading of their table."""
+    shown = trades.tail(MOST_TRADES).reverse()
+    told = f"The last {shown.height} of" if shown.height < trades.height else "All"
+    return {"trades": shown.rows(named=True), "trade_heading": f"{told} {trades.height:,} trades"}
+
+
 def sheet_values(sheet: TearSheet, *, compounded: bool) -> dict[str, Any]:
     """Return what `tear_sheet.html.j2` shows of a tear sheet; whether its returns multiply decides a year's."""
     return {
@@ -232,7 +236,7 @@ def _rolling_figure(rolling: pl.DataFrame) -> Figure:
     ratio, error = (rolling[name].cast(pl.Float64).to_numpy() for name in ("sharpe", "sharpe_se"))
     axes.fill_between(times, ratio - error, ratio + error, color=INK, alpha=0.15, linewidth=0.0)
     axes.plot(times, ratio, color=INK, linewidth=1.2, label="Sharpe ratio")
-    for label, line in (("less its standard error", ratio - error), ("and more", ratio + error)):
+    for label, line in (("one standard error below", ratio - error), ("one above", ratio + error)):
         axes.plot(times, line, color=INK, linewidth=0.3, label=label)
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
     axes.set_ylabel("Sharpe ratio a year")
@@ -307,7 +311,7 @@ def _trades_figure(lane: LaneResult, trades: pl.DataFrame, candles: pl.DataFrame
     price = price.filter(pl.col("ts").is_between(lane.start, lane.end)).sort("ts")
     if price.is_empty():
         return None
-    price = price.gather_every(max(1, -(-len(price) // MOST_POINTS)))
+    price = price[seen_of(len(price))]
     own = trades.filter(pl.col("symbol") == lane.symbol, pl.col("timeframe") == lane.timeframe)
     figure, (axes,) = axes_of(3.4)
     axes.plot(_times(price["ts"].dt.epoch("us").to_numpy()), price["close"].to_numpy(), color=MUTED, linewidth=0.8)
