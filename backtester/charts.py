@@ -66,7 +66,7 @@ def chart(figure: Figure, picture: Markup, colours: Mapping[str, str] | None = N
 
 
 def seen_of(count: int) -> IntArray:
-    """Return which of so many points are drawn: every n-th, the last among them, `MOST_POINTS` at most."""
+    """Return which of so many points are drawn, shape (n_drawn,): every n-th, the last among them."""
     step = max(1, -(-count // MOST_POINTS))
     return np.arange(count - 1, -1, -step)[::-1]
 

@@ -21,7 +21,6 @@ from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.feature_market import DEEP_DAYS
 from blofin_assets.cli.features_text import SURE
-from blofin_assets.cli.first_evaluation import LIMITS
 from blofin_assets.cli.idea import EXPORTED, MOST_POINTS
 from blofin_assets.cli.mcp_server import MOST_SECONDS, SECONDS
 from blofin_assets.cli.stored import DEFAULT_DAYS
@@ -34,6 +33,7 @@ from blofin_assets.scheduling.conductor import MAX_ATTEMPTS
 from blofin_assets.shared.cadences import CADENCES
 from blofin_assets.shared.partitions import TWO_DAYS
 from blofin_assets.strategy_cycle import llm_designer, prompt_context
+from blofin_assets.strategy_cycle.judges import LIMITS
 from blofin_assets.strategy_cycle.ranking import ACTIVE
 from blofin_resources.market.blofin.rate_limiter import PER_SECOND
 from blofin_resources.settings import HISTORY, Settings
@@ -99,6 +99,7 @@ FACTS: Final = {
         f"at most {MOST_TEXT:,} characters",
         f"A look at the last {WORDS[HOLDOUT_LENGTH.days]} days",
     ],
+    "blofin_assets/cli/mcp_server.py": [f"at most {MOST_ROWS} rows", f"`seconds`, at most {MOST_SECONDS}."],
     "ARCHITECTURE.md": [
         f"At most {WORDS[FINALISTS]} finalists reach the holdout",
         f"the best {ACTIVE} are active",

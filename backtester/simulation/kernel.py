@@ -81,11 +81,7 @@ S_FEES, S_SLIPPAGE, S_FUNDING, S_TURNOVER = 5, 6, 7, 8
 S_HELD, S_HELD_KNOWN, S_AMBIGUOUS, S_UNRESOLVED = 9, 10, 11, 12
 S_R1, S_R2, S_R3, S_R4, S_DOWN2, S_DRAWDOWN, S_EQUITY = 13, 14, 15, 16, 17, 18, 19
 S_LIQUIDATIONS, S_REALISED, S_OPEN, S_LIMITS, S_FILLED = 20, 21, 22, 23, 24
-S_ASKED, S_LEFT, S_SMALL = (
-    25,
-    26,
-    27,
-)  # of entries: notional asked for, what rounding left out of it, how many it left out
+S_ASKED, S_LEFT, S_SMALL = 25, 26, 27  # of entries: notional asked for, what lots left out of it, entries left out
 SUM_COLUMNS: Final = 28
 
 _ROUNDING: Final = 1e-9

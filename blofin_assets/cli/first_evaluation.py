@@ -6,20 +6,15 @@ process (`strategies.untrusted`), the checks of the cycle's designs (`blofin_ass
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from blofin_assets.cli.session import Session
 from blofin_assets.cli.stored_books import last_common
 from blofin_assets.strategy_cycle.book_library import validation_frames
-from blofin_assets.strategy_cycle.judges import require_known
+from blofin_assets.strategy_cycle.judges import LIMITS, require_evaluated, require_known
 from blofin_assets.strategy_cycle.search_window import sample_of, validation_market
 from strategies.language.book import Book
 from strategies.language.strategy import Strategy, StrategyError
 from strategies.untrusted.compiler import compile_any
-from strategies.untrusted.sandbox import Limits, first_evaluation
-
-LIMITS: Final = Limits()
-"""Of the child process: those of a cycle's designs."""
 
 
 def evaluated_text(session: Session, text: str, parameters: Mapping[str, float]) -> Strategy | Book:
@@ -54,11 +49,9 @@ def evaluated_text(session: Session, text: str, parameters: Mapping[str, float])
         symbols = session.settings.symbols
         require_known(written, symbols)
         market = sample_of(validation_market(store, symbols, now, [written]))
-    verdict = first_evaluation(written.source(), market, LIMITS, seed=session.settings.seed)
-    if not verdict.accepted:
-        msg = f"its first evaluation, in a process of its own, refused it: {verdict.reason}"
-        raise StrategyError(msg)
-    if (verdict.name, verdict.version) != (written.name, written.version):
-        msg = f"its first evaluation was of {verdict.name} {verdict.version}, not of {written.name} {written.version}"
-        raise StrategyError(msg)
+    try:
+        require_evaluated(written, market, LIMITS, session.settings.seed)
+    except StrategyError as error:
+        msg = f"its first evaluation, in a process of its own, refused it: {error}"
+        raise StrategyError(msg) from None
     return version

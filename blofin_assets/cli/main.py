@@ -6,6 +6,7 @@ work of any.
 Heavy imports wait until a command needs them, so that `blofin --help` answers at once.
 """
 
+import errno
 import importlib.metadata
 import io
 import os
@@ -243,13 +244,13 @@ def _end(line: str) -> NoReturn:
 
 
 def _of_a_file(error: OSError) -> str | None:
-    """Return what the system refused, and of which file; None if it does not say."""
-    if error.strerror is None:
-        return None
-    if error.filename is None:
+    """Return what the system refused, and of which file; None if that is not known."""
+    if error.filename is None and error.errno == errno.ENOSPC:  # that of the warehouse has room: `_full_disk` looked
         # what waits for the standard output would fail once more at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return f"the output cannot be written: {error.strerror}; free some space, or send it elsewhere"
+    if error.filename is None or error.strerror is None:
+        return None
     return f"{error.filename}: {error.strerror}; check its rights and its folder, then run the command again"
 
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from strategies.language.strategy import Strategy
 
 SECONDS: Final = 30
-"""After which a query is stopped unless it is asked for more."""
+"""After which a query is stopped, unless the client asks for more."""
 MOST_SECONDS: Final = 300
-"""The most that it can be asked for."""
+"""The most that a client can ask for."""
 
 LONG: Final = 4_000
 """Characters above which a part of a report is told by its length, until it is asked for."""
@@ -128,7 +128,7 @@ class Desk:
     def _query(self, sql: str, rows: int = 100, seconds: float = SECONDS) -> dict[str, Any]:
         """Answer one read-only SQL statement (DuckDB; tables as schema.table; times are UTC); at most 500 rows.
 
-        It is stopped after seconds, of which it gets 300 at most.
+        It is stopped after `seconds`, at most 300.
         """
         with self._alone():
             return _first(asked(self._store, sql, _checked(rows) + 1, _limited(seconds)), rows)

@@ -121,6 +121,7 @@ def bring_market(session: Session, first: datetime, until: datetime, out: Consol
     BlofinError
         If the market's source does not answer or a check fails.
     """
+    _check_inputs(session.settings)
     start = session.settings.start or first.date()
     steps = (*market_steps(until, start, session.progress), *deep_steps(until, session.progress))
     _complain(_execute(Plan(steps), session, out, Costs()))

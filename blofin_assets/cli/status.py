@@ -54,9 +54,9 @@ def show_status(*, as_json: bool) -> None:
 
 @contextmanager
 def _without_pandas() -> Iterator[None]:
-    """Hide pandas, which DuckDB imports with the first parameter of a query, to see whether that is one of pandas'.
+    """Hide pandas: given its first parameter, DuckDB imports it only to ask whether the value is one of its own.
 
-    A status has no such parameter, and the import takes a tenth of its time.
+    None is here, and the import would take a tenth of the time of a status.
     """
     if "pandas" in sys.modules:
         yield

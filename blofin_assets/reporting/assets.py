@@ -133,7 +133,7 @@ def daily_report(
         metadata={
             "dagster/row_count": 1,
             "page": dg.MetadataValue.path(str(page)),
-            "open": dg.MetadataValue.url(f"{notifier.ui_url.rstrip('/')}/reports/{page.name}"),
+            "open": dg.MetadataValue.url(f"{notifier.ui_url}/reports/{page.name}"),
             "summary": document["summary"],
             "not_made": "; ".join(f"{section['section']}: {section['reason']}" for section in document["not_made"])
             or "none",

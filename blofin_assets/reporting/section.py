@@ -47,7 +47,7 @@ class ReportData:
     own
         Data that one section collected, by its name; see `of`.
     ui_url
-        Address of Dagster's pages, for links.
+        Address of Dagster's UI, for links; empty where it is not known.
     """
 
     as_of: datetime
@@ -61,7 +61,7 @@ class ReportData:
     forward: Forward
     sections: "tuple[Section[Any, Any], ...]"
     own: Mapping[str, object] = field(default_factory=dict)
-    ui_url: str = "http://127.0.0.1:3000"
+    ui_url: str = ""
 
     def of(self, section: "Section[D, Any]") -> D:
         """Return the data that a section collected."""

@@ -26,8 +26,8 @@ from blofin_assets.shared.vocabulary import Author, Kind, LifecycleNote, Lifecyc
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.book_library import book_validation, judged_books, validation_frames
 from blofin_assets.strategy_cycle.book_market import GROUP, book_windows, not_run
-from blofin_assets.strategy_cycle.design import DESIGNERS, LIMITS, finalists_of, with_names
-from blofin_assets.strategy_cycle.judges import BookJudge
+from blofin_assets.strategy_cycle.design import DESIGNERS, finalists_of, with_names
+from blofin_assets.strategy_cycle.judges import LIMITS, BookJudge
 from blofin_assets.strategy_cycle.library import verdicts
 from blofin_assets.strategy_cycle.llm_designer import design_all, proposals_first
 from blofin_assets.strategy_cycle.population import BOOKS, TICK, BookRecord, load_versions, one_of_each_name

@@ -23,7 +23,7 @@ from blofin_assets.shared.partitions import day_start, two_days
 from blofin_assets.shared.vocabulary import Author, LifecycleNote, LifecycleState, StageState
 from blofin_assets.shared.windows import cycle_as_of
 from blofin_assets.strategy_cycle.in_sample import incumbents, strategy_scores
-from blofin_assets.strategy_cycle.judges import Judge, StrategyJudge
+from blofin_assets.strategy_cycle.judges import LIMITS, Judge, StrategyJudge
 from blofin_assets.strategy_cycle.library import GROUP, judged_rows, verdicts
 from blofin_assets.strategy_cycle.llm_designer import design_all, proposals_first
 from blofin_assets.strategy_cycle.population import (
@@ -62,10 +62,8 @@ from strategies.language.strategy import Strategy
 from strategies.llm.prompts import Prompt, design_prompt
 from strategies.quotas import Proposal, Stage, choose_finalists
 from strategies.search.panel import Panel
-from strategies.untrusted.sandbox import Limits
 from strategies.validation.duplicates import Positions
 
-LIMITS: Final = Limits()
 DESIGNERS: Final = (Author.CLAUDE, Author.SEARCH)
 
 J = TypeVar("J", bound=Judge[Any, Any])

@@ -35,7 +35,38 @@ from strategies.validation.duplicates import Positions, find_duplicate, weights_
 CUTS: Final = 4
 """Random times at which the causality test cuts the data, in addition to the critical ones."""
 
+LIMITS: Final = Limits()
+"""Of the child process in which a text that nobody has checked is first evaluated."""
+
 R = TypeVar("R", bound=Measured[Any])
+
+
+def require_evaluated(version: W, sample: Market, limits: Limits, seed: int) -> None:
+    """Evaluate and check a version in a child process.
+
+    Parameters
+    ----------
+    version : Strategy or Book
+        Compiled from a text that nobody has checked.
+    sample : Market
+        What it is evaluated on.
+    limits : Limits
+        Of the child process.
+    seed : int
+        Of the checks.
+
+    Raises
+    ------
+    StrategyError
+        If it fails there or is refused, with the reason.
+    """
+    verdict = first_evaluation(version.source(), sample, limits, seed=seed)
+    if not verdict.accepted:
+        raise StrategyError(verdict.reason)
+    if (verdict.name, verdict.version) != (version.name, version.version):
+        named, own = f"{verdict.name} {verdict.version}", f"{version.name} {version.version}"
+        msg = f"its first evaluation was of {named}, not of {own}"
+        raise StrategyError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +104,7 @@ class Judge(ABC, Generic[W, R]):
             msg = f"the name {version.name} is taken; choose another"
             raise StrategyError(msg)
         self.require(version)
-        verdict = first_evaluation(version.source(), self.sample(version), self.limits, seed=self.seed)
-        if not verdict.accepted:
-            raise StrategyError(verdict.reason)
-        if (verdict.name, verdict.version) != (version.name, version.version):
-            named, own = f"{verdict.name} {verdict.version}", f"{version.name} {version.version}"
-            msg = f"its first evaluation was of {named}, not of {own}"
-            raise StrategyError(msg)
+        require_evaluated(version, self.sample(version), self.limits, self.seed)
         return version
 
     def examine(self, version: W, tries: list[TrialRow]) -> R:

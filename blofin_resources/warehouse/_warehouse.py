@@ -20,7 +20,7 @@ from duckdb import DuckDBPyConnection
 
 from blofin_resources.errors import WarehouseError
 from blofin_resources.market.registry import is_synthetic
-from blofin_resources.warehouse import _copy, _identity, _queries, _reads, _schema, _sql, _upkeep
+from blofin_resources.warehouse import _copy, _identity, _interruption, _queries, _reads, _schema, _sql, _upkeep
 from blofin_resources.warehouse._place import ALIAS, Place, connect, every_thread, load_for
 from blofin_resources.warehouse._tables import Columns, Tables
 from blofin_resources.warehouse._transaction import Transaction
@@ -68,7 +68,7 @@ class Warehouse:
         self._past: dict[int, _schema.Past] = {}
 
     @classmethod
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def open(cls, folder: Path, *, market: str, market_id: str = "", catalog: str | None = None) -> Self:
         """Open a warehouse for reading and writing; create it, or bring its schema up to date, where needed.
 
@@ -109,7 +109,7 @@ class Warehouse:
         return opened
 
     @classmethod
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def open_readonly(cls, folder: Path, *, catalog: str | None = None, few_rows: bool = False) -> Self:
         """Open an existing warehouse of any market, read-only, for ad-hoc queries.
 
@@ -178,7 +178,7 @@ class Warehouse:
             raise WarehouseError(msg) from error
         return cursor
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def read(
         self,
         sql: str,
@@ -216,13 +216,13 @@ class Warehouse:
             if self._sealed:
                 _queries.require_query(cursor, sql)
             # an arrow result keeps the zone of times; params may not be None for a statement without marks
-            with _sql.stopped_by_signals(cursor), _sql.stopped_after(cursor, seconds):
+            with _interruption.stopped_by_signals(cursor), _interruption.stopped_after(cursor, seconds):
                 return _frame(cursor.execute(sql, params or []), most)
         except duckdb.Error as error:
             msg = f"the warehouse cannot answer this query: {_sql.first_line(error)}"
             raise WarehouseError(msg) from error
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def read_at(
         self, snapshot: int, sql: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> pl.DataFrame:
@@ -292,7 +292,7 @@ class Warehouse:
             return None if sql is None else self.read_at(snapshot, sql)
         return self.read_at(snapshot, f"{sql} WHERE run_id IN (SELECT unnest(?))", [sorted(runs)])
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def frozen(self, snapshot: int | None = None) -> Self:
         """Return this warehouse as of a snapshot (default: the current one), read-only; the caller closes it.
 
@@ -454,7 +454,7 @@ class Warehouse:
         finally:
             cursor.close()
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def ensure_features_table(self, timeframe: str, comments: Mapping[str, str]) -> None:
         """Create `features.features_<timeframe>`, or add the columns that it lacks.
 
@@ -475,7 +475,7 @@ class Warehouse:
         finally:
             cursor.close()
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def maintain(
         self,
         *,
@@ -527,7 +527,7 @@ class Warehouse:
         finally:
             cursor.close()
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def copy_from(
         self,
         other: "Warehouse",
@@ -571,7 +571,7 @@ class Warehouse:
         finally:
             cursor.close()
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def storage(self) -> pl.DataFrame:
         """Return what each table takes on disk.
 
@@ -587,7 +587,7 @@ class Warehouse:
         finally:
             cursor.close()
 
-    @_sql.interruptible()
+    @_interruption.interruptible()
     def bind_instance(self, dagster_home: Path) -> str | None:
         """Tie the warehouse to a Dagster instance, the first that asks.
 
@@ -719,7 +719,7 @@ def _transaction(cursor: DuckDBPyConnection) -> Iterator[list[str]]:
     outcome: list[str] = []
     cursor.execute("BEGIN")
     try:
-        with _sql.interruptible():
+        with _interruption.interruptible():
             yield outcome
             cursor.execute("COMMIT" if outcome else "ROLLBACK")
     except BaseException as error:

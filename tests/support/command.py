@@ -13,6 +13,23 @@ from support.platform import Platform
 
 from blofin_assets.cli.main import main
 
+QUICK = '''class Quick(Book):
+    """Buys what fell.
+
+    Edge: flows.
+    Fails: often.
+    """
+
+    name = "quick"
+    timeframe, rebalance = "60m", "8h"
+    hours = Param(12, 6, 36)
+    share = Param(0.3, 0.2, 0.5)
+
+    def weigh(self, f):
+        return Weights(rank_by=-f.feature("returns", self.hours), long=self.share, short=self.share)
+'''
+"""A book of a person's own, on hourly bars."""
+
 
 def found_by_commands(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the environment so that commands work on a platform, with a terminal of 80 columns."""

@@ -13,7 +13,7 @@ import polars as pl
 from markupsafe import Markup
 
 from backtester.evaluation.portfolio import Portfolio, combine_equity
-from backtester.statistics.allocation import risk_parity
+from backtester.statistics.allocation import inverse_volatility, risk_parity
 from backtester.statistics.windows import HOLDOUT_LENGTH
 from blofin_assets.reporting import pictures
 from blofin_assets.reporting.collect.cycles import Cycles
@@ -98,9 +98,7 @@ def _build(data: ReportData, _: None) -> ActiveSetPart:
 
 
 def _divided(held: Portfolio) -> list[Divided]:
-    deviations = held.returns.std(axis=1)
-    inverse = np.divide(1.0, deviations, out=np.full(len(deviations), np.nan), where=deviations > 0.0)
-    columns = (inverse / np.nansum(inverse), risk_parity(held.returns.T))
+    columns = (inverse_volatility(held.returns.T), risk_parity(held.returns.T))
     return [
         Divided(name=name, by_inverse_volatility=plain(float(one)), by_risk_parity=plain(float(other)))
         for name, one, other in zip(held.names, *columns, strict=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester.statistics.allocation import risk_parity
+from backtester.statistics.allocation import inverse_volatility, risk_parity
 
 
 def drawn(seed: int, members: int, times: int = 168) -> np.ndarray:
@@ -18,6 +18,16 @@ def test_two_are_weighted_by_inverse_variance() -> None:
     returns = drawn(1, 2)
     inverse = 1 / returns.var(axis=0)
     np.testing.assert_allclose(risk_parity(returns), inverse / inverse.sum())
+
+
+def test_by_inverse_volatility_each_moves_its_part_by_as_much() -> None:
+    returns = drawn(6, 5)
+    returns[:, 3] = 0.0
+    weights = inverse_volatility(returns)
+    assert np.isnan(weights[3])
+    assert np.nansum(weights) == pytest.approx(1)
+    np.testing.assert_allclose(np.delete(weights * returns.std(axis=0), 3), np.nanmean(weights * returns.std(axis=0)))
+    assert np.isnan(inverse_volatility(np.zeros((168, 2)))).all()
 
 
 def test_two_pairs_share_as_two_and_each_within() -> None:

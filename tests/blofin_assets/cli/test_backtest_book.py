@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from support.command import blofin, refused
+from support.command import QUICK, blofin, refused
 from support.platform import AS_OF, Platform
 
 from backtester import TRADE_SCHEMA
@@ -31,22 +31,6 @@ WEEKLY = '''class Weekly(Book):
 
     def weigh(self, f):
         return Weights(rank_by=f["{read}"], long=0.3, short=0.3)
-'''
-
-QUICK = '''class Quick(Book):
-    """Buys what fell.
-
-    Edge: flows.
-    Fails: often.
-    """
-
-    name = "quick"
-    timeframe, rebalance = "60m", "8h"
-    hours = Param(12, 6, 36)
-    share = Param(0.3, 0.2, 0.5)
-
-    def weigh(self, f):
-        return Weights(rank_by=-f.feature("returns", self.hours), long=self.share, short=self.share)
 '''
 
 

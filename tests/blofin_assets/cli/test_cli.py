@@ -1,5 +1,6 @@
 """The `blofin` command as a user meets it: its exit code and what it prints."""
 
+import errno
 import importlib.metadata
 import os
 import shlex
@@ -19,7 +20,7 @@ from backtester.simulation.lanes import DEFAULT_CAPITAL
 from blofin_assets.cli import status
 from blofin_assets.cli.backtest import DEFAULT_DAYS as STRATEGY_DAYS
 from blofin_assets.cli.idea import idea_of, ranges
-from blofin_assets.cli.main import INTERRUPTED, app
+from blofin_assets.cli.main import INTERRUPTED, _of_a_file, app
 from blofin_assets.cli.stored import DEFAULT_DAYS
 from blofin_resources.warehouse import Warehouse
 
@@ -108,6 +109,14 @@ def test_an_output_that_cannot_be_written_is_one_line() -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "blofin: the output cannot be written: No space left on device; free some space, or send it elsewhere\n"
+    )
+
+
+def test_what_is_neither_of_a_file_nor_of_the_output_is_not_told_as_such() -> None:
+    assert _of_a_file(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")) is None
+    assert _of_a_file(OSError("no number")) is None
+    assert _of_a_file(PermissionError(errno.EACCES, "Permission denied", "page.html")) == (
+        "page.html: Permission denied; check its rights and its folder, then run the command again"
     )
 
 

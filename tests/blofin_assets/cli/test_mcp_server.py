@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TextIO
 
 import anyio
 import pytest
-from support.command import found_by_commands
+from support.command import QUICK, found_by_commands
 from support.platform import AS_OF, SMALL, Platform
 from support.warehouses import new_warehouse
 
@@ -18,7 +18,7 @@ from blofin_assets.cli import first_evaluation
 from blofin_assets.cli.documents import MOST_ROWS, MOST_TEXT
 from blofin_assets.cli.mcp_server import MOST_SECONDS
 from blofin_assets.cli.session import open_session
-from blofin_assets.strategy_cycle.design import LIMITS
+from blofin_assets.strategy_cycle.judges import LIMITS
 from strategies.language.strategy import StrategyError
 from strategies.untrusted.sandbox import Limits
 
@@ -39,21 +39,6 @@ TEXT = '''class Bounce(Strategy):
 
     def detect(self, f):
         return Signal(long_entry=f.rsi_14 < self.low, long_exit=f.rsi_14 > 50)
-'''
-
-BOOK = '''class Quick(Book):
-    """Buys what fell.
-
-    Edge: flows.
-    Fails: often.
-    """
-
-    name = "quick"
-    timeframe, rebalance = "60m", "8h"
-    hours = Param(12, 6, 36)
-
-    def weigh(self, f):
-        return Weights(rank_by=-f.feature("returns", self.hours), long=0.3, short=0.3)
 '''
 
 HOSTILE = TEXT.replace("f.rsi_14 < self.low", "f.rsi_14 < __import__('os').system('touch owned')")
@@ -217,7 +202,7 @@ def test_a_text_has_so_much_time_and_memory_as_a_design_of_the_cycle(
     here: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_session()
-    assert first_evaluation.LIMITS == LIMITS
+    assert first_evaluation.LIMITS is LIMITS, "those of a design"
     assert first_evaluation.evaluated_text(session, TEXT, {"low": 40}).parameters == {"low": 40}
     before = tries(here)
     for limits, words in (
@@ -234,11 +219,11 @@ def test_a_book_as_text_is_evaluated_on_the_universe(deep: Platform, monkeypatch
     found_by_commands(deep, monkeypatch)
     monkeypatch.setenv("BLOFIN_UNIVERSE", deep.settings.universe)
     monkeypatch.setenv("BLOFIN_MARKET", deep.settings.market)
-    found = first_evaluation.evaluated_text(open_session(), BOOK, {"hours": 24})
-    assert (found.name, found.parameters) == ("quick", {"hours": 24})
+    found = first_evaluation.evaluated_text(open_session(), QUICK, {"hours": 24})
+    assert (found.name, found.parameters) == ("quick", {"hours": 24, "share": 0.3})
     monkeypatch.setattr(first_evaluation, "LIMITS", Limits(wall_seconds=0.1))
     with pytest.raises(StrategyError, match="ran longer than"):
-        first_evaluation.evaluated_text(open_session(), BOOK, {})
+        first_evaluation.evaluated_text(open_session(), QUICK, {})
 
 
 def test_without_a_warehouse_each_call_says_how_to_get_one(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
--- What the forward ledger holds as of $as_of, with the last close before it and the move since the entry in percent,
--- before costs. Entries after an activation alone, newest first.
-WITH prices AS (
-    SELECT symbol, arg_max(close, ts) AS last_price
-    FROM market.candles_1m
-    WHERE ts >= $as_of - INTERVAL 1 DAY AND ts < $as_of
+-- What the forward ledger held as of $as_of, with the last close before it and the move since the entry in percent,
+-- before costs. Entries after an activation alone, newest first. The view research.forward_open knows of later trades.
+WITH bars AS (
+    SELECT symbol, ts + INTERVAL 1 MINUTE AS closed, close FROM market.candles_1m WHERE ts >= $as_of - INTERVAL 1 DAY
+    UNION ALL -- a market of hours has no minutes
+    SELECT symbol, ts + INTERVAL 1 HOUR, close FROM market.candles_60m WHERE ts >= $as_of - INTERVAL 1 DAY
+),
+prices AS (
+    SELECT symbol, arg_max(close, closed) AS last_price
+    FROM bars
+    WHERE closed <= $as_of
     GROUP BY symbol
 )
 SELECT
